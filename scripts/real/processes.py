@@ -1,0 +1,148 @@
+"""The programs under test as child processes: a real vLLM on the CPU, and thinkgate in front of it."""
+
+import contextlib
+import http.client
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import time
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+VLLM_VERSION = "0.32.0"
+VLLM_START_S = 240  # 25 s on an idle machine; CI compiles nothing at this time, but its disk may be cold
+LOOPBACK = "127.0.0.1"
+
+
+def cache() -> pathlib.Path:
+    """Where the big installs live: the same rule as in scripts/setup."""
+    base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    return pathlib.Path(os.environ.get("THINKGATE_CACHE") or pathlib.Path(base) / "thinkgate")
+
+
+def vllm_python() -> pathlib.Path:
+    return cache() / f"vllm-{VLLM_VERSION}" / "bin" / "python"
+
+
+def thinkgate_binary() -> pathlib.Path:
+    default = pathlib.Path(os.environ.get("CARGO_TARGET_DIR") or REPOSITORY / "target") / "debug" / "thinkgate"
+    return pathlib.Path(os.environ.get("THINKGATE_BIN") or default)
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind((LOOPBACK, 0))
+        return listener.getsockname()[1]
+
+
+class Child:
+    """One program that serves HTTP on a port of its own; its output goes to a file, its whole process group ends with it."""
+
+    def __init__(self, command: list, port: int, log: pathlib.Path, env: dict | None = None, cwd: pathlib.Path = REPOSITORY):
+        self.port, self.log = port, log
+        with open(log, "wb") as output:
+            self.process = subprocess.Popen(
+                [str(part) for part in command],
+                stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=cwd,
+                env=os.environ | (env or {}), start_new_session=True,
+            )  # fmt: skip
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    @property
+    def address(self) -> str:
+        return f"{LOOPBACK}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.address}"
+
+    def get(self, path: str, headers: dict | None = None) -> tuple[int, bytes]:
+        """One plain GET, and what it answered."""
+        connection = http.client.HTTPConnection(LOOPBACK, self.port, timeout=10)
+        with contextlib.closing(connection):
+            connection.request("GET", path, headers=headers or {})
+            response = connection.getresponse()
+            return response.status, response.read()
+
+    def wait_for(self, path: str, status: int, seconds: float) -> None:
+        """Polls until `path` answers with `status`; a child that ended, or the time, is an error with the log's end."""
+        deadline = time.monotonic() + seconds
+        last: object = None
+        while time.monotonic() < deadline:
+            if (code := self.process.poll()) is not None:
+                raise RuntimeError(f"{self.process.args[0]} ended with status {code}\n{self.log_end()}")
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                last = self.get(path)
+                if last[0] == status:
+                    return
+            time.sleep(0.05)
+        raise TimeoutError(f"{self.url}{path} did not answer {status} in {seconds} s, last: {last}\n{self.log_end()}")
+
+    def log_end(self) -> str:
+        return f"--- the end of {self.log}\n" + "\n".join(self.log.read_text(errors="replace").splitlines()[-40:])
+
+    def stop(self) -> None:
+        """Ends it and everything that it started. vLLM's engine outlives its server if only the server is killed."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(5)
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+class Vllm(Child):
+    """vLLM on the CPU with a scripted tiny Qwen3: 1.4 GB, about 25 s until it answers, 3 ms a token."""
+
+    def __init__(self, model: pathlib.Path, name: str, log: pathlib.Path, port: int | None = None, flags: list[str] = ()):
+        self.name = name
+        port = port or free_port()
+        command = [
+            vllm_python(), "-m", "vllm.entrypoints.openai.api_server",
+            "--model", model.name, "--served-model-name", name, "--host", LOOPBACK, "--port", port,
+            "--dtype", "bfloat16", "--max-model-len", 2048, "--max-num-seqs", 16, "--enforce-eager",
+            "--num-gpu-blocks-override", 64, "--reasoning-parser", "qwen3",
+            "--enable-auto-tool-choice", "--tool-call-parser", "hermes", *flags,
+        ]  # fmt: skip
+        # A relative path, so that /v1/models gives a `root` that reads like a model's name.
+        super().__init__(command, port, log, cwd=model.parent, env={
+            "VLLM_TARGET_DEVICE": "cpu", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+            "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+            "OMP_NUM_THREADS": "1",  # two threads on two busy cores are ten times slower than one
+            "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1",
+        })  # fmt: skip
+
+    def wait(self) -> "Vllm":
+        self.wait_for("/health", 200, VLLM_START_S)
+        return self
+
+    def running(self) -> int:
+        """How many requests vLLM is generating for right now, from its own metrics."""
+        _, body = self.get("/metrics")
+        lines = [line for line in body.decode().splitlines() if line.startswith("vllm:num_requests_running{")]
+        return int(sum(float(line.rsplit(" ", 1)[1]) for line in lines))
+
+
+class Gateway(Child):
+    """`thinkgate serve` on a free port, in front of one upstream."""
+
+    def __init__(self, upstream: str, log: pathlib.Path, flags: list[str] = (), env: dict | None = None):
+        port = free_port()
+        command = [thinkgate_binary(), "serve", "--upstream", upstream, "--listen", f"{LOOPBACK}:{port}", *flags]
+        super().__init__(command, port, log, env)
+
+    def wait(self, seconds: float = 30) -> "Gateway":
+        self.wait_for("/ready", 200, seconds)
+        return self
+
+
+def make_model(folder: pathlib.Path, *flags: str) -> pathlib.Path:
+    """Writes a tiny Qwen3 to `folder`, whose name is all that tells the model's family."""
+    subprocess.run([vllm_python(), REPOSITORY / "scripts/real/tiny_qwen3.py", folder, *flags], check=True)
+    return folder
