@@ -1,0 +1,175 @@
+//! The messages of a chat request: roles and text, with the place of every text in the bytes.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::error::Error;
+
+/// One message. Borrowed from the request's bytes; what is neither role nor text is not read.
+#[derive(Debug)]
+pub struct Message<'a> {
+    /// `system`, `user`, `assistant`, `tool`, or whatever the client wrote.
+    pub role: Cow<'a, str>,
+    /// The texts of the message as JSON strings with their quotes: one for a plain content, one for each text part.
+    texts: Vec<&'a str>,
+    /// True when the content is a string rather than an array of parts (or nothing).
+    pub plain: bool,
+}
+
+#[derive(Deserialize)]
+struct Wire<'a> {
+    #[serde(borrow)]
+    role: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    content: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Part<'a> {
+    #[serde(borrow)]
+    text: Option<&'a RawValue>,
+}
+
+impl<'a> Message<'a> {
+    /// Reads the `messages` value of a chat request.
+    ///
+    /// # Errors
+    /// A 400 that names the message at fault: not an array, empty, an entry that is no object, no role, a content that is
+    /// neither text, parts, nor null.
+    pub fn read_all(messages: &'a str) -> Result<Vec<Self>, Error> {
+        let wrong = |message: &str| Error::invalid_field("messages", message);
+        if !messages.starts_with('[') {
+            return Err(wrong("`messages` must be an array of messages."));
+        }
+        let entries: Vec<&RawValue> =
+            serde_json::from_str(messages).map_err(|_| wrong("`messages` must be an array of messages."))?;
+        if entries.is_empty() {
+            return Err(wrong("`messages` must hold at least one message."));
+        }
+        entries.into_iter().enumerate().map(|(index, entry)| Self::read(index, entry.get())).collect()
+    }
+
+    fn read(index: usize, entry: &'a str) -> Result<Self, Error> {
+        let wrong = |field: &str, what: &str| {
+            let at = format!("messages[{index}]{field}");
+            Error::invalid_field(at.clone(), format!("`{at}` {what}."))
+        };
+        let wire: Wire = match entry.starts_with('{') {
+            true => serde_json::from_str(entry).map_err(|_| wrong("", "has a repeated or mistyped `role` or `content`"))?,
+            false => return Err(wrong("", "must be an object")),
+        };
+        let role = wire.role.ok_or_else(|| wrong(".role", "is missing"))?;
+        let content = wire.content.map_or("null", RawValue::get);
+        let not_content = || wrong(".content", "must be a string, an array of parts, or null");
+        let texts = match content.as_bytes().first() {
+            Some(b'"') => vec![content],
+            Some(b'[') => texts_of_parts(content).ok_or_else(not_content)?,
+            Some(b'n') => Vec::new(),
+            _ => return Err(not_content()),
+        };
+        Ok(Self { role, texts, plain: content.starts_with('"') })
+    }
+
+    /// True for a turn of the user.
+    pub fn is_user(&self) -> bool {
+        self.role == "user"
+    }
+
+    /// True for the result of a tool call, in its new and its old spelling.
+    pub fn is_tool_result(&self) -> bool {
+        matches!(self.role.as_ref(), "tool" | "function")
+    }
+
+    /// The text a reader would see: the text parts, a line each. Images and other parts do not count.
+    pub fn text(&self) -> Cow<'a, str> {
+        match self.texts.as_slice() {
+            [] => Cow::Borrowed(""),
+            [one] => decode(one),
+            many => Cow::Owned(many.iter().map(|text| decode(text)).collect::<Vec<_>>().join("\n")),
+        }
+    }
+
+    /// The last text of the message as written, quotes included.
+    pub fn last_text(&self) -> Option<&'a str> {
+        self.texts.last().copied()
+    }
+}
+
+/// The last turn of the user. A system message behind it does not hide it.
+pub fn last_user<'m, 'a>(messages: &'m [Message<'a>]) -> Option<&'m Message<'a>> {
+    messages.iter().rfind(|message| message.is_user())
+}
+
+fn texts_of_parts(content: &str) -> Option<Vec<&str>> {
+    let parts: Vec<&RawValue> = serde_json::from_str(content).ok()?;
+    let mut texts = Vec::with_capacity(parts.len());
+    for part in parts {
+        let part = part.get();
+        match part.as_bytes().first() {
+            Some(b'"') => texts.push(part), // vLLM takes bare strings as text parts
+            Some(b'{') => {
+                let Part { text } = serde_json::from_str(part).ok()?;
+                texts.extend(text.map(RawValue::get).filter(|text| text.starts_with('"')));
+            }
+            _ => return None,
+        }
+    }
+    Some(texts)
+}
+
+/// Decodes a JSON string. A lone surrogate, which servers in Python let pass, stays as it was escaped.
+fn decode(json: &str) -> Cow<'_, str> {
+    #[derive(Deserialize)]
+    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+    match serde_json::from_str(json) {
+        Ok(Text(text)) => text,
+        Err(_) => Cow::Borrowed(json.trim_matches('"')),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(json: &str) -> Vec<String> {
+        Message::read_all(json).unwrap().iter().map(|m| m.text().into_owned()).collect()
+    }
+
+    #[test]
+    fn strings_parts_and_nothing_are_read() {
+        let json = r#"[{"role":"system","content":"s"},
+            {"role":"user","content":[{"type":"text","text":"a\n"},{"type":"image_url","image_url":{"url":"x"}},{"type":"text","text":"b"}]},
+            {"role":"assistant","content":null,"tool_calls":[]},{"content":"\ud83d\ude00","role":"user"},{"role":"assistant"}]"#;
+        assert_eq!(texts(json), ["s", "a\n\nb", "", "😀", ""]);
+    }
+
+    #[test]
+    fn a_trailing_system_message_does_not_hide_the_question() {
+        let messages = Message::read_all(r#"[{"role":"user","content":"q"},{"role":"system","content":"s"}]"#).unwrap();
+        assert_eq!(last_user(&messages).unwrap().text(), "q");
+    }
+
+    #[test]
+    fn a_lone_surrogate_is_no_error() {
+        assert_eq!(texts(r#"[{"role":"user","content":"a\ud83d"}]"#), ["a\\ud83d"]);
+    }
+
+    #[test]
+    fn the_message_at_fault_is_named() {
+        for (json, param) in [
+            ("{}", "messages"),
+            ("[]", "messages"),
+            ("[1]", "messages[0]"),
+            (r#"[{"role":"user"},{"content":"x"}]"#, "messages[1].role"),
+            (r#"[{"role":"user","content":5}]"#, "messages[0].content"),
+            (r#"[{"role":"user","content":{"a":1}}]"#, "messages[0].content"),
+            (r#"[{"role":"user","content":[5]}]"#, "messages[0].content"),
+            (r#"[{"role":7,"content":"x"}]"#, "messages[0]"),
+        ] {
+            let Error::Invalid { param: got, .. } = Message::read_all(json).unwrap_err() else { panic!("{json}") };
+            assert_eq!(got.as_deref(), Some(param), "{json}");
+        }
+    }
+}

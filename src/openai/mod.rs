@@ -1,0 +1,17 @@
+//! The wire, pure: what we read of an OpenAI request, how we change its bytes, and what we see of the answer.
+//!
+//! Nothing here waits, allocates per event, or knows of models. Fields we do not know stay byte for byte.
+
+mod edit;
+mod message;
+mod object;
+mod request;
+mod sse;
+mod usage;
+
+pub use edit::{Change, apply};
+pub use message::{Message, last_user};
+pub use object::Object;
+pub use request::{ChatRequest, model_of};
+pub use sse::SseScanner;
+pub use usage::{JsonUsage, Usage};

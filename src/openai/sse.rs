@@ -1,0 +1,194 @@
+//! Looks on while an SSE stream passes: where it stands, whether it said its last word, what it cost.
+//!
+//! The bytes are never changed, held back or joined. Lines end in `\n`, `\r\n` or `\r` (WHATWG HTML, 9.2), comments
+//! included, and a line may arrive in any number of pieces.
+
+use serde::Deserialize;
+
+use super::Usage;
+
+/// Follows one stream from its first byte.
+#[derive(Debug)]
+pub struct SseScanner {
+    partial: Vec<u8>,
+    too_long: bool,
+    in_line: bool,
+    after_cr: bool,
+    at_boundary: bool,
+    said_last_word: bool,
+    in_error_event: bool,
+    usage: Usage,
+}
+
+impl Default for SseScanner {
+    fn default() -> Self {
+        Self {
+            partial: Vec::new(),
+            too_long: false,
+            in_line: false,
+            after_cr: false,
+            at_boundary: true,
+            said_last_word: false,
+            in_error_event: false,
+            usage: Usage::default(),
+        }
+    }
+}
+
+impl SseScanner {
+    /// Longer lines that arrive in pieces are not looked into; an event of 5 MB costs no memory here.
+    const LONGEST: usize = 64 << 10;
+
+    /// One more piece of the stream.
+    pub fn scan(&mut self, mut chunk: &[u8]) {
+        if self.after_cr && !chunk.is_empty() {
+            self.after_cr = false;
+            chunk = chunk.strip_prefix(b"\n").unwrap_or(chunk);
+        }
+        while let Some(end) = memchr::memchr2(b'\n', b'\r', chunk) {
+            let (line, rest) = chunk.split_at(end);
+            self.end_of_line(line);
+            chunk = match rest {
+                [b'\r', b'\n', rest @ ..] => rest,
+                [b'\r'] => {
+                    self.after_cr = true; // the `\n` of this line end may come with the next piece
+                    return;
+                }
+                [_, rest @ ..] => rest,
+                [] => rest,
+            };
+        }
+        if !chunk.is_empty() {
+            self.in_line = true;
+            self.at_boundary = false;
+            self.keep(chunk);
+        }
+    }
+
+    /// True between two events: what is written here starts an event of its own.
+    pub fn at_boundary(&self) -> bool {
+        self.at_boundary
+    }
+
+    /// True once the server sent `[DONE]` or an error event of its own.
+    pub fn said_last_word(&self) -> bool {
+        self.said_last_word
+    }
+
+    /// The token counts seen so far.
+    pub fn usage(&self) -> Usage {
+        self.usage
+    }
+
+    fn keep(&mut self, piece: &[u8]) {
+        if self.partial.len() + piece.len() > Self::LONGEST {
+            self.too_long = true;
+            self.partial = Vec::new();
+        } else if !self.too_long {
+            self.partial.extend_from_slice(piece);
+        }
+    }
+
+    fn end_of_line(&mut self, line: &[u8]) {
+        if !self.in_line {
+            return self.line(line);
+        }
+        self.keep(line);
+        let whole = std::mem::take(&mut self.partial);
+        self.in_line = false;
+        if !std::mem::take(&mut self.too_long) {
+            self.line(&whole);
+            self.partial = whole; // its room is used again
+            self.partial.clear();
+        }
+    }
+
+    fn line(&mut self, line: &[u8]) {
+        self.at_boundary = line.is_empty();
+        if line.is_empty() {
+            self.in_error_event = false;
+        } else if let Some(data) = line.strip_prefix(b"data:") {
+            self.data(data.strip_prefix(b" ").unwrap_or(data));
+        } else if let Some(name) = line.strip_prefix(b"event:") {
+            self.in_error_event = name.trim_ascii() == b"error";
+        }
+    }
+
+    fn data(&mut self, data: &[u8]) {
+        let says = |word: &[u8]| memchr::memmem::find(data, word).is_some();
+        if data == b"[DONE]" || self.in_error_event || (says(b"\"error\"") && is_error(data)) {
+            self.said_last_word = true;
+        } else if says(b"\"usage\"") {
+            self.usage.read(data);
+        }
+    }
+}
+
+/// True for OpenAI's `{"error": {..}}`. The word alone, in a text or as a key further down, is none.
+fn is_error(data: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Event {
+        error: Option<serde::de::IgnoredAny>,
+    }
+    serde_json::from_slice::<Event>(data).is_ok_and(|event| event.error.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STREAM: &str = ": ping\r\n\r\ndata: {\"choices\":[{\"delta\":{\"content\":\"an \\\"error\\\": no\"}}]}\n\n\
+        data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":5}}\r\r\ndata: [DONE]\n\n";
+
+    #[test]
+    fn a_stream_cut_anywhere_is_read_alike() {
+        for cut in 0..=STREAM.len() {
+            let mut scanner = SseScanner::default();
+            scanner.scan(&STREAM.as_bytes()[..cut]);
+            assert!(!scanner.said_last_word() || cut >= STREAM.len() - 2, "{cut}");
+            scanner.scan(&STREAM.as_bytes()[cut..]);
+            assert!(scanner.said_last_word() && scanner.at_boundary(), "{cut}");
+            assert_eq!(scanner.usage().completion, Some(5), "{cut}");
+        }
+        let mut scanner = SseScanner::default();
+        STREAM.bytes().for_each(|byte| scanner.scan(&[byte]));
+        assert!(scanner.said_last_word() && scanner.at_boundary());
+        assert_eq!(scanner.usage().prompt, Some(3));
+    }
+
+    #[test]
+    fn a_boundary_is_a_blank_line_and_nothing_else() {
+        for (text, boundary) in
+            [("", true), ("data: x", false), ("data: x\n", false), ("data: x\n\n", true), ("data: x\r\n\r\n", true), ("\n", true)]
+        {
+            let mut scanner = SseScanner::default();
+            scanner.scan(text.as_bytes());
+            assert_eq!(scanner.at_boundary(), boundary, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_servers_own_error_is_a_last_word() {
+        for text in ["data: {\"error\": {\"message\": \"x\"}}\n\n", "event: error\ndata: {\"type\":\"error\"}\n\n"] {
+            let mut scanner = SseScanner::default();
+            scanner.scan(text.as_bytes());
+            assert!(scanner.said_last_word(), "{text}");
+        }
+        let mut scanner = SseScanner::default();
+        scanner.scan(b"data: {\"error\":null,\"x\":1}\n\n");
+        assert!(!scanner.said_last_word());
+    }
+
+    #[test]
+    fn an_event_of_five_megabytes_costs_no_memory() {
+        let mut scanner = SseScanner::default();
+        scanner.scan(b"data: ");
+        for _ in 0..5_000 {
+            scanner.scan(&[b'x'; 1000]);
+            assert!(scanner.partial.capacity() <= 2 * SseScanner::LONGEST);
+        }
+        assert!(!scanner.at_boundary());
+        scanner.scan(b"\n\ndata: [DONE]\n\n");
+        assert!(scanner.said_last_word() && scanner.at_boundary());
+    }
+}
