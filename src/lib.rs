@@ -1,3 +1,6 @@
 //! placeholder
 pub mod error;
 pub mod openai;
+pub mod routing;
+pub mod classifier;
+pub mod config;

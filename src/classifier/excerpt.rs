@@ -1,0 +1,66 @@
+//! What is left of a text before it is tokenised: a tokenizer needs 0.7 s for a megabyte and cannot be cancelled, so a
+//! decision must not grow with the prompt.
+
+use sha2::{Digest, Sha256};
+
+/// A text, or its head and tail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Excerpt {
+    /// The whole text, or its beginning.
+    pub head: Box<str>,
+    /// Its end, when the middle was cut out.
+    pub tail: Option<Box<str>>,
+}
+
+/// Identifies the content of an excerpt.
+pub type Fingerprint = [u8; 32];
+
+/// Bytes kept at each end for every token that will be read. Eight is above what any language needs per token, so the cut
+/// never costs a token that would have been read.
+const BYTES_PER_TOKEN: usize = 8;
+
+impl Excerpt {
+    /// Cuts `text` for a reader of `max_tokens`, on character boundaries.
+    pub fn of(text: &str, max_tokens: usize) -> Self {
+        let end = max_tokens * BYTES_PER_TOKEN;
+        if text.len() <= 2 * end {
+            return Self { head: text.into(), tail: None };
+        }
+        let head = &text[..text.floor_char_boundary(end)];
+        let tail = &text[text.ceil_char_boundary(text.len() - end)..];
+        Self { head: head.into(), tail: Some(tail.into()) }
+    }
+
+    /// A collision-resistant name for the content.
+    pub fn fingerprint(&self) -> Fingerprint {
+        let mut hash = Sha256::new();
+        hash.update((self.head.len() as u64).to_le_bytes());
+        hash.update(self.head.as_bytes());
+        hash.update(self.tail.as_deref().unwrap_or_default().as_bytes());
+        hash.finalize().into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_text_keeps_its_ends_on_character_boundaries() {
+        let excerpt = Excerpt::of(&"é".repeat(1_000_000), 10);
+        assert_eq!(excerpt.head.len(), 80);
+        assert_eq!(excerpt.tail.unwrap().len(), 80);
+        assert_eq!(Excerpt::of(&"x".repeat(160), 10).tail, None);
+        let odd = Excerpt::of(&format!("a{}", "é".repeat(1000)), 10);
+        assert_eq!(odd.head.len(), 79);
+    }
+
+    #[test]
+    fn different_content_has_different_names() {
+        let name = |head: &str, tail: Option<&str>| {
+            Excerpt { head: head.into(), tail: tail.map(Into::into) }.fingerprint()
+        };
+        assert_ne!(name("ab", None), name("a", Some("b")));
+        assert_eq!(name("ab", None), name("ab", None));
+    }
+}

@@ -1,0 +1,127 @@
+//! From logits to probabilities to a classification.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+use serde::Deserialize;
+
+use super::{Domain, load::LoadError};
+
+/// What a model's outputs mean, from its `config.json`.
+#[derive(Debug, Clone)]
+pub struct Labels {
+    /// For each logit whether its label means reasoning.
+    reasoning: Vec<bool>,
+    /// The label of each domain logit.
+    pub domains: Vec<Arc<str>>,
+    /// The longest sequence the model was built for.
+    pub max_positions: Option<usize>,
+    /// The id that fills up shorter sequences of a batch.
+    pub pad: i64,
+}
+
+#[derive(Deserialize)]
+struct ConfigJson {
+    id2label: BTreeMap<String, String>,
+    #[serde(default)]
+    pad_token_id: Option<i64>,
+    #[serde(default)]
+    max_position_embeddings: Option<usize>,
+    #[serde(default)]
+    thinkgate: Option<Section>,
+}
+
+#[derive(Deserialize)]
+struct Section {
+    reasoning_labels: Vec<String>,
+    #[serde(default)]
+    domain_labels: Vec<String>,
+}
+
+impl Labels {
+    /// Reads `config.json`.
+    pub fn load(file: &Path) -> Result<Self, LoadError> {
+        let broken = |why: String| LoadError::Broken { file: file.to_owned(), why };
+        let text = std::fs::read(file).map_err(|error| broken(error.to_string()))?;
+        let config: ConfigJson = serde_json::from_slice(&text).map_err(|error| broken(error.to_string()))?;
+        let labels = (0..config.id2label.len())
+            .map(|id| config.id2label.get(&id.to_string()).cloned())
+            .collect::<Option<Vec<String>>>()
+            .ok_or_else(|| broken("id2label must number its labels from 0".into()))?;
+        let unjudged = |why: String| LoadError::Labels { file: file.to_owned(), labels: labels.join(", "), why };
+        let section = config.thinkgate.ok_or_else(|| unjudged("thinkgate.reasoning_labels is missing".into()))?;
+        if let Some(stray) = section.reasoning_labels.iter().find(|label| !labels.contains(label)) {
+            return Err(unjudged(format!("thinkgate.reasoning_labels names `{stray}`, which is no label")));
+        }
+        let reasoning: Vec<bool> = labels.iter().map(|label| section.reasoning_labels.contains(label)).collect();
+        if !reasoning.contains(&true) || !reasoning.contains(&false) {
+            return Err(unjudged("thinkgate.reasoning_labels must name some of the labels, not all or none".into()));
+        }
+        let domains = section.domain_labels.into_iter().map(Arc::from).collect();
+        Ok(Self { reasoning, domains, max_positions: config.max_position_embeddings, pad: config.pad_token_id.unwrap_or(0) })
+    }
+
+    /// How many logits the first head must have.
+    pub fn count(&self) -> usize {
+        self.reasoning.len()
+    }
+
+    /// P(reasoning). `None` when a logit is not finite.
+    pub fn score(&self, logits: &[f32]) -> Option<f64> {
+        let probabilities = softmax(logits)?;
+        Some(probabilities.iter().zip(&self.reasoning).filter(|(_, reasoning)| **reasoning).map(|(p, _)| p).sum())
+    }
+
+    /// The likeliest domain. A single-head subject classifier has none.
+    pub fn domain(&self, logits: &[f32]) -> Option<Domain> {
+        let probabilities = softmax(logits)?;
+        let (best, score) = probabilities.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1))?;
+        Some(Domain { label: self.domains.get(best)?.clone(), score: *score })
+    }
+}
+
+/// Softmax in double precision, shifted by the maximum so that no exponent overflows.
+fn softmax(logits: &[f32]) -> Option<Vec<f64>> {
+    if logits.is_empty() || logits.iter().any(|logit| !logit.is_finite()) {
+        return None;
+    }
+    let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let exponents: Vec<f64> = logits.iter().map(|logit| f64::from(logit - most).exp()).collect();
+    let sum: f64 = exponents.iter().sum();
+    Some(exponents.into_iter().map(|exponent| exponent / sum).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(json: &str) -> Result<Labels, LoadError> {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("config.json");
+        std::fs::write(&file, json).unwrap();
+        Labels::load(&file)
+    }
+
+    #[test]
+    fn the_score_is_the_mass_of_the_reasoning_labels() {
+        let labels = load(
+            r#"{"id2label":{"0":"law","1":"math","2":"physics"},"thinkgate":{"reasoning_labels":["math","physics"]}}"#,
+        )
+        .unwrap();
+        assert!((labels.score(&[0.0, 0.0, 0.0]).unwrap() - 2.0 / 3.0).abs() < 1e-12);
+        assert!(labels.score(&[1000.0, -1000.0, 0.0]).unwrap() < 1e-6);
+        assert_eq!(labels.score(&[f32::NAN, 0.0, 0.0]), None);
+        assert_eq!(labels.score(&[f32::INFINITY, 0.0, 0.0]), None);
+    }
+
+    #[test]
+    fn a_label_without_a_mode_is_one_clear_error() {
+        for (section, says) in [
+            (r#""x":1"#, "is missing"),
+            (r#""thinkgate":{"reasoning_labels":["maths"]}"#, "`maths`, which is no label"),
+            (r#""thinkgate":{"reasoning_labels":[]}"#, "not all or none"),
+        ] {
+            let error = load(&format!(r#"{{"id2label":{{"0":"law","1":"math"}},{section}}}"#)).unwrap_err().to_string();
+            assert!(error.contains(says) && error.contains("law, math") && error.contains("--reasoning-labels"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! A classifier directory becomes a model that works, or one message that says which file is at fault.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::{
+    Classification, Options,
+    excerpt::Excerpt,
+    labels::Labels,
+    session::Session,
+    tokenizer::{Reader, Tokens},
+};
+
+/// Why a classifier could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The library is not there.
+    #[error("ONNX Runtime is not at {file}: run scripts/setup, or set classifier.runtime to a libonnxruntime.so of version 1.24 or later", file = .0.display())]
+    NoRuntime(PathBuf),
+    /// The library is there and does not load.
+    #[error("ONNX Runtime at {file} cannot be loaded ({why}): run scripts/setup, or set classifier.runtime to a libonnxruntime.so of version 1.24 or later", file = .file.display())]
+    BadRuntime {
+        /// The library.
+        file: PathBuf,
+        /// What the loader said.
+        why: String,
+    },
+    /// A file of the directory is not there.
+    #[error("the classifier's {file} is missing: set classifier.model to a directory that scripts/export_onnx.py wrote", file = .0.display())]
+    Missing(PathBuf),
+    /// A file of the directory is there and cannot be used.
+    #[error("the classifier's {file} cannot be used: {why}; write the directory again with scripts/export_onnx.py", file = .file.display())]
+    Broken {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A label that is neither reasoning nor direct.
+    #[error("the classifier's {file} does not say which labels mean reasoning: {why}; its labels are {labels}. Write it with scripts/export_onnx.py --reasoning-labels LABEL,..", file = .file.display())]
+    Labels {
+        /// The file.
+        file: PathBuf,
+        /// All its labels.
+        labels: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// An execution provider that was asked for is not in the library or found no device.
+    #[error("classifier.providers: `{provider}` did not load ({why}); remove it, or use the library of the onnxruntime-gpu wheel")]
+    Provider {
+        /// The provider's name in the configuration.
+        provider: &'static str,
+        /// What ONNX Runtime said.
+        why: String,
+    },
+    /// The operating system gave no thread.
+    #[error("cannot start the classifier's thread: {0}")]
+    Thread(#[from] io::Error),
+}
+
+/// Why one inference failed.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The tokenizer failed.
+    #[error("tokenizer: {0}")]
+    Tokenizer(tokenizers::Error),
+    /// ONNX Runtime failed, or its outputs do not have the shape they should.
+    #[error("{0}")]
+    Session(String),
+    /// A logit was not finite.
+    #[error("a logit is not finite")]
+    NotFinite,
+}
+
+/// A loaded model: reads texts and classifies them, a batch at a time.
+pub struct Model {
+    reader: Reader,
+    session: Session,
+    labels: Labels,
+    max_tokens: usize,
+}
+
+impl Model {
+    /// Loads `options.model` and runs it once.
+    pub fn load(options: &Options) -> Result<Self, LoadError> {
+        let file = |name: &str| existing(options.model.join(name));
+        let (onnx, tokenizer, config) = (file("model.onnx")?, file("tokenizer.json")?, file("config.json")?);
+        let labels = Labels::load(&config)?;
+        let max_tokens = labels.max_positions.map_or(options.max_tokens, |most| most.min(options.max_tokens));
+        let reader = Reader::load(&tokenizer, max_tokens)?;
+        let session = Session::load(&onnx, options)?;
+        let mut model = Self { reader, session, labels, max_tokens };
+        let first = model.classify(&[Excerpt::of("How are you?", max_tokens)]).into_iter().next();
+        match first {
+            Some(Ok(_)) => Ok(model),
+            Some(Err(error)) => Err(LoadError::Broken { file: onnx, why: error.to_string() }),
+            None => Err(LoadError::Broken { file: onnx, why: "it answers nothing".into() }),
+        }
+    }
+
+    /// Tokens read of a text, special ones included: the setting, or the model's own limit if that is smaller.
+    pub fn max_tokens(&self) -> usize {
+        self.max_tokens
+    }
+
+    /// The subjects the model can name.
+    pub fn domains(&self) -> &[Arc<str>] {
+        &self.labels.domains
+    }
+
+    /// Classifies excerpts; the results stand in their order, and none depends on the others.
+    pub fn classify(&mut self, excerpts: &[Excerpt]) -> Vec<Result<Classification, RunError>> {
+        let mut results: Vec<_> = excerpts.iter().map(|_| Err(RunError::Session("not run".into()))).collect();
+        let mut texts: Vec<(usize, Tokens)> = Vec::with_capacity(excerpts.len());
+        for (index, excerpt) in excerpts.iter().enumerate() {
+            match self.reader.read(excerpt) {
+                Ok(tokens) => texts.push((index, tokens)),
+                Err(error) => results[index] = Err(RunError::Tokenizer(error)),
+            }
+        }
+        texts.sort_by_key(|(_, tokens)| tokens.ids.len());
+        for batch in texts.chunk_by(|(_, a), (_, b)| of_like_length(a, b)) {
+            let rows: Vec<&[i64]> = batch.iter().map(|(_, tokens)| tokens.ids.as_slice()).collect();
+            let outputs = self.session.run(&rows, &self.labels);
+            for (row, (index, tokens)) in batch.iter().enumerate() {
+                results[*index] = match &outputs {
+                    Ok(outputs) => self.labelled(outputs.row(row), tokens),
+                    Err(error) => Err(RunError::Session(error.clone())),
+                };
+            }
+        }
+        results
+    }
+
+    fn labelled(&self, (logits, domains): (&[f32], Option<&[f32]>), tokens: &Tokens) -> Result<Classification, RunError> {
+        Ok(Classification {
+            score: self.labels.score(logits).ok_or(RunError::NotFinite)?,
+            domain: domains.and_then(|logits| self.labels.domain(logits)),
+            tokens: tokens.ids.len(),
+            truncated: tokens.truncated,
+            unreadable: tokens.unreadable,
+        })
+    }
+}
+
+/// Padding a text to its neighbour's length is work for nothing; a few tokens are cheaper than another run.
+fn of_like_length(a: &Tokens, b: &Tokens) -> bool {
+    b.ids.len() - a.ids.len() <= 4
+}
+
+fn existing(file: PathBuf) -> Result<PathBuf, LoadError> {
+    if Path::is_file(&file) { Ok(file) } else { Err(LoadError::Missing(file)) }
+}

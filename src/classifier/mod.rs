@@ -1,0 +1,179 @@
+//! Text -> [`Classification`]: does thinking pay, and what is it about.
+//!
+//! One thread owns the tokenizer and the ONNX Runtime session; callers wait in one bounded queue, and what queued up while
+//! the model was busy runs as one batch. A caller waits no longer than its deadline and never for room: the router falls back
+//! instead. Scores are kept by the content that was judged, so a score is computed once and never depends on its neighbours.
+
+mod excerpt;
+mod labels;
+mod load;
+mod queue;
+mod session;
+mod tokenizer;
+
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use quick_cache::sync::Cache;
+use serde::Serialize;
+use tokio::{sync::oneshot, time::timeout};
+
+pub use load::LoadError;
+
+use self::{
+    excerpt::{Excerpt, Fingerprint},
+    queue::{Job, Queue},
+};
+
+/// What the model saw in a text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Classification {
+    /// P(reasoning): the probability mass of the reasoning labels, 0 to 1.
+    pub score: f64,
+    /// The subject, when the model has a second head.
+    pub domain: Option<Domain>,
+    /// Tokens the model read, special ones included.
+    pub tokens: usize,
+    /// True when the middle of the text was left out.
+    pub truncated: bool,
+    /// True when the vocabulary cannot read the text: the score means nothing.
+    pub unreadable: bool,
+}
+
+/// The subject of a text.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Domain {
+    /// One of the model's `domain_labels`.
+    pub label: Arc<str>,
+    /// Its probability, 0 to 1.
+    pub score: f64,
+}
+
+/// Why there is no classification.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Miss {
+    /// `classifier.deadline_ms` passed.
+    Late,
+    /// `classifier.queue` callers are waiting already.
+    Full,
+    /// The model failed; the log says how.
+    Failed,
+    /// There was no text to judge.
+    Nothing,
+    /// The vocabulary cannot read the text.
+    Unreadable,
+}
+
+impl Miss {
+    /// The word in logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Late => "late",
+            Self::Full => "full",
+            Self::Failed => "failed",
+            Self::Nothing => "nothing",
+            Self::Unreadable => "unreadable",
+        }
+    }
+}
+
+/// What a classifier is built from: the `classifier` section of the configuration with its paths found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Options {
+    /// The folder with `model.onnx`, `tokenizer.json` and `config.json`.
+    pub model: PathBuf,
+    /// The ONNX Runtime library.
+    pub runtime: PathBuf,
+    /// Execution providers in order of preference.
+    pub providers: Vec<Provider>,
+    /// Threads of one inference; 0: all the process may use.
+    pub threads: usize,
+    /// Tokens read of a text, special ones included; the head and the tail are kept.
+    pub max_tokens: usize,
+    /// How long a request waits for its classification.
+    pub deadline: Duration,
+    /// How many may wait.
+    pub queue: usize,
+    /// How many scores are kept; 0: none.
+    pub cache: usize,
+}
+
+/// Where ONNX Runtime runs the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Provider {
+    /// The processor.
+    Cpu,
+    /// NVIDIA CUDA, with the library of `onnxruntime-gpu`.
+    Cuda,
+    /// NVIDIA TensorRT, with the library of `onnxruntime-gpu`.
+    Tensorrt,
+}
+
+/// The classifier: a handle on the thread that owns the model. Dropping the last handle ends the thread.
+#[derive(Debug)]
+pub struct Classifier {
+    queue: Queue,
+    cache: Option<Cache<Fingerprint, Classification>>,
+    max_tokens: usize,
+    deadline: Duration,
+    domains: Vec<Arc<str>>,
+}
+
+impl Classifier {
+    /// Loads the model and starts its thread; returns when a first inference has shown that it works.
+    ///
+    /// # Errors
+    /// One message that names the file at fault and the command that fixes it.
+    pub fn start(options: &Options) -> Result<Self, LoadError> {
+        let model = load::Model::load(options)?;
+        let (max_tokens, domains) = (model.max_tokens(), model.domains().to_vec());
+        Ok(Self {
+            queue: Queue::start(model, options.queue)?,
+            cache: (options.cache > 0).then(|| Cache::new(options.cache)),
+            max_tokens,
+            deadline: options.deadline,
+            domains,
+        })
+    }
+
+    /// Classifies `text` within the deadline.
+    ///
+    /// # Errors
+    /// Why it could not; never later than the deadline.
+    pub async fn classify(&self, text: &str) -> Result<Classification, Miss> {
+        let excerpt = Excerpt::of(text, self.max_tokens);
+        timeout(self.deadline, self.remembered(excerpt, false)).await.unwrap_or(Err(Miss::Late))
+    }
+
+    /// Classifies `text` however long it takes.
+    ///
+    /// # Errors
+    /// Only when the model fails.
+    pub async fn classify_patiently(&self, text: &str) -> Result<Classification, Miss> {
+        self.remembered(Excerpt::of(text, self.max_tokens), true).await
+    }
+
+    /// The subjects the model can name; empty without a second head.
+    pub fn domains(&self) -> &[Arc<str>] {
+        &self.domains
+    }
+
+    async fn remembered(&self, excerpt: Excerpt, patient: bool) -> Result<Classification, Miss> {
+        match &self.cache {
+            // Whoever asks for the same content meanwhile waits for the same answer.
+            Some(cache) => cache.get_or_insert_async(&excerpt.fingerprint(), self.ask(excerpt.clone(), patient)).await,
+            None => self.ask(excerpt, patient).await,
+        }
+    }
+
+    async fn ask(&self, excerpt: Excerpt, patient: bool) -> Result<Classification, Miss> {
+        let (reply, answer) = oneshot::channel();
+        self.queue.push(Job { excerpt, reply }, patient).await?;
+        answer.await.unwrap_or(Err(Miss::Failed))
+    }
+}

@@ -1,0 +1,78 @@
+//! Addresses of servers, as people write them.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, de};
+use url::Url;
+
+/// A server's address up to where an API path such as `/v1/models` is appended: no trailing slash, no `/v1`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[serde(transparent)]
+pub struct BaseUrl(String);
+
+impl BaseUrl {
+    /// Takes `http://host:8000`, with a path prefix or an ending `/v1` or `/` if people wrote one.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let url = Url::parse(text).map_err(|_| format!("`{text}` is no URL; write http://HOST:PORT"))?;
+        if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+            return Err(format!("`{text}` must begin with http:// or https:// and name a host"));
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err("a URL must not carry a user or password; use api_key".into());
+        }
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err(format!("`{text}` must not have a query or fragment"));
+        }
+        let path = url.path().trim_end_matches('/');
+        let path = path.strip_suffix("/v1").unwrap_or(path).trim_end_matches('/');
+        let origin = url.origin().ascii_serialization();
+        Ok(Self(format!("{origin}{path}")))
+    }
+
+    /// The address as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The full URL of `path`, which begins with a slash and may carry a query.
+    pub fn join(&self, path: &str) -> String {
+        format!("{}{path}", self.0)
+    }
+}
+
+impl fmt::Display for BaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for BaseUrl {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::parse(&String::deserialize(deserializer)?).map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_taken_as_people_write_them() {
+        for (written, base) in [
+            ("http://vllm:8000", "http://vllm:8000"),
+            ("http://vllm:8000/", "http://vllm:8000"),
+            ("http://vllm:8000/v1", "http://vllm:8000"),
+            ("http://vllm:8000/v1/", "http://vllm:8000"),
+            ("https://host/team/a/v1", "https://host/team/a"),
+            ("http://[::1]:80/x", "http://[::1]/x"),
+        ] {
+            assert_eq!(BaseUrl::parse(written).unwrap().as_str(), base);
+        }
+        for wrong in ["vllm:8000", "ftp://x", "http://", "http://u:p@h", "http://h/?a=1", ""] {
+            assert!(BaseUrl::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}

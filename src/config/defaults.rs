@@ -1,0 +1,89 @@
+//! The defaults, in one place. `configs/default.yaml` says the same; a test proves it.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use super::{Classifier, Config, LogFormat, Routing, Server, Telemetry, Upstream};
+use crate::{classifier::Provider, routing::Mode};
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            server: Server::default(),
+            auth: super::Auth::default(),
+            upstream: Upstream::default(),
+            classifier: Classifier::default(),
+            routing: Routing::default(),
+            telemetry: Telemetry::default(),
+            discover: Vec::new(),
+            models: Default::default(),
+            aliases: Default::default(),
+        }
+    }
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            max_in_flight: 1024,
+            max_body_bytes: 32 << 20,
+            headers_ms: 30_000,
+            body_idle_ms: 30_000,
+            drain_ms: 30_000,
+            cors: vec!["*".into()],
+        }
+    }
+}
+
+impl Default for Upstream {
+    fn default() -> Self {
+        Self {
+            connect_ms: 2_000,
+            headers_ms: 600_000,
+            first_chunk_ms: 600_000,
+            idle_ms: 120_000,
+            pool_idle_ms: 4_000,
+            retries: 2,
+            discover_ms: 5_000,
+        }
+    }
+}
+
+impl Default for Classifier {
+    fn default() -> Self {
+        Self {
+            model: "onnx/router".into(),
+            runtime: "onnx/runtime/libonnxruntime.so".into(),
+            providers: vec![Provider::Cpu],
+            threads: 0,
+            max_tokens: 512,
+            deadline_ms: 100,
+            queue: 256,
+            cache: 65_536,
+        }
+    }
+}
+
+impl Default for Routing {
+    fn default() -> Self {
+        Self { threshold: 0.5, domains: Default::default(), fallback: Mode::Unchanged }
+    }
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self { log: "info".into(), format: LogFormat::Json, otlp: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn default_yaml_is_the_defaults_and_names_every_setting() {
+        let written: serde_json::Value = serde_yaml::from_str(super::super::DEFAULT_YAML).unwrap();
+        let built = serde_json::to_value(Config::default()).unwrap();
+        assert_eq!(written, built);
+    }
+}

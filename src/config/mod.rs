@@ -1,0 +1,224 @@
+//! What the operator wrote: defaults, then files, then the environment, then flags.
+//!
+//! One definition per setting, here; its doc comment is its documentation, and `configs/default.yaml` says the same with the
+//! same defaults. Reading reports every problem with its path. Only this stage reads the environment.
+
+mod address;
+mod defaults;
+mod load;
+mod locate;
+mod secret;
+mod validate;
+
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+pub use address::BaseUrl;
+pub use load::{Flags, Problem, load};
+pub use locate::locate;
+pub use secret::{Revealed, Secret};
+
+use crate::{classifier::Provider, routing::Mode};
+
+/// `configs/default.yaml`: every setting at its default, documented.
+pub const DEFAULT_YAML: &str = include_str!("../../configs/default.yaml");
+
+/// Everything that can be set.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Config {
+    /// Where the HTTP door listens.
+    pub listen: SocketAddr,
+    /// Limits of the HTTP door.
+    pub server: Server,
+    /// Who may come in.
+    pub auth: Auth,
+    /// Waits and retries on the way to the model servers.
+    pub upstream: Upstream,
+    /// The model that decides.
+    pub classifier: Classifier,
+    /// What its scores mean.
+    pub routing: Routing,
+    /// What the gateway says about itself.
+    pub telemetry: Telemetry,
+    /// Servers whose models are taken from their `/v1/models`.
+    pub discover: Vec<Discover>,
+    /// Models by the name clients use.
+    pub models: BTreeMap<String, Model>,
+    /// Names with a model per mode.
+    pub aliases: BTreeMap<String, Alias>,
+}
+
+/// Limits of the HTTP door.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Server {
+    /// Requests served at a time; more are refused with 429.
+    pub max_in_flight: usize,
+    /// The largest request body, in bytes; a larger one is refused with 413.
+    pub max_body_bytes: u64,
+    /// How long a client may take to send its request headers, in milliseconds.
+    pub headers_ms: u64,
+    /// How long a client may pause while it sends its body, in milliseconds.
+    pub body_idle_ms: u64,
+    /// How long running answers may take to finish after SIGTERM, in milliseconds.
+    pub drain_ms: u64,
+    /// Origins that browsers may call from; `"*"` is any, as vLLM's own default; empty turns CORS off.
+    pub cors: Vec<String>,
+}
+
+/// Who may come in.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Auth {
+    /// Without keys everybody, and a client's Authorization goes on to the endpoint.
+    pub keys: Vec<Key>,
+}
+
+/// One client key.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Key {
+    /// Who it belongs to; appears in the log.
+    pub name: String,
+    /// The bearer token: `env:NAME` or `file:PATH`.
+    pub key: Secret,
+}
+
+/// Waits and retries on the way to the model servers, each wait in milliseconds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Upstream {
+    /// Until a connection stands.
+    pub connect_ms: u64,
+    /// From the request sent to the response headers. A plain answer sends its headers when it is done.
+    pub headers_ms: u64,
+    /// From a stream's headers to its first byte. vLLM sends the headers at once and the first token after queue and prefill.
+    pub first_chunk_ms: u64,
+    /// Between two pieces of a body.
+    pub idle_ms: u64,
+    /// How long an unused connection is kept. vLLM's server closes its end after 5,000.
+    pub pool_idle_ms: u64,
+    /// How many other endpoints may be tried after the first.
+    pub retries: u32,
+    /// Between two looks at `/v1/models` of a server.
+    pub discover_ms: u64,
+}
+
+/// The model that decides.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Classifier {
+    /// A directory with `model.onnx`, `tokenizer.json` and `config.json`.
+    pub model: PathBuf,
+    /// The ONNX Runtime library, version 1.24 or later.
+    pub runtime: PathBuf,
+    /// Execution providers in order of preference: `tensorrt`, `cuda`, `cpu`.
+    pub providers: Vec<Provider>,
+    /// Threads of one inference; 0 is all the process may use.
+    pub threads: usize,
+    /// Tokens read of a prompt; of a longer one the head and the tail.
+    pub max_tokens: usize,
+    /// How long a request waits for its decision, in milliseconds; then it falls back.
+    pub deadline_ms: u64,
+    /// How many requests may wait for a decision; more fall back at once.
+    pub queue: usize,
+    /// How many scores are remembered; 0 is none.
+    pub cache: usize,
+}
+
+/// What scores mean.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Routing {
+    /// P(reasoning), rounded to three digits, at or above: reason.
+    pub threshold: f64,
+    /// Modes forced for domain labels of the classifier.
+    pub domains: BTreeMap<String, Mode>,
+    /// The mode when the classifier cannot say.
+    pub fallback: Mode,
+}
+
+/// What the gateway says about itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Telemetry {
+    /// Which log lines are written, as `tracing` filters: `info`, `thinkgate=debug,warn`.
+    pub log: String,
+    /// How: `json`, an object a line, or `text`.
+    pub format: LogFormat,
+    /// Where traces go by OTLP over HTTP, such as `http://127.0.0.1:4318`; unset: nowhere.
+    pub otlp: Option<BaseUrl>,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// A JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// A server whose models are discovered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Discover {
+    /// Its address; may end in `/v1` or carry a path prefix.
+    pub url: BaseUrl,
+    /// Its key: `env:NAME` or `file:PATH`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_key: Option<Secret>,
+}
+
+/// A model by the name clients use.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Model {
+    /// A family id, or `auto`: recognised from the names at the endpoints.
+    #[serde(default = "auto")]
+    pub family: String,
+    /// False: never judged, always forwarded as it came.
+    #[serde(default = "yes")]
+    pub gate: bool,
+    /// The servers that have it.
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// One server that has a model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// Its address; may end in `/v1` or carry a path prefix.
+    pub url: BaseUrl,
+    /// The model's name there, when it is another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Its key: `env:NAME` or `file:PATH`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_key: Option<Secret>,
+    /// Its share of the requests, relative to the others.
+    #[serde(default = "one")]
+    pub weight: u32,
+}
+
+/// One name with a model per mode.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Alias {
+    /// Takes requests that need thought.
+    pub reasoning: String,
+    /// Takes requests that do not.
+    pub direct: String,
+    /// Takes requests that are not judged.
+    pub unchanged: String,
+}
+
+fn auto() -> String {
+    "auto".into()
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn one() -> u32 {
+    1
+}

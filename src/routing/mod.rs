@@ -1,0 +1,132 @@
+//! Request -> [`Routed`]: should the model think, and which bytes say so.
+//!
+//! [`policy`] decides (pure), [`family`] knows the switches (data), [`conversation`] picks the text to judge. Both front
+//! doors and the offline commands call the same [`Router::route`].
+
+mod choice;
+mod conversation;
+pub mod family;
+mod policy;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+
+pub use conversation::Subject;
+pub use family::Family;
+pub use policy::{Decision, Mode, Policy, Why};
+
+use crate::{
+    classifier::{Classification, Classifier, Miss},
+    error::Error,
+    openai::{Change, ChatRequest, apply},
+};
+
+/// What a name in a request stands for, as far as the decision is concerned.
+#[derive(Debug, Clone)]
+pub enum Target {
+    /// One model. Without a family it is not recognised; without the gate it is left alone.
+    Model {
+        /// The name here.
+        name: Arc<str>,
+        /// How it switches.
+        family: Option<&'static Family>,
+        /// `models.X.gate`.
+        gate: bool,
+    },
+    /// One name with a model per mode.
+    Alias(BTreeMap<Mode, Target>),
+}
+
+/// A request with its decision, ready to be rendered for any endpoint.
+#[derive(Debug, Clone)]
+pub struct Routed {
+    /// The request as the client sent it.
+    pub request: ChatRequest,
+    /// The model that answers: the one asked for, or the one an alias chose.
+    pub model: Arc<str>,
+    /// The family of that model, which stands for it where no endpoint is chosen yet.
+    pub family: Option<&'static Family>,
+    /// What was decided, and why.
+    pub decision: Decision,
+    /// What the classifier saw, when it was asked and answered.
+    pub classification: Option<Classification>,
+}
+
+/// Decides for every request. Holds no state of its own: the same request gets the same decision on every replica.
+#[derive(Debug)]
+pub struct Router {
+    classifier: Arc<Classifier>,
+    policy: Policy,
+}
+
+impl Router {
+    /// A router that asks `classifier` and judges its scores by `policy`.
+    pub fn new(classifier: Arc<Classifier>, policy: Policy) -> Self {
+        Self { classifier, policy }
+    }
+
+    /// Decides for one request. `wish` is the client's `x-thinkgate-mode`.
+    ///
+    /// Trouble of the classifier is no error: the decision falls back and says so.
+    ///
+    /// # Errors
+    /// A 400 when the messages are missing or malformed.
+    pub async fn route(&self, request: ChatRequest, wish: Option<Mode>, target: &Target) -> Result<Routed, Error> {
+        let subject = Subject::of(&request)?;
+        let settled = policy::settled(&request, &subject, wish, target);
+        let (decision, classification) = match settled {
+            Some(decision) => (decision, None),
+            None => self.judge(&subject).await,
+        };
+        let (model, family) = target.choose(decision.mode);
+        let decision = decision.that_changes(family.filter(|family| family.can_switch()), target);
+        Ok(Routed { model, family, decision, classification, request })
+    }
+
+    async fn judge(&self, subject: &Subject) -> (Decision, Option<Classification>) {
+        if subject.text.trim().is_empty() {
+            return (self.policy.fallback(Some(Miss::Nothing)), None);
+        }
+        match self.classifier.classify(&subject.text).await {
+            Ok(seen) => (self.policy.judge(&seen, subject.in_tool_loop), Some(seen)),
+            Err(miss) => (self.policy.fallback(Some(miss)), None),
+        }
+    }
+}
+
+impl Target {
+    /// The model that takes a request decided as `mode`, and its family.
+    fn choose(&self, mode: Mode) -> (Arc<str>, Option<&'static Family>) {
+        match self {
+            Self::Model { name, family, .. } => (name.clone(), *family),
+            Self::Alias(models) => match models.get(&mode).or_else(|| models.values().next()) {
+                Some(target) => target.choose(mode),
+                None => ("".into(), None), // an alias is validated to have all three
+            },
+        }
+    }
+
+    fn is_alias(&self) -> bool {
+        matches!(self, Self::Alias(_))
+    }
+}
+
+impl Routed {
+    /// The body for an endpoint whose models switch like `family` and that knows the model as `name`, when it has a name of
+    /// its own for it. Same family, same name, same bytes, through every door.
+    pub fn render(&self, family: Option<&Family>, name: Option<&str>) -> Bytes {
+        let mut changes: Vec<Change> = match (self.decision.mode, family) {
+            (Mode::Reasoning, Some(family)) => family.reasoning.to_vec(),
+            (Mode::Direct, Some(family)) => family.direct.to_vec(),
+            _ => Vec::new(),
+        };
+        let wanted = name.unwrap_or(&self.model);
+        match self.request.model() {
+            Some(asked) if asked != wanted => changes.push(Change::Model(wanted.to_owned())),
+            None if name.is_some() => changes.push(Change::Model(wanted.to_owned())),
+            _ => {}
+        }
+        apply(&self.request, &changes)
+    }
+}
