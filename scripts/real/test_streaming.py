@@ -1,0 +1,74 @@
+"""Streams come as they are made, and whoever leaves stops the model."""
+
+import contextlib
+import socket
+import statistics
+import struct
+import time
+
+import pytest
+from conftest import MODEL
+from kinds import chat_body
+from wire import CHAT, connect, request_bytes, seconds_until
+
+IDLE_WITHIN_S = 0.2
+LINGER_ZERO = struct.pack("ii", 1, 0)  # closing sends a reset
+LONG = {"max_tokens": 1500, "ignore_eos": True}  # five seconds of generation
+
+
+def test_each_event_leaves_when_it_arrives(gateway, hop, measured):
+    body = chat_body(MODEL, "Count for a while.", max_tokens=300, ignore_eos=True, stream=True)
+    pieces = []
+    with contextlib.closing(connect(gateway.port)) as connection:
+        connection.sendall(request_bytes(body, headers=("Connection: close",)))
+        while piece := connection.recv(65536):
+            pieces.append((time.monotonic(), piece))
+    arrived = hop.arrivals()
+    first = next(at for at, piece in pieces if b"data: " in piece)
+    last = max(at for at, piece in arrived if b"data: " in piece)
+    assert last - first > 0.3, "the first event came only when the answer was nearly done"
+
+    # Event by event: when the hop had its last byte, and when the client had it.
+    lags = [got - had for had, got in zip(event_times(arrived), event_times(pieces), strict=True)]
+    measured(f"an SSE event spends {statistics.median(lags) * 1e3:.2f} ms in the gateway (median of {len(lags)}, worst {max(lags) * 1e3:.1f} ms)")
+    measured(f"the first event was there {last - first:.2f} s before the last one was generated")
+    assert statistics.median(lags) < 0.01
+
+
+def event_times(pieces: list[tuple[float, bytes]]) -> list[float]:
+    """When the end of each SSE event was there."""
+    times, tail = [], b""
+    for at, piece in pieces:
+        data = tail + piece
+        times += [at] * data.count(b"\n\n")
+        # Chunk framing stands between events, never inside a blank line, as vLLM sends one event a chunk.
+        tail = data[-1:] if not data.endswith(b"\n\n") else b""
+    return times
+
+
+@pytest.mark.parametrize("end", ["close", "reset"])
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "plain"])
+def test_a_client_that_leaves_makes_vllm_idle(gateway, vllm, hop, measured, stream, end):
+    waits = []
+    for _ in range(3):
+        connection = connect(gateway.port)
+        connection.sendall(request_bytes(chat_body(MODEL, "Go on and on.", stream=stream, **LONG)))
+        seconds_until(lambda: vllm.running() == 1, 5)
+        if stream:
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200"), "it has begun"
+        if end == "reset":
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)
+        connection.close()
+        waits.append(seconds_until(lambda: vllm.running() == 0, 5))
+    kind = "stream" if stream else "plain"
+    measured(f"vLLM was idle {', '.join(f'{wait * 1e3:.0f}' for wait in waits)} ms after the client of a {kind} answer left ({end})")
+    assert max(waits) < IDLE_WITHIN_S
+
+
+def test_a_stream_that_ends_early_is_not_repeated(gateway, hop):
+    """Leaving is no failure of the upstream, so no other attempt is made."""
+    with contextlib.closing(connect(gateway.port)) as connection:
+        connection.sendall(request_bytes(chat_body(MODEL, "Go on and on.", stream=True, **LONG)))
+        connection.recv(65536)
+    time.sleep(0.5)
+    assert len(hop.exchanges(CHAT)) == 1
