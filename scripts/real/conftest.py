@@ -10,6 +10,7 @@ import pathlib
 import re
 
 import pytest
+
 from hop import Hop
 from processes import Gateway, Vllm, make_model, thinkgate_binary, vllm_python
 

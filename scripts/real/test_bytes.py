@@ -2,8 +2,9 @@
 
 import json
 
-import kinds
 import pytest
+
+import kinds
 from conftest import MODEL, OTHER_KEY, OTHER_MODEL
 from hop import Hop
 from processes import Gateway

@@ -1,6 +1,7 @@
 """What the client chose wins, in the forms that vLLM knows; the header of a request wins over its body."""
 
 import pytest
+
 from conftest import MODEL
 from kinds import chat_body
 from wire import CHAT, chat, exchange, request_bytes, switch_in, thought

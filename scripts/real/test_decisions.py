@@ -4,8 +4,9 @@ import dataclasses
 import json
 
 import openai
-import prompts
 import pytest
+
+import prompts
 from conftest import MODEL
 from wire import CHAT, switch_in
 

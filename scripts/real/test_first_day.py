@@ -6,6 +6,7 @@ import signal
 import time
 
 import pytest
+
 from conftest import MODEL, OTHER_KEY, OTHER_MODEL
 from hop import Hop
 from kinds import Kind, chat_body

@@ -6,8 +6,9 @@ import pathlib
 import subprocess
 import sys
 
-import prompts
 import pytest
+
+import prompts
 from conftest import MODEL
 from wire import CHAT
 

@@ -7,6 +7,7 @@ import struct
 import time
 
 import pytest
+
 from conftest import MODEL
 from kinds import chat_body
 from wire import CHAT, connect, request_bytes, seconds_until
@@ -30,9 +31,10 @@ def test_each_event_leaves_when_it_arrives(gateway, hop, measured):
 
     # Event by event: when the hop had its last byte, and when the client had it.
     lags = [got - had for had, got in zip(event_times(arrived), event_times(pieces), strict=True)]
-    measured(f"an SSE event spends {statistics.median(lags) * 1e3:.2f} ms in the gateway (median of {len(lags)}, worst {max(lags) * 1e3:.1f} ms)")
+    median, worst = statistics.median(lags) * 1e3, max(lags) * 1e3
+    measured(f"an SSE event spends {median:.2f} ms in the gateway (median of {len(lags)}, worst {worst:.1f} ms)")
     measured(f"the first event was there {last - first:.2f} s before the last one was generated")
-    assert statistics.median(lags) < 0.01
+    assert median < 10
 
 
 def event_times(pieces: list[tuple[float, bytes]]) -> list[float]:
