@@ -1,0 +1,1 @@
+"""The router model: its vocabulary, data, problem generators, training and measurement."""
