@@ -97,12 +97,18 @@ impl fmt::Display for Limit {
 impl Error {
     /// A 400 without a field to blame.
     pub fn invalid(message: impl Into<String>) -> Self {
-        Self::Invalid { message: message.into(), param: None }
+        Self::Invalid {
+            message: message.into(),
+            param: None,
+        }
     }
 
     /// A 400 that names the field at fault.
     pub fn invalid_field(param: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::Invalid { message: message.into(), param: Some(param.into()) }
+        Self::Invalid {
+            message: message.into(),
+            param: Some(param.into()),
+        }
     }
 
     /// The HTTP status.
@@ -186,7 +192,10 @@ mod tests {
 
     #[test]
     fn the_body_is_openais() {
-        let error = Error::Timeout { setting: Limit::Idle, limit_ms: 5 };
+        let error = Error::Timeout {
+            setting: Limit::Idle,
+            limit_ms: 5,
+        };
         assert_eq!(error.status(), 504);
         assert_eq!(
             error.body().to_string(),

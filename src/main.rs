@@ -1,2 +1,7 @@
-//! placeholder
-fn main() {}
+//! The `thinkgate` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    thinkgate::cli::main()
+}

@@ -24,11 +24,17 @@ impl Excerpt {
     pub fn of(text: &str, max_tokens: usize) -> Self {
         let end = max_tokens * BYTES_PER_TOKEN;
         if text.len() <= 2 * end {
-            return Self { head: text.into(), tail: None };
+            return Self {
+                head: text.into(),
+                tail: None,
+            };
         }
         let head = &text[..text.floor_char_boundary(end)];
         let tail = &text[text.ceil_char_boundary(text.len() - end)..];
-        Self { head: head.into(), tail: Some(tail.into()) }
+        Self {
+            head: head.into(),
+            tail: Some(tail.into()),
+        }
     }
 
     /// A collision-resistant name for the content.
@@ -58,7 +64,11 @@ mod tests {
     #[test]
     fn different_content_has_different_names() {
         let name = |head: &str, tail: Option<&str>| {
-            Excerpt { head: head.into(), tail: tail.map(Into::into) }.fingerprint()
+            Excerpt {
+                head: head.into(),
+                tail: tail.map(Into::into),
+            }
+            .fingerprint()
         };
         assert_ne!(name("ab", None), name("a", Some("b")));
         assert_eq!(name("ab", None), name("ab", None));

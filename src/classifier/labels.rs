@@ -40,24 +40,50 @@ struct Section {
 impl Labels {
     /// Reads `config.json`.
     pub fn load(file: &Path) -> Result<Self, LoadError> {
-        let broken = |why: String| LoadError::Broken { file: file.to_owned(), why };
+        let broken = |why: String| LoadError::Broken {
+            file: file.to_owned(),
+            why,
+        };
         let text = std::fs::read(file).map_err(|error| broken(error.to_string()))?;
-        let config: ConfigJson = serde_json::from_slice(&text).map_err(|error| broken(error.to_string()))?;
+        let config: ConfigJson =
+            serde_json::from_slice(&text).map_err(|error| broken(error.to_string()))?;
         let labels = (0..config.id2label.len())
             .map(|id| config.id2label.get(&id.to_string()).cloned())
             .collect::<Option<Vec<String>>>()
             .ok_or_else(|| broken("id2label must number its labels from 0".into()))?;
-        let unjudged = |why: String| LoadError::Labels { file: file.to_owned(), labels: labels.join(", "), why };
-        let section = config.thinkgate.ok_or_else(|| unjudged("thinkgate.reasoning_labels is missing".into()))?;
-        if let Some(stray) = section.reasoning_labels.iter().find(|label| !labels.contains(label)) {
-            return Err(unjudged(format!("thinkgate.reasoning_labels names `{stray}`, which is no label")));
+        let unjudged = |why: String| LoadError::Labels {
+            file: file.to_owned(),
+            labels: labels.join(", "),
+            why,
+        };
+        let section = config
+            .thinkgate
+            .ok_or_else(|| unjudged("thinkgate.reasoning_labels is missing".into()))?;
+        if let Some(stray) = section
+            .reasoning_labels
+            .iter()
+            .find(|label| !labels.contains(label))
+        {
+            return Err(unjudged(format!(
+                "thinkgate.reasoning_labels names `{stray}`, which is no label"
+            )));
         }
-        let reasoning: Vec<bool> = labels.iter().map(|label| section.reasoning_labels.contains(label)).collect();
+        let reasoning: Vec<bool> = labels
+            .iter()
+            .map(|label| section.reasoning_labels.contains(label))
+            .collect();
         if !reasoning.contains(&true) || !reasoning.contains(&false) {
-            return Err(unjudged("thinkgate.reasoning_labels must name some of the labels, not all or none".into()));
+            return Err(unjudged(
+                "thinkgate.reasoning_labels must name some of the labels, not all or none".into(),
+            ));
         }
         let domains = section.domain_labels.into_iter().map(Arc::from).collect();
-        Ok(Self { reasoning, domains, max_positions: config.max_position_embeddings, pad: config.pad_token_id.unwrap_or(0) })
+        Ok(Self {
+            reasoning,
+            domains,
+            max_positions: config.max_position_embeddings,
+            pad: config.pad_token_id.unwrap_or(0),
+        })
     }
 
     /// How many logits the first head must have.
@@ -68,14 +94,27 @@ impl Labels {
     /// P(reasoning). `None` when a logit is not finite.
     pub fn score(&self, logits: &[f32]) -> Option<f64> {
         let probabilities = softmax(logits)?;
-        Some(probabilities.iter().zip(&self.reasoning).filter(|(_, reasoning)| **reasoning).map(|(p, _)| p).sum())
+        Some(
+            probabilities
+                .iter()
+                .zip(&self.reasoning)
+                .filter(|(_, reasoning)| **reasoning)
+                .map(|(p, _)| p)
+                .sum(),
+        )
     }
 
     /// The likeliest domain. A single-head subject classifier has none.
     pub fn domain(&self, logits: &[f32]) -> Option<Domain> {
         let probabilities = softmax(logits)?;
-        let (best, score) = probabilities.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1))?;
-        Some(Domain { label: self.domains.get(best)?.clone(), score: *score })
+        let (best, score) = probabilities
+            .iter()
+            .enumerate()
+            .max_by(|a, b| a.1.total_cmp(b.1))?;
+        Some(Domain {
+            label: self.domains.get(best)?.clone(),
+            score: *score,
+        })
     }
 }
 
@@ -85,9 +124,17 @@ fn softmax(logits: &[f32]) -> Option<Vec<f64>> {
         return None;
     }
     let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let exponents: Vec<f64> = logits.iter().map(|logit| f64::from(logit - most).exp()).collect();
+    let exponents: Vec<f64> = logits
+        .iter()
+        .map(|logit| f64::from(logit - most).exp())
+        .collect();
     let sum: f64 = exponents.iter().sum();
-    Some(exponents.into_iter().map(|exponent| exponent / sum).collect())
+    Some(
+        exponents
+            .into_iter()
+            .map(|exponent| exponent / sum)
+            .collect(),
+    )
 }
 
 #[cfg(test)]
@@ -117,11 +164,23 @@ mod tests {
     fn a_label_without_a_mode_is_one_clear_error() {
         for (section, says) in [
             (r#""x":1"#, "is missing"),
-            (r#""thinkgate":{"reasoning_labels":["maths"]}"#, "`maths`, which is no label"),
+            (
+                r#""thinkgate":{"reasoning_labels":["maths"]}"#,
+                "`maths`, which is no label",
+            ),
             (r#""thinkgate":{"reasoning_labels":[]}"#, "not all or none"),
         ] {
-            let error = load(&format!(r#"{{"id2label":{{"0":"law","1":"math"}},{section}}}"#)).unwrap_err().to_string();
-            assert!(error.contains(says) && error.contains("law, math") && error.contains("--reasoning-labels"), "{error}");
+            let error = load(&format!(
+                r#"{{"id2label":{{"0":"law","1":"math"}},{section}}}"#
+            ))
+            .unwrap_err()
+            .to_string();
+            assert!(
+                error.contains(says)
+                    && error.contains("law, math")
+                    && error.contains("--reasoning-labels"),
+                "{error}"
+            );
         }
     }
 }

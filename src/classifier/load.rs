@@ -50,7 +50,9 @@ pub enum LoadError {
         why: String,
     },
     /// An execution provider that was asked for is not in the library or found no device.
-    #[error("classifier.providers: `{provider}` did not load ({why}); remove it, or use the library of the onnxruntime-gpu wheel")]
+    #[error(
+        "classifier.providers: `{provider}` did not load ({why}); remove it, or use the library of the onnxruntime-gpu wheel"
+    )]
     Provider {
         /// The provider's name in the configuration.
         provider: &'static str,
@@ -88,17 +90,37 @@ impl Model {
     /// Loads `options.model` and runs it once.
     pub fn load(options: &Options) -> Result<Self, LoadError> {
         let file = |name: &str| existing(options.model.join(name));
-        let (onnx, tokenizer, config) = (file("model.onnx")?, file("tokenizer.json")?, file("config.json")?);
+        let (onnx, tokenizer, config) = (
+            file("model.onnx")?,
+            file("tokenizer.json")?,
+            file("config.json")?,
+        );
         let labels = Labels::load(&config)?;
-        let max_tokens = labels.max_positions.map_or(options.max_tokens, |most| most.min(options.max_tokens));
+        let max_tokens = labels
+            .max_positions
+            .map_or(options.max_tokens, |most| most.min(options.max_tokens));
         let reader = Reader::load(&tokenizer, max_tokens)?;
         let session = Session::load(&onnx, options)?;
-        let mut model = Self { reader, session, labels, max_tokens };
-        let first = model.classify(&[Excerpt::of("How are you?", max_tokens)]).into_iter().next();
+        let mut model = Self {
+            reader,
+            session,
+            labels,
+            max_tokens,
+        };
+        let first = model
+            .classify(&[Excerpt::of("How are you?", max_tokens)])
+            .into_iter()
+            .next();
         match first {
             Some(Ok(_)) => Ok(model),
-            Some(Err(error)) => Err(LoadError::Broken { file: onnx, why: error.to_string() }),
-            None => Err(LoadError::Broken { file: onnx, why: "it answers nothing".into() }),
+            Some(Err(error)) => Err(LoadError::Broken {
+                file: onnx,
+                why: error.to_string(),
+            }),
+            None => Err(LoadError::Broken {
+                file: onnx,
+                why: "it answers nothing".into(),
+            }),
         }
     }
 
@@ -114,7 +136,10 @@ impl Model {
 
     /// Classifies excerpts; the results stand in their order, and none depends on the others.
     pub fn classify(&mut self, excerpts: &[Excerpt]) -> Vec<Result<Classification, RunError>> {
-        let mut results: Vec<_> = excerpts.iter().map(|_| Err(RunError::Session("not run".into()))).collect();
+        let mut results: Vec<_> = excerpts
+            .iter()
+            .map(|_| Err(RunError::Session("not run".into())))
+            .collect();
         let mut texts: Vec<(usize, Tokens)> = Vec::with_capacity(excerpts.len());
         for (index, excerpt) in excerpts.iter().enumerate() {
             match self.reader.read(excerpt) {
@@ -124,7 +149,10 @@ impl Model {
         }
         texts.sort_by_key(|(_, tokens)| tokens.ids.len());
         for batch in texts.chunk_by(|(_, a), (_, b)| of_like_length(a, b)) {
-            let rows: Vec<&[i64]> = batch.iter().map(|(_, tokens)| tokens.ids.as_slice()).collect();
+            let rows: Vec<&[i64]> = batch
+                .iter()
+                .map(|(_, tokens)| tokens.ids.as_slice())
+                .collect();
             let outputs = self.session.run(&rows, &self.labels);
             for (row, (index, tokens)) in batch.iter().enumerate() {
                 results[*index] = match &outputs {
@@ -136,7 +164,11 @@ impl Model {
         results
     }
 
-    fn labelled(&self, (logits, domains): (&[f32], Option<&[f32]>), tokens: &Tokens) -> Result<Classification, RunError> {
+    fn labelled(
+        &self,
+        (logits, domains): (&[f32], Option<&[f32]>),
+        tokens: &Tokens,
+    ) -> Result<Classification, RunError> {
         Ok(Classification {
             score: self.labels.score(logits).ok_or(RunError::NotFinite)?,
             domain: domains.and_then(|logits| self.labels.domain(logits)),
@@ -153,5 +185,9 @@ fn of_like_length(a: &Tokens, b: &Tokens) -> bool {
 }
 
 fn existing(file: PathBuf) -> Result<PathBuf, LoadError> {
-    if Path::is_file(&file) { Ok(file) } else { Err(LoadError::Missing(file)) }
+    if Path::is_file(&file) {
+        Ok(file)
+    } else {
+        Err(LoadError::Missing(file))
+    }
 }

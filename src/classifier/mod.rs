@@ -11,11 +11,7 @@ mod queue;
 mod session;
 mod tokenizer;
 
-use std::{
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use quick_cache::sync::Cache;
 use serde::Serialize;
@@ -147,7 +143,9 @@ impl Classifier {
     /// Why it could not; never later than the deadline.
     pub async fn classify(&self, text: &str) -> Result<Classification, Miss> {
         let excerpt = Excerpt::of(text, self.max_tokens);
-        timeout(self.deadline, self.remembered(excerpt, false)).await.unwrap_or(Err(Miss::Late))
+        timeout(self.deadline, self.remembered(excerpt, false))
+            .await
+            .unwrap_or(Err(Miss::Late))
     }
 
     /// Classifies `text` however long it takes.
@@ -155,7 +153,8 @@ impl Classifier {
     /// # Errors
     /// Only when the model fails.
     pub async fn classify_patiently(&self, text: &str) -> Result<Classification, Miss> {
-        self.remembered(Excerpt::of(text, self.max_tokens), true).await
+        self.remembered(Excerpt::of(text, self.max_tokens), true)
+            .await
     }
 
     /// The subjects the model can name; empty without a second head.
@@ -166,7 +165,11 @@ impl Classifier {
     async fn remembered(&self, excerpt: Excerpt, patient: bool) -> Result<Classification, Miss> {
         match &self.cache {
             // Whoever asks for the same content meanwhile waits for the same answer.
-            Some(cache) => cache.get_or_insert_async(&excerpt.fingerprint(), self.ask(excerpt.clone(), patient)).await,
+            Some(cache) => {
+                cache
+                    .get_or_insert_async(&excerpt.fingerprint(), self.ask(excerpt.clone(), patient))
+                    .await
+            }
             None => self.ask(excerpt, patient).await,
         }
     }

@@ -32,7 +32,9 @@ impl Queue {
     /// Gives `model` to a thread of its own, behind a queue of `room` callers.
     pub fn start(model: Model, room: usize) -> Result<Self, LoadError> {
         let (jobs, waiting) = mpsc::channel(room.max(1));
-        thread::Builder::new().name("classifier".into()).spawn(move || serve(model, waiting))?;
+        thread::Builder::new()
+            .name("classifier".into())
+            .spawn(move || serve(model, waiting))?;
         Ok(Self { jobs })
     }
 

@@ -31,7 +31,10 @@ impl Outputs {
     /// The logits of one row, and its domain logits when the model has them.
     pub fn row(&self, row: usize) -> (&[f32], Option<&[f32]>) {
         let logits = &self.logits[row * self.width..(row + 1) * self.width];
-        let domains = self.domains.as_ref().map(|(all, width)| &all[row * width..(row + 1) * width]);
+        let domains = self
+            .domains
+            .as_ref()
+            .map(|(all, width)| &all[row * width..(row + 1) * width]);
         (logits, domains)
     }
 }
@@ -40,12 +43,17 @@ impl Session {
     /// Loads the library, if it is not loaded yet, and the model.
     pub fn load(onnx: &Path, options: &Options) -> Result<Self, LoadError> {
         let environment = environment(&options.runtime)?;
-        let broken = |why: String| LoadError::Broken { file: onnx.to_owned(), why };
+        let broken = |why: String| LoadError::Broken {
+            file: onnx.to_owned(),
+            why,
+        };
         let session = build(environment, onnx, options).map_err(|error| match error {
             BuildError::Provider(provider, why) => LoadError::Provider { provider, why },
             BuildError::Model(why) => broken(why),
         })?;
-        let has = |name: &str, mut outlets: std::slice::Iter<'_, ort::value::Outlet>| outlets.any(|o| o.name() == name);
+        let has = |name: &str, mut outlets: std::slice::Iter<'_, ort::value::Outlet>| {
+            outlets.any(|o| o.name() == name)
+        };
         for input in ["input_ids", "attention_mask"] {
             if !has(input, session.inputs().iter()) {
                 return Err(broken(format!("it has no input `{input}`")));
@@ -55,7 +63,10 @@ impl Session {
             return Err(broken("it has no output `logits`".into()));
         }
         let has_domains = has("domain_logits", session.outputs().iter());
-        Ok(Self { session, has_domains })
+        Ok(Self {
+            session,
+            has_domains,
+        })
     }
 
     /// Runs one batch of token ids, shorter rows padded behind their end and masked.
@@ -71,10 +82,17 @@ impl Session {
             mask.resize(padded, 0);
         }
         let shape = [rows.len(), length];
-        self.infer(shape, &ids, &mask, labels).map_err(|error| error.to_string())
+        self.infer(shape, &ids, &mask, labels)
+            .map_err(|error| error.to_string())
     }
 
-    fn infer(&mut self, shape: [usize; 2], ids: &[i64], mask: &[i64], labels: &Labels) -> ort::Result<Outputs> {
+    fn infer(
+        &mut self,
+        shape: [usize; 2],
+        ids: &[i64],
+        mask: &[i64],
+        labels: &Labels,
+    ) -> ort::Result<Outputs> {
         let outputs = self.session.run(ort::inputs![
             "input_ids" => TensorRef::from_array_view((shape, ids))?,
             "attention_mask" => TensorRef::from_array_view((shape, mask))?,
@@ -84,14 +102,23 @@ impl Session {
             let want = [shape[0] as i64, width as i64];
             match got[..] == want {
                 true => Ok(values.to_vec()),
-                false => Err(ort::Error::new(format!("`{name}` has the shape {got}, not {want:?} as config.json says"))),
+                false => Err(ort::Error::new(format!(
+                    "`{name}` has the shape {got}, not {want:?} as config.json says"
+                ))),
             }
         };
         let domains = match self.has_domains && !labels.domains.is_empty() {
-            true => Some((read("domain_logits", labels.domains.len())?, labels.domains.len())),
+            true => Some((
+                read("domain_logits", labels.domains.len())?,
+                labels.domains.len(),
+            )),
             false => None,
         };
-        Ok(Outputs { logits: read("logits", labels.count())?, width: labels.count(), domains })
+        Ok(Outputs {
+            logits: read("logits", labels.count())?,
+            width: labels.count(),
+            domains,
+        })
     }
 }
 
@@ -106,7 +133,11 @@ impl<R> From<ort::Error<R>> for BuildError {
     }
 }
 
-fn build(environment: &Environment, onnx: &Path, options: &Options) -> Result<OrtSession, BuildError> {
+fn build(
+    environment: &Environment,
+    onnx: &Path,
+    options: &Options,
+) -> Result<OrtSession, BuildError> {
     let threads = match options.threads {
         0 => available_parallelism().map_or(1, NonZero::get), // honours a pod's quota; the runtime counts the host's cores
         threads => threads,
@@ -138,8 +169,14 @@ fn environment(library: &Path) -> Result<&'static Environment, LoadError> {
     if !library.is_file() {
         return Err(LoadError::NoRuntime(library.to_owned()));
     }
-    let bad = |why: String| LoadError::BadRuntime { file: library.to_owned(), why };
+    let bad = |why: String| LoadError::BadRuntime {
+        file: library.to_owned(),
+        why,
+    };
     let builder = ort::init_from(library).map_err(|error| bad(error.to_string()))?;
-    let environment = builder.with_telemetry(false).build().map_err(|error| bad(error.to_string()))?;
+    let environment = builder
+        .with_telemetry(false)
+        .build()
+        .map_err(|error| bad(error.to_string()))?;
     Ok(ENVIRONMENT.get_or_init(|| environment))
 }

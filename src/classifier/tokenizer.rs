@@ -32,29 +32,57 @@ const MOST_UNKNOWN: f64 = 0.3;
 impl Reader {
     /// Reads `tokenizer.json`. Padding and truncation that it may ask for are ours to do.
     pub fn load(file: &Path, max_tokens: usize) -> Result<Self, LoadError> {
-        let broken = |why: String| LoadError::Broken { file: file.to_owned(), why };
-        let mut tokenizer = Tokenizer::from_file(file).map_err(|error| broken(error.to_string()))?;
+        let broken = |why: String| LoadError::Broken {
+            file: file.to_owned(),
+            why,
+        };
+        let mut tokenizer =
+            Tokenizer::from_file(file).map_err(|error| broken(error.to_string()))?;
         tokenizer.with_padding(None);
-        tokenizer.with_truncation(None).map_err(|error| broken(error.to_string()))?;
+        tokenizer
+            .with_truncation(None)
+            .map_err(|error| broken(error.to_string()))?;
         let encode = |special| {
-            let encoding = tokenizer.encode_fast("a", special).map_err(|error| broken(error.to_string()))?;
+            let encoding = tokenizer
+                .encode_fast("a", special)
+                .map_err(|error| broken(error.to_string()))?;
             Ok::<_, LoadError>(wide(encoding.get_ids()))
         };
         let (bare, framed) = (encode(false)?, encode(true)?);
-        let start = framed.windows(bare.len().max(1)).position(|window| window == bare).unwrap_or(0);
-        let (prefix, suffix) = (framed[..start].to_vec(), framed[start + bare.len()..].to_vec());
+        let start = framed
+            .windows(bare.len().max(1))
+            .position(|window| window == bare)
+            .unwrap_or(0);
+        let (prefix, suffix) = (
+            framed[..start].to_vec(),
+            framed[start + bare.len()..].to_vec(),
+        );
         if max_tokens < prefix.len() + suffix.len() + 8 {
-            return Err(broken(format!("max_tokens = {max_tokens} leaves no room for a text")));
+            return Err(broken(format!(
+                "max_tokens = {max_tokens} leaves no room for a text"
+            )));
         }
-        let unknown = ["[UNK]", "<unk>", "<|unk|>"].iter().find_map(|token| tokenizer.token_to_id(token));
-        Ok(Self { tokenizer, prefix, suffix, unknown, max_tokens })
+        let unknown = ["[UNK]", "<unk>", "<|unk|>"]
+            .iter()
+            .find_map(|token| tokenizer.token_to_id(token));
+        Ok(Self {
+            tokenizer,
+            prefix,
+            suffix,
+            unknown,
+            max_tokens,
+        })
     }
 
     /// Tokenises an excerpt.
     pub fn read(&self, excerpt: &Excerpt) -> Result<Tokens, tokenizers::Error> {
         let room = self.max_tokens - self.prefix.len() - self.suffix.len();
         let head = self.tokenizer.encode_fast(&*excerpt.head, false)?;
-        let tail = excerpt.tail.as_ref().map(|tail| self.tokenizer.encode_fast(&**tail, false)).transpose()?;
+        let tail = excerpt
+            .tail
+            .as_ref()
+            .map(|tail| self.tokenizer.encode_fast(&**tail, false))
+            .transpose()?;
         let (head, tail) = (head.get_ids(), tail.as_ref().map(|tail| tail.get_ids()));
         let half = room / 2;
         let (head, tail, truncated) = match tail {
@@ -63,12 +91,20 @@ impl Reader {
             Some(tail) => (&head[..half.min(head.len())], last(tail, room - half), true),
         };
         let count = head.len() + tail.len();
-        let unknown = head.iter().chain(tail).filter(|id| Some(**id) == self.unknown).count();
+        let unknown = head
+            .iter()
+            .chain(tail)
+            .filter(|id| Some(**id) == self.unknown)
+            .count();
         let mut ids = Vec::with_capacity(count + self.prefix.len() + self.suffix.len());
         ids.extend(&self.prefix);
         ids.extend(head.iter().chain(tail).map(|id| i64::from(*id)));
         ids.extend(&self.suffix);
-        Ok(Tokens { ids, truncated, unreadable: count == 0 || unknown as f64 > MOST_UNKNOWN * count as f64 })
+        Ok(Tokens {
+            ids,
+            truncated,
+            unreadable: count == 0 || unknown as f64 > MOST_UNKNOWN * count as f64,
+        })
     }
 }
 

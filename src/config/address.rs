@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use url::Url;
 
 /// A server's address up to where an API path such as `/v1/models` is appended: no trailing slash, no `/v1`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct BaseUrl(String);
 
@@ -16,9 +16,12 @@ impl BaseUrl {
     /// # Errors
     /// What is wrong with it, in words.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let url = Url::parse(text).map_err(|_| format!("`{text}` is no URL; write http://HOST:PORT"))?;
+        let url =
+            Url::parse(text).map_err(|_| format!("`{text}` is no URL; write http://HOST:PORT"))?;
         if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-            return Err(format!("`{text}` must begin with http:// or https:// and name a host"));
+            return Err(format!(
+                "`{text}` must begin with http:// or https:// and name a host"
+            ));
         }
         if !url.username().is_empty() || url.password().is_some() {
             return Err("a URL must not carry a user or password; use api_key".into());
@@ -27,7 +30,10 @@ impl BaseUrl {
             return Err(format!("`{text}` must not have a query or fragment"));
         }
         let path = url.path().trim_end_matches('/');
-        let path = path.strip_suffix("/v1").unwrap_or(path).trim_end_matches('/');
+        let path = path
+            .strip_suffix("/v1")
+            .unwrap_or(path)
+            .trim_end_matches('/');
         let origin = url.origin().ascii_serialization();
         Ok(Self(format!("{origin}{path}")))
     }
@@ -71,7 +77,14 @@ mod tests {
         ] {
             assert_eq!(BaseUrl::parse(written).unwrap().as_str(), base);
         }
-        for wrong in ["vllm:8000", "ftp://x", "http://", "http://u:p@h", "http://h/?a=1", ""] {
+        for wrong in [
+            "vllm:8000",
+            "ftp://x",
+            "http://",
+            "http://u:p@h",
+            "http://h/?a=1",
+            "",
+        ] {
             assert!(BaseUrl::parse(wrong).is_err(), "{wrong}");
         }
     }

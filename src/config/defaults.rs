@@ -66,13 +66,21 @@ impl Default for Classifier {
 
 impl Default for Routing {
     fn default() -> Self {
-        Self { threshold: 0.5, domains: Default::default(), fallback: Mode::Unchanged }
+        Self {
+            threshold: 0.5,
+            domains: Default::default(),
+            fallback: Mode::Unchanged,
+        }
     }
 }
 
 impl Default for Telemetry {
     fn default() -> Self {
-        Self { log: "info".into(), format: LogFormat::Json, otlp: None }
+        Self {
+            log: "info".into(),
+            format: LogFormat::Json,
+            otlp: None,
+        }
     }
 }
 

@@ -39,7 +39,10 @@ pub struct Problem {
 
 impl Problem {
     pub(super) fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { path: path.into(), message: message.into() }
+        Self {
+            path: path.into(),
+            message: message.into(),
+        }
     }
 }
 
@@ -73,7 +76,11 @@ pub fn load(flags: &Flags) -> Result<Config, Vec<Problem>> {
     let mut config = typed(written, &figment, &mut problems);
     add_upstreams(&mut config, flags, &mut problems);
     problems.extend(config.problems());
-    if problems.is_empty() { Ok(config) } else { Err(problems) }
+    if problems.is_empty() {
+        Ok(config)
+    } else {
+        Err(problems)
+    }
 }
 
 /// A variable is ours when it is `THINKGATE_LISTEN` or has `__` between levels; Kubernetes sets others of our prefix for a
@@ -83,14 +90,29 @@ fn environment(problems: &mut Vec<Problem>) -> Env {
     let ours = |key: &str| key.eq_ignore_ascii_case("listen") || key.contains("__");
     let env = Env::prefixed("THINKGATE_").filter(move |key| ours(key.as_str()));
     for (key, _) in env.iter() {
-        let section = key.as_str().split("__").next().unwrap_or_default().to_ascii_lowercase();
-        if FILES_ONLY.contains(&section.as_str()) || key.as_str().to_ascii_lowercase().starts_with("routing__domains") {
-            problems.push(Problem::new(format!("THINKGATE_{key}"), "can be set in a file only"));
+        let section = key
+            .as_str()
+            .split("__")
+            .next()
+            .unwrap_or_default()
+            .to_ascii_lowercase();
+        if FILES_ONLY.contains(&section.as_str())
+            || key
+                .as_str()
+                .to_ascii_lowercase()
+                .starts_with("routing__domains")
+        {
+            problems.push(Problem::new(
+                format!("THINKGATE_{key}"),
+                "can be set in a file only",
+            ));
         }
     }
     env.filter(move |key| {
         let section = key.as_str().split("__").next().unwrap_or_default();
-        !FILES_ONLY.iter().any(|only| only.eq_ignore_ascii_case(section))
+        !FILES_ONLY
+            .iter()
+            .any(|only| only.eq_ignore_ascii_case(section))
     })
     .split("__")
 }
@@ -119,7 +141,9 @@ fn typed(mut written: Value, figment: &Figment, problems: &mut Vec<Problem>) -> 
         let read = serde_ignored::deserialize(deserializer, |path| unknown.push(dotted(&path)));
         match read {
             Ok(config) => {
-                let unknown = unknown.into_iter().map(|path| (path, "is no setting; see configs/default.yaml".to_owned()));
+                let unknown = unknown
+                    .into_iter()
+                    .map(|path| (path, "is no setting; see configs/default.yaml".to_owned()));
                 problems.extend(unknown.map(|(path, message)| located(path, message, figment)));
                 return config;
             }
@@ -146,7 +170,10 @@ fn located(path: String, message: String, figment: &Figment) -> Problem {
         None => format!(" (in the {})", metadata.name),
     };
     let place = figment.find_metadata(&path).map(source).unwrap_or_default();
-    Problem { path, message: format!("{message}{place}") }
+    Problem {
+        path,
+        message: format!("{message}{place}"),
+    }
 }
 
 /// Takes the value at `path` out of `value`; false when there is none.
@@ -172,16 +199,24 @@ fn remove(value: &mut Value, path: &[&Segment]) -> bool {
 }
 
 fn add_upstreams(config: &mut Config, flags: &Flags, problems: &mut Vec<Problem>) {
-    let key = flags.upstream_key.as_deref().map(Secret::parse).transpose().unwrap_or_else(|message| {
-        problems.push(Problem::new("--upstream-key", message));
-        None
-    });
+    let key = flags
+        .upstream_key
+        .as_deref()
+        .map(Secret::parse)
+        .transpose()
+        .unwrap_or_else(|message| {
+            problems.push(Problem::new("--upstream-key", message));
+            None
+        });
     if key.is_some() && flags.upstreams.is_empty() {
         problems.push(Problem::new("--upstream-key", "needs --upstream"));
     }
     for url in &flags.upstreams {
         match BaseUrl::parse(url) {
-            Ok(url) => config.discover.push(super::Discover { url, api_key: key.clone() }),
+            Ok(url) => config.discover.push(super::Discover {
+                url,
+                api_key: key.clone(),
+            }),
             Err(message) => problems.push(Problem::new("--upstream", message)),
         }
     }
@@ -204,8 +239,11 @@ mod tests {
     fn load_text(text: &str) -> Result<Config, Vec<String>> {
         let file = tempfile::NamedTempFile::with_suffix(".yaml").unwrap();
         std::fs::write(file.path(), text).unwrap();
-        load(&Flags { files: vec![file.path().into()], ..Flags::default() })
-            .map_err(|problems| problems.iter().map(ToString::to_string).collect())
+        load(&Flags {
+            files: vec![file.path().into()],
+            ..Flags::default()
+        })
+        .map_err(|problems| problems.iter().map(ToString::to_string).collect())
     }
 
     #[test]
@@ -217,13 +255,29 @@ mod tests {
              models: { a: { endpoints: [{ url: 'vllm:8000' }] }, b: { endpoints: [{ url: 'http://h', modle: x }] } }\n",
         )
         .unwrap_err();
-        let starts = |path: &str| problems.iter().filter(|problem| problem.starts_with(path)).count();
-        for path in
-            ["listen: ", "server.max_in_flight: ", "server.drain: ", "upstream.retries: ", "models.a.endpoints[0].url: "]
-        {
+        let starts = |path: &str| {
+            problems
+                .iter()
+                .filter(|problem| problem.starts_with(path))
+                .count()
+        };
+        for path in [
+            "listen: ",
+            "server.max_in_flight: ",
+            "server.drain: ",
+            "upstream.retries: ",
+            "models.a.endpoints[0].url: ",
+        ] {
             assert_eq!(starts(path), 1, "{path} in {problems:#?}");
         }
-        assert_eq!(problems.iter().filter(|problem| problem.contains("modle")).count(), 1, "{problems:#?}");
+        assert_eq!(
+            problems
+                .iter()
+                .filter(|problem| problem.contains("modle"))
+                .count(),
+            1,
+            "{problems:#?}"
+        );
         assert!(problems[0].contains(".yaml"), "{problems:#?}");
     }
 
@@ -232,8 +286,16 @@ mod tests {
         assert!(load_text("").unwrap_err()[0].contains("is empty"));
         assert!(load_text("a: [").unwrap_err()[0].contains("is not YAML"));
         assert!(load_text("- a").unwrap_err()[0].contains("mapping"));
-        let missing = load(&Flags { files: vec!["no/such.yaml".into()], ..Flags::default() }).unwrap_err();
-        assert!(missing[0].to_string().starts_with("no/such.yaml: cannot be read"));
+        let missing = load(&Flags {
+            files: vec!["no/such.yaml".into()],
+            ..Flags::default()
+        })
+        .unwrap_err();
+        assert!(
+            missing[0]
+                .to_string()
+                .starts_with("no/such.yaml: cannot be read")
+        );
     }
 
     #[test]
@@ -244,14 +306,19 @@ mod tests {
             listen: Some("x".into()),
             ..Flags::default()
         };
-        let problems: Vec<String> = load(&flags).unwrap_err().iter().map(ToString::to_string).collect();
+        let problems: Vec<String> = load(&flags)
+            .unwrap_err()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         assert_eq!(problems.len(), 3, "{problems:#?}");
         assert!(!problems.concat().contains("sk-secret"));
     }
 
     #[test]
     fn a_missing_required_field_is_one_line() {
-        let problems = load_text("models: { a: { gate: false } }\nrouting: { threshold: high }").unwrap_err();
+        let problems =
+            load_text("models: { a: { gate: false } }\nrouting: { threshold: high }").unwrap_err();
         assert_eq!(problems.len(), 2, "{problems:#?}");
         assert!(problems.iter().any(|problem| problem.contains("endpoints")));
     }

@@ -12,6 +12,10 @@ pub fn locate(path: &Path) -> PathBuf {
         return path.to_owned();
     }
     let executable = env::current_exe().unwrap_or_default();
-    let found = executable.ancestors().skip(1).map(|folder| folder.join(path)).find(|candidate| candidate.exists());
+    let found = executable
+        .ancestors()
+        .skip(1)
+        .map(|folder| folder.join(path))
+        .find(|candidate| candidate.exists());
     found.unwrap_or_else(|| path.to_owned())
 }

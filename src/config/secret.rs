@@ -49,14 +49,21 @@ impl Secret {
     /// Which variable or file is missing, empty, or no header value.
     pub fn reveal(&self) -> Result<Revealed, String> {
         let (found, place) = match self {
-            Self::Env(name) => (env::var(name).ok(), format!("the environment variable {name}")),
+            Self::Env(name) => (
+                env::var(name).ok(),
+                format!("the environment variable {name}"),
+            ),
             Self::File(path) => (fs::read_to_string(path).ok(), format!("the file {path}")),
         };
-        let key = found.map(|key| key.trim().to_owned()).filter(|key| !key.is_empty());
+        let key = found
+            .map(|key| key.trim().to_owned())
+            .filter(|key| !key.is_empty());
         let key = key.ok_or_else(|| format!("{place} is missing, unreadable or empty"))?;
         match key.bytes().all(|byte| byte.is_ascii_graphic()) {
             true => Ok(Revealed(key)),
-            false => Err(format!("{place} holds characters that cannot be sent in a header")),
+            false => Err(format!(
+                "{place} holds characters that cannot be sent in a header"
+            )),
         }
     }
 }
@@ -95,7 +102,9 @@ mod tests {
     fn a_key_written_in_clear_is_refused_and_not_repeated() {
         let error = Secret::parse("sk-12345").unwrap_err();
         assert!(error.contains("env:NAME") && !error.contains("sk-12345"));
-        let error = serde_json::from_str::<Secret>("12345").unwrap_err().to_string();
+        let error = serde_json::from_str::<Secret>("12345")
+            .unwrap_err()
+            .to_string();
         assert!(!error.contains("12345"), "{error}");
     }
 
@@ -103,8 +112,20 @@ mod tests {
     fn a_key_in_a_file_is_read_without_its_line_end() {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), "sk-1\n").unwrap();
-        let key = Secret::parse(&format!("file:{}", file.path().display())).unwrap().reveal().unwrap();
-        assert_eq!((key.expose(), format!("{key:?}").as_str()), ("sk-1", "(hidden)"));
-        assert!(Secret::parse("env:THINKGATE_NO_SUCH").unwrap().reveal().unwrap_err().contains("THINKGATE_NO_SUCH"));
+        let key = Secret::parse(&format!("file:{}", file.path().display()))
+            .unwrap()
+            .reveal()
+            .unwrap();
+        assert_eq!(
+            (key.expose(), format!("{key:?}").as_str()),
+            ("sk-1", "(hidden)")
+        );
+        assert!(
+            Secret::parse("env:THINKGATE_NO_SUCH")
+                .unwrap()
+                .reveal()
+                .unwrap_err()
+                .contains("THINKGATE_NO_SUCH")
+        );
     }
 }

@@ -16,16 +16,31 @@ impl Config {
         self.check_models(&mut found);
         self.check_aliases(&mut found);
         for (index, server) in self.discover.iter().enumerate() {
-            found.secret(format!("discover[{index}].api_key"), server.api_key.as_ref());
+            found.secret(
+                format!("discover[{index}].api_key"),
+                server.api_key.as_ref(),
+            );
         }
         found.0
     }
 
     fn check_ranges(&self, found: &mut Found) {
         let (server, upstream, classifier) = (&self.server, &self.upstream, &self.classifier);
-        found.unless((0.0..=1.0).contains(&self.routing.threshold), "routing.threshold", "must be between 0 and 1");
-        found.unless(server.max_in_flight > 0, "server.max_in_flight", "must be at least 1");
-        found.unless(server.max_body_bytes > 0, "server.max_body_bytes", "must be at least 1");
+        found.unless(
+            (0.0..=1.0).contains(&self.routing.threshold),
+            "routing.threshold",
+            "must be between 0 and 1",
+        );
+        found.unless(
+            server.max_in_flight > 0,
+            "server.max_in_flight",
+            "must be at least 1",
+        );
+        found.unless(
+            server.max_body_bytes > 0,
+            "server.max_body_bytes",
+            "must be at least 1",
+        );
         for (path, value) in [
             ("server.headers_ms", server.headers_ms),
             ("server.body_idle_ms", server.body_idle_ms),
@@ -36,27 +51,55 @@ impl Config {
             ("upstream.discover_ms", upstream.discover_ms),
             ("classifier.deadline_ms", classifier.deadline_ms),
         ] {
-            found.unless(value > 0, path, "must be at least 1 millisecond; nothing waits for ever");
+            found.unless(
+                value > 0,
+                path,
+                "must be at least 1 millisecond; nothing waits for ever",
+            );
         }
-        found.unless(classifier.queue > 0, "classifier.queue", "must be at least 1");
-        found.unless(!classifier.providers.is_empty(), "classifier.providers", "must name at least one, such as cpu");
-        found.unless((16..=65_536).contains(&classifier.max_tokens), "classifier.max_tokens", "must be 16 to 65536");
+        found.unless(
+            classifier.queue > 0,
+            "classifier.queue",
+            "must be at least 1",
+        );
+        found.unless(
+            !classifier.providers.is_empty(),
+            "classifier.providers",
+            "must name at least one, such as cpu",
+        );
+        found.unless(
+            (16..=65_536).contains(&classifier.max_tokens),
+            "classifier.max_tokens",
+            "must be 16 to 65536",
+        );
         let filter = EnvFilter::builder().parse(&self.telemetry.log);
-        found.unless(filter.is_ok(), "telemetry.log", "is no log filter; write a level such as info, or target=level,..");
+        found.unless(
+            filter.is_ok(),
+            "telemetry.log",
+            "is no log filter; write a level such as info, or target=level,..",
+        );
     }
 
     fn check_auth(&self, found: &mut Found) {
         let mut names = BTreeSet::new();
         for (index, key) in self.auth.keys.iter().enumerate() {
             found.secret(format!("auth.keys[{index}].key"), Some(&key.key));
-            found.unless(names.insert(&key.name), format!("auth.keys[{index}].name"), "is used twice");
+            found.unless(
+                names.insert(&key.name),
+                format!("auth.keys[{index}].name"),
+                "is used twice",
+            );
         }
     }
 
     fn check_models(&self, found: &mut Found) {
         for (name, model) in &self.models {
             let path = format!("models.{name}");
-            found.unless(!model.endpoints.is_empty(), format!("{path}.endpoints"), "must name at least one server");
+            found.unless(
+                !model.endpoints.is_empty(),
+                format!("{path}.endpoints"),
+                "must name at least one server",
+            );
             if model.family != "auto" && Family::by_id(&model.family, name).is_none() {
                 let known = Family::ids().join(", ");
                 found.0.push(Problem::new(
@@ -66,7 +109,11 @@ impl Config {
             }
             for (index, endpoint) in model.endpoints.iter().enumerate() {
                 let path = format!("{path}.endpoints[{index}]");
-                found.unless(endpoint.weight > 0, format!("{path}.weight"), "must be at least 1");
+                found.unless(
+                    endpoint.weight > 0,
+                    format!("{path}.weight"),
+                    "must be at least 1",
+                );
                 found.secret(format!("{path}.api_key"), endpoint.api_key.as_ref());
             }
         }
@@ -75,14 +122,24 @@ impl Config {
     fn check_aliases(&self, found: &mut Found) {
         for (name, alias) in &self.aliases {
             let path = format!("aliases.{name}");
-            found.unless(!self.models.contains_key(name), path.as_str(), "is the name of a model already");
-            for (mode, target) in
-                [("reasoning", &alias.reasoning), ("direct", &alias.direct), ("unchanged", &alias.unchanged)]
-            {
+            found.unless(
+                !self.models.contains_key(name),
+                path.as_str(),
+                "is the name of a model already",
+            );
+            for (mode, target) in [
+                ("reasoning", &alias.reasoning),
+                ("direct", &alias.direct),
+                ("unchanged", &alias.unchanged),
+            ] {
                 // A server that is discovered may bring the model later.
                 let exists = self.models.contains_key(target) || !self.discover.is_empty();
                 let known = self.models.keys().cloned().collect::<Vec<_>>().join(", ");
-                found.unless(exists, format!("{path}.{mode}"), format!("`{target}` is no model; there are: {known}"));
+                found.unless(
+                    exists,
+                    format!("{path}.{mode}"),
+                    format!("`{target}` is no model; there are: {known}"),
+                );
             }
         }
     }
@@ -109,7 +166,12 @@ mod tests {
     use super::*;
 
     fn paths(yaml: &str) -> Vec<String> {
-        Config::from_yaml(yaml).unwrap().problems().into_iter().map(|problem| problem.path).collect()
+        Config::from_yaml(yaml)
+            .unwrap()
+            .problems()
+            .into_iter()
+            .map(|problem| problem.path)
+            .collect()
     }
 
     #[test]

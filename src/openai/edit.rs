@@ -30,7 +30,8 @@ pub fn apply(request: &ChatRequest, changes: &[Change]) -> Bytes {
         match change {
             Change::Set([key], json) => edit.set(request.object(), key, json.to_string()),
             Change::Set([parent, ..], _) => {
-                let first = |other: &Change| matches!(other, Change::Set([key, _], _) if key == parent);
+                let first =
+                    |other: &Change| matches!(other, Change::Set([key, _], _) if key == parent);
                 if changes.iter().position(first) == Some(index) {
                     edit.set(request.object(), parent, merged(request, parent, changes));
                 }
@@ -50,8 +51,13 @@ fn merged(request: &ChatRequest, parent: &str, changes: &[Change]) -> String {
         Change::Set([key, child], json) if *key == parent => Some((*child, json)),
         _ => None,
     });
-    let text = request.get(parent).filter(|text| Object::read(text).is_ok()).unwrap_or("{}");
-    let Ok(object) = Object::read(text) else { return text.to_owned() }; // read a line above
+    let text = request
+        .get(parent)
+        .filter(|text| Object::read(text).is_ok())
+        .unwrap_or("{}");
+    let Ok(object) = Object::read(text) else {
+        return text.to_owned();
+    }; // read a line above
     let mut edit = Splices::of(&object);
     for (child, json) in children {
         edit.set(&object, child, json.to_string());
@@ -61,21 +67,35 @@ fn merged(request: &ChatRequest, parent: &str, changes: &[Change]) -> String {
 
 fn append_to_last_user(request: &ChatRequest, text: &str) -> Option<(Range<usize>, String)> {
     let messages = request.messages().ok()?;
-    append_to(request, messages.iter().rfind(|message| message.is_user())?, text)
+    append_to(
+        request,
+        messages.iter().rfind(|message| message.is_user())?,
+        text,
+    )
 }
 
 fn append_to_system(request: &ChatRequest, text: &str) -> Option<(Range<usize>, String)> {
     let messages = request.messages().ok()?;
     let is_system = |message: &&Message| matches!(message.role.as_ref(), "system" | "developer");
-    let there = messages.iter().find(is_system).and_then(|message| append_to(request, message, &format!("\n{text}")));
+    let there = messages
+        .iter()
+        .find(is_system)
+        .and_then(|message| append_to(request, message, &format!("\n{text}")));
     there.or_else(|| {
         let start = request.object().span("messages")?.start + 1;
-        Some((start..start, format!(r#"{{"role":"system","content":{}}},"#, quoted(text))))
+        Some((
+            start..start,
+            format!(r#"{{"role":"system","content":{}}},"#, quoted(text)),
+        ))
     })
 }
 
 /// Inserts `text` before the closing quote of the message's last text.
-fn append_to(request: &ChatRequest, message: &Message<'_>, text: &str) -> Option<(Range<usize>, String)> {
+fn append_to(
+    request: &ChatRequest,
+    message: &Message<'_>,
+    text: &str,
+) -> Option<(Range<usize>, String)> {
     let value = message.last_text()?;
     let quote = value.as_ptr() as usize - request.bytes().as_ptr() as usize + value.len() - 1;
     let escaped = quoted(text);
@@ -94,15 +114,25 @@ struct Splices {
 
 impl Splices {
     fn of(object: &Object) -> Self {
-        Self { splices: Vec::with_capacity(2), comma: !object.is_empty() }
+        Self {
+            splices: Vec::with_capacity(2),
+            comma: !object.is_empty(),
+        }
     }
 
     fn set(&mut self, object: &Object, key: &str, json: String) {
         match object.span(key) {
             Some(span) => self.splices.push((span, json)),
             None => {
-                let comma = if std::mem::replace(&mut self.comma, true) { "," } else { "" };
-                self.splices.push((object.end()..object.end(), format!("{comma}{}:{json}", quoted(key))));
+                let comma = if std::mem::replace(&mut self.comma, true) {
+                    ","
+                } else {
+                    ""
+                };
+                self.splices.push((
+                    object.end()..object.end(),
+                    format!("{comma}{}:{json}", quoted(key)),
+                ));
             }
         }
     }
@@ -130,7 +160,10 @@ impl Splices {
 mod tests {
     use super::*;
 
-    const OFF: Change = Change::Set(&["chat_template_kwargs", "enable_thinking"], Cow::Borrowed("false"));
+    const OFF: Change = Change::Set(
+        &["chat_template_kwargs", "enable_thinking"],
+        Cow::Borrowed("false"),
+    );
 
     fn edited(body: &'static str, changes: &[Change]) -> String {
         let request = ChatRequest::read(Bytes::from_static(body.as_bytes())).unwrap();
@@ -140,7 +173,10 @@ mod tests {
     #[test]
     fn nothing_but_the_switch_changes() {
         assert_eq!(
-            edited("{ \"t\" : 1.0, \"e\":1e3,\"u\":\"\\u00e9\\/\" ,\n\"messages\": [ ] \n} ", &[OFF]),
+            edited(
+                "{ \"t\" : 1.0, \"e\":1e3,\"u\":\"\\u00e9\\/\" ,\n\"messages\": [ ] \n} ",
+                &[OFF]
+            ),
             "{ \"t\" : 1.0, \"e\":1e3,\"u\":\"\\u00e9\\/\" ,\n\"messages\": [ ],\"chat_template_kwargs\":{\"enable_thinking\":false} \n} "
         );
     }
@@ -148,12 +184,30 @@ mod tests {
     #[test]
     fn kwargs_are_merged_into_replaced_when_null_and_made_when_missing() {
         for (body, want) in [
-            (r#"{"chat_template_kwargs":{"a": 1 }}"#, r#"{"chat_template_kwargs":{"a": 1,"enable_thinking":false }}"#),
-            (r#"{"chat_template_kwargs":{ }}"#, r#"{"chat_template_kwargs":{"enable_thinking":false }}"#),
-            (r#"{"chat_template_kwargs":null,"b":2}"#, r#"{"chat_template_kwargs":{"enable_thinking":false},"b":2}"#),
-            (r#"{"chat_template_kwargs":{"enable_thinking":null}}"#, r#"{"chat_template_kwargs":{"enable_thinking":false}}"#),
-            (r#"{"chat_template_kwargs":{"enable_\u0074hinking":true}}"#, r#"{"chat_template_kwargs":{"enable_\u0074hinking":false}}"#),
-            ("{}", r#"{"chat_template_kwargs":{"enable_thinking":false}}"#),
+            (
+                r#"{"chat_template_kwargs":{"a": 1 }}"#,
+                r#"{"chat_template_kwargs":{"a": 1,"enable_thinking":false }}"#,
+            ),
+            (
+                r#"{"chat_template_kwargs":{ }}"#,
+                r#"{"chat_template_kwargs":{"enable_thinking":false }}"#,
+            ),
+            (
+                r#"{"chat_template_kwargs":null,"b":2}"#,
+                r#"{"chat_template_kwargs":{"enable_thinking":false},"b":2}"#,
+            ),
+            (
+                r#"{"chat_template_kwargs":{"enable_thinking":null}}"#,
+                r#"{"chat_template_kwargs":{"enable_thinking":false}}"#,
+            ),
+            (
+                r#"{"chat_template_kwargs":{"enable_\u0074hinking":true}}"#,
+                r#"{"chat_template_kwargs":{"enable_\u0074hinking":false}}"#,
+            ),
+            (
+                "{}",
+                r#"{"chat_template_kwargs":{"enable_thinking":false}}"#,
+            ),
         ] {
             assert_eq!(edited(body, &[OFF]), want);
         }
@@ -161,10 +215,16 @@ mod tests {
 
     #[test]
     fn several_changes_share_one_pass() {
-        let both = Change::Set(&["chat_template_kwargs", "thinking"], Cow::Borrowed("false"));
+        let both = Change::Set(
+            &["chat_template_kwargs", "thinking"],
+            Cow::Borrowed("false"),
+        );
         let effort = Change::Set(&["reasoning_effort"], Cow::Borrowed("\"low\""));
         assert_eq!(
-            edited(r#"{"model":"auto","x":[]}"#, &[OFF, both, effort, Change::Model("a/\"b".into())]),
+            edited(
+                r#"{"model":"auto","x":[]}"#,
+                &[OFF, both, effort, Change::Model("a/\"b".into())]
+            ),
             r#"{"model":"a/\"b","x":[],"chat_template_kwargs":{"enable_thinking":false,"thinking":false},"reasoning_effort":"low"}"#
         );
     }
@@ -172,18 +232,27 @@ mod tests {
     #[test]
     fn a_field_that_should_be_an_object_and_is_not_is_replaced() {
         let off = Change::Set(&["thinking", "type"], Cow::Borrowed("\"disabled\""));
-        assert_eq!(edited(r#"{"thinking":true}"#, &[off]), r#"{"thinking":{"type":"disabled"}}"#);
+        assert_eq!(
+            edited(r#"{"thinking":true}"#, &[off]),
+            r#"{"thinking":{"type":"disabled"}}"#
+        );
     }
 
     #[test]
     fn soft_switches_go_where_the_model_reads_them() {
         let body = r#"{"messages": [{"role":"user","content":[{"type":"text","text":"a\""},{"type":"image_url"}]},{"role":"system","content":"s"}]}"#;
         assert_eq!(
-            edited(body, &[Change::LastUser(" /no_think"), Change::System("/no_think")]),
+            edited(
+                body,
+                &[Change::LastUser(" /no_think"), Change::System("/no_think")]
+            ),
             r#"{"messages": [{"role":"user","content":[{"type":"text","text":"a\" /no_think"},{"type":"image_url"}]},{"role":"system","content":"s\n/no_think"}]}"#
         );
         assert_eq!(
-            edited(r#"{"messages":[{"role":"user","content":"q"}]}"#, &[Change::System("/no_think")]),
+            edited(
+                r#"{"messages":[{"role":"user","content":"q"}]}"#,
+                &[Change::System("/no_think")]
+            ),
             r#"{"messages":[{"role":"system","content":"/no_think"},{"role":"user","content":"q"}]}"#
         );
     }

@@ -43,12 +43,16 @@ impl<'a> Message<'a> {
         if !messages.starts_with('[') {
             return Err(wrong("`messages` must be an array of messages."));
         }
-        let entries: Vec<&RawValue> =
-            serde_json::from_str(messages).map_err(|_| wrong("`messages` must be an array of messages."))?;
+        let entries: Vec<&RawValue> = serde_json::from_str(messages)
+            .map_err(|_| wrong("`messages` must be an array of messages."))?;
         if entries.is_empty() {
             return Err(wrong("`messages` must hold at least one message."));
         }
-        entries.into_iter().enumerate().map(|(index, entry)| Self::read(index, entry.get())).collect()
+        entries
+            .into_iter()
+            .enumerate()
+            .map(|(index, entry)| Self::read(index, entry.get()))
+            .collect()
     }
 
     fn read(index: usize, entry: &'a str) -> Result<Self, Error> {
@@ -57,7 +61,8 @@ impl<'a> Message<'a> {
             Error::invalid_field(at.clone(), format!("`{at}` {what}."))
         };
         let wire: Wire = match entry.starts_with('{') {
-            true => serde_json::from_str(entry).map_err(|_| wrong("", "has a repeated or mistyped `role` or `content`"))?,
+            true => serde_json::from_str(entry)
+                .map_err(|_| wrong("", "has a repeated or mistyped `role` or `content`"))?,
             false => return Err(wrong("", "must be an object")),
         };
         let role = wire.role.ok_or_else(|| wrong(".role", "is missing"))?;
@@ -69,7 +74,11 @@ impl<'a> Message<'a> {
             Some(b'n') => Vec::new(),
             _ => return Err(not_content()),
         };
-        Ok(Self { role, texts, plain: content.starts_with('"') })
+        Ok(Self {
+            role,
+            texts,
+            plain: content.starts_with('"'),
+        })
     }
 
     /// True for a turn of the user.
@@ -87,7 +96,12 @@ impl<'a> Message<'a> {
         match self.texts.as_slice() {
             [] => Cow::Borrowed(""),
             [one] => decode(one),
-            many => Cow::Owned(many.iter().map(|text| decode(text)).collect::<Vec<_>>().join("\n")),
+            many => Cow::Owned(
+                many.iter()
+                    .map(|text| decode(text))
+                    .collect::<Vec<_>>()
+                    .join("\n"),
+            ),
         }
     }
 
@@ -134,7 +148,11 @@ mod tests {
     use super::*;
 
     fn texts(json: &str) -> Vec<String> {
-        Message::read_all(json).unwrap().iter().map(|m| m.text().into_owned()).collect()
+        Message::read_all(json)
+            .unwrap()
+            .iter()
+            .map(|m| m.text().into_owned())
+            .collect()
     }
 
     #[test]
@@ -147,13 +165,18 @@ mod tests {
 
     #[test]
     fn a_trailing_system_message_does_not_hide_the_question() {
-        let messages = Message::read_all(r#"[{"role":"user","content":"q"},{"role":"system","content":"s"}]"#).unwrap();
+        let messages =
+            Message::read_all(r#"[{"role":"user","content":"q"},{"role":"system","content":"s"}]"#)
+                .unwrap();
         assert_eq!(last_user(&messages).unwrap().text(), "q");
     }
 
     #[test]
     fn a_lone_surrogate_is_no_error() {
-        assert_eq!(texts(r#"[{"role":"user","content":"a\ud83d"}]"#), ["a\\ud83d"]);
+        assert_eq!(
+            texts(r#"[{"role":"user","content":"a\ud83d"}]"#),
+            ["a\\ud83d"]
+        );
     }
 
     #[test]
@@ -164,11 +187,16 @@ mod tests {
             ("[1]", "messages[0]"),
             (r#"[{"role":"user"},{"content":"x"}]"#, "messages[1].role"),
             (r#"[{"role":"user","content":5}]"#, "messages[0].content"),
-            (r#"[{"role":"user","content":{"a":1}}]"#, "messages[0].content"),
+            (
+                r#"[{"role":"user","content":{"a":1}}]"#,
+                "messages[0].content",
+            ),
             (r#"[{"role":"user","content":[5]}]"#, "messages[0].content"),
             (r#"[{"role":7,"content":"x"}]"#, "messages[0]"),
         ] {
-            let Error::Invalid { param: got, .. } = Message::read_all(json).unwrap_err() else { panic!("{json}") };
+            let Error::Invalid { param: got, .. } = Message::read_all(json).unwrap_err() else {
+                panic!("{json}")
+            };
             assert_eq!(got.as_deref(), Some(param), "{json}");
         }
     }

@@ -4,6 +4,7 @@
 
 mod edit;
 mod message;
+mod named;
 mod object;
 mod request;
 mod sse;
@@ -11,7 +12,8 @@ mod usage;
 
 pub use edit::{Change, apply};
 pub use message::{Message, last_user};
+pub use named::NamedModel;
 pub use object::Object;
-pub use request::{ChatRequest, model_of};
+pub use request::ChatRequest;
 pub use sse::SseScanner;
 pub use usage::{JsonUsage, Usage};

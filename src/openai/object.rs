@@ -41,7 +41,11 @@ impl Object {
 
     /// Where the value of `key` lies. Of equal keys the last, which is the one vLLM takes.
     pub fn span(&self, key: &str) -> Option<Range<usize>> {
-        self.members.iter().rev().find(|(name, _)| **name == *key).map(|(_, span)| span.clone())
+        self.members
+            .iter()
+            .rev()
+            .find(|(name, _)| **name == *key)
+            .map(|(_, span)| span.clone())
     }
 
     /// The value of `key` as raw JSON, out of the `text` this was read from; `null` counts as absent.
@@ -51,7 +55,13 @@ impl Object {
 
     /// The first of `keys` that stands in the object more than once.
     pub fn repeated<'k>(&self, keys: &[&'k str]) -> Option<&'k str> {
-        keys.iter().copied().find(|key| self.members.iter().filter(|(name, _)| **name == **key).count() > 1)
+        keys.iter().copied().find(|key| {
+            self.members
+                .iter()
+                .filter(|(name, _)| **name == **key)
+                .count()
+                > 1
+        })
     }
 
     /// Where a new member goes: right behind the last value, or behind the brace of an empty object.
@@ -123,7 +133,17 @@ mod tests {
 
     #[test]
     fn what_is_no_object_is_an_error() {
-        for text in ["", "[]", "1", "{} {}", "{\"a\":}", "{\"a\":1,}", "{'a':1}", "{\"a\":\"\u{1}\"}", "nul"] {
+        for text in [
+            "",
+            "[]",
+            "1",
+            "{} {}",
+            "{\"a\":}",
+            "{\"a\":1,}",
+            "{'a':1}",
+            "{\"a\":\"\u{1}\"}",
+            "nul",
+        ] {
             assert!(Object::read(text).is_err(), "{text}");
         }
     }

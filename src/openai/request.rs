@@ -1,8 +1,6 @@
 //! A chat request, read once: the bytes as the client sent them and where the fields lie that we read or write.
 
 use bytes::Bytes;
-use futures_util::stream;
-use serde::Deserialize;
 
 use super::{Message, Object};
 use crate::error::Error;
@@ -36,19 +34,35 @@ impl ChatRequest {
     /// # Errors
     /// A 400 that says where the body stops being JSON, or which field is repeated or of the wrong type.
     pub fn read(bytes: Bytes) -> Result<Self, Error> {
-        let text = std::str::from_utf8(&bytes).map_err(|_| Error::invalid("The request body is not UTF-8."))?;
+        let text = std::str::from_utf8(&bytes)
+            .map_err(|_| Error::invalid("The request body is not UTF-8."))?;
         let object = Object::read(text).map_err(|error| not_json(text, &error))?;
         if let Some(key) = object.repeated(&OURS) {
-            return Err(Error::invalid_field(key, format!("`{key}` stands in the request more than once.")));
+            return Err(Error::invalid_field(
+                key,
+                format!("`{key}` stands in the request more than once."),
+            ));
         }
         let request = Self { bytes, object };
-        if request.get("model").is_some_and(|model| !model.starts_with('"')) {
+        if request
+            .get("model")
+            .is_some_and(|model| !model.starts_with('"'))
+        {
             return Err(Error::invalid_field("model", "`model` must be a string."));
         }
         if let Some(kwargs) = request.get("chat_template_kwargs") {
-            let wrong = |what: &str| Error::invalid_field("chat_template_kwargs", format!("`chat_template_kwargs` {what}."));
+            let wrong = |what: &str| {
+                Error::invalid_field(
+                    "chat_template_kwargs",
+                    format!("`chat_template_kwargs` {what}."),
+                )
+            };
             let kwargs = Object::read(kwargs).map_err(|_| wrong("must be an object"))?;
-            if kwargs.repeated(&OURS).or_else(|| kwargs.repeated(&["thinking_mode"])).is_some() {
+            if kwargs
+                .repeated(&OURS)
+                .or_else(|| kwargs.repeated(&["thinking_mode"]))
+                .is_some()
+            {
                 return Err(wrong("holds a reasoning switch more than once"));
             }
         }
@@ -73,7 +87,9 @@ impl ChatRequest {
     /// A top-level field as raw JSON; `null` counts as absent.
     pub fn get(&self, key: &str) -> Option<&str> {
         let span = self.object.span(key)?;
-        std::str::from_utf8(&self.bytes[span]).ok().filter(|value| *value != "null")
+        std::str::from_utf8(&self.bytes[span])
+            .ok()
+            .filter(|value| *value != "null")
     }
 
     /// The model the client asked for, if it named one.
@@ -98,38 +114,6 @@ fn not_json(text: &str, error: &serde_json::Error) -> Error {
     Error::invalid(format!("The request body is not a JSON object: {error}."))
 }
 
-/// The model named by the body of a request we do not judge: JSON `model`, else a multipart field `model`.
-///
-/// `None` when there is none; whether that is an error depends on how many models there are.
-///
-/// # Errors
-/// A 400 when the model is named twice or is no string.
-pub async fn model_of(content_type: Option<&str>, body: &Bytes) -> Result<Option<String>, Error> {
-    if let Some(boundary) = content_type.and_then(|value| multer::parse_boundary(value).ok()) {
-        let stream = stream::iter([Ok::<_, std::convert::Infallible>(body.clone())]);
-        let mut parts = multer::Multipart::new(stream, boundary);
-        while let Ok(Some(part)) = parts.next_field().await {
-            if part.name() == Some("model") {
-                return Ok(part.text().await.ok());
-            }
-        }
-        return Ok(None);
-    }
-    #[derive(Deserialize)]
-    struct Named {
-        #[serde(default)]
-        model: Option<String>,
-    }
-    if !body.trim_ascii_start().starts_with(b"{") {
-        return Ok(None);
-    }
-    match serde_json::from_slice::<Named>(body) {
-        Ok(named) => Ok(named.model),
-        Err(error) if error.is_data() => Err(Error::invalid_field("model", "`model` must be one string.")),
-        Err(_) => Ok(None),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,14 +129,26 @@ mod tests {
             r#"{"messages":[],"messages":[]}"#,
             r#"{"chat_template_kwargs":{"thinking":true,"thinking":false}}"#,
         ] {
-            assert!(read(body).unwrap_err().to_string().contains("more than once"), "{body}");
+            assert!(
+                read(body)
+                    .unwrap_err()
+                    .to_string()
+                    .contains("more than once"),
+                "{body}"
+            );
         }
         assert!(read(r#"{"seed":1,"seed":2}"#).is_ok());
     }
 
     #[test]
     fn the_model_is_unescaped() {
-        assert_eq!(read(r#"{"model":"Qwen\/Qwen3-8B"}"#).unwrap().model().unwrap(), "Qwen/Qwen3-8B");
+        assert_eq!(
+            read(r#"{"model":"Qwen\/Qwen3-8B"}"#)
+                .unwrap()
+                .model()
+                .unwrap(),
+            "Qwen/Qwen3-8B"
+        );
         assert_eq!(read(r#"{"model":null}"#).unwrap().model(), None);
     }
 
@@ -163,19 +159,13 @@ mod tests {
             (r#"{"chat_template_kwargs":[]}"#, "chat_template_kwargs"),
             (r#"{"model":"m"}"#, "messages"),
         ] {
-            let error = read(body).and_then(|request| request.messages().map(drop)).unwrap_err();
-            let Error::Invalid { param: got, .. } = error else { panic!("{body}") };
+            let error = read(body)
+                .and_then(|request| request.messages().map(drop))
+                .unwrap_err();
+            let Error::Invalid { param: got, .. } = error else {
+                panic!("{body}")
+            };
             assert_eq!(got.as_deref(), Some(param));
         }
-    }
-
-    #[tokio::test]
-    async fn the_model_of_an_upload_is_found() {
-        let body = "--x\r\ncontent-disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\n\r\n\u{1}\u{2}\r\n\
-                    --x\r\ncontent-disposition: form-data; name=\"model\"\r\n\r\nwhisper\r\n--x--\r\n";
-        let found = model_of(Some("multipart/form-data; boundary=x"), &Bytes::from(body)).await.unwrap();
-        assert_eq!(found.as_deref(), Some("whisper"));
-        assert_eq!(model_of(None, &Bytes::from_static(b"{\"input\":1}")).await.unwrap(), None);
-        assert!(model_of(None, &Bytes::from_static(b"{\"model\":1}")).await.is_err());
     }
 }

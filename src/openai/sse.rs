@@ -145,7 +145,10 @@ mod tests {
         for cut in 0..=STREAM.len() {
             let mut scanner = SseScanner::default();
             scanner.scan(&STREAM.as_bytes()[..cut]);
-            assert!(!scanner.said_last_word() || cut >= STREAM.len() - 2, "{cut}");
+            assert!(
+                !scanner.said_last_word() || cut >= STREAM.len() - 2,
+                "{cut}"
+            );
             scanner.scan(&STREAM.as_bytes()[cut..]);
             assert!(scanner.said_last_word() && scanner.at_boundary(), "{cut}");
             assert_eq!(scanner.usage().completion, Some(5), "{cut}");
@@ -158,9 +161,14 @@ mod tests {
 
     #[test]
     fn a_boundary_is_a_blank_line_and_nothing_else() {
-        for (text, boundary) in
-            [("", true), ("data: x", false), ("data: x\n", false), ("data: x\n\n", true), ("data: x\r\n\r\n", true), ("\n", true)]
-        {
+        for (text, boundary) in [
+            ("", true),
+            ("data: x", false),
+            ("data: x\n", false),
+            ("data: x\n\n", true),
+            ("data: x\r\n\r\n", true),
+            ("\n", true),
+        ] {
             let mut scanner = SseScanner::default();
             scanner.scan(text.as_bytes());
             assert_eq!(scanner.at_boundary(), boundary, "{text:?}");
@@ -169,7 +177,10 @@ mod tests {
 
     #[test]
     fn the_servers_own_error_is_a_last_word() {
-        for text in ["data: {\"error\": {\"message\": \"x\"}}\n\n", "event: error\ndata: {\"type\":\"error\"}\n\n"] {
+        for text in [
+            "data: {\"error\": {\"message\": \"x\"}}\n\n",
+            "event: error\ndata: {\"type\":\"error\"}\n\n",
+        ] {
             let mut scanner = SseScanner::default();
             scanner.scan(text.as_bytes());
             assert!(scanner.said_last_word(), "{text}");

@@ -46,10 +46,19 @@ struct Details {
 impl Usage {
     /// Takes over what the JSON object `text` says; what it does not say stays.
     pub fn read(&mut self, text: &[u8]) {
-        let Ok(envelope) = serde_json::from_slice::<Envelope>(text) else { return };
-        let inner = envelope.response.or(envelope.message).and_then(|inner| inner.usage);
-        let Some(counts) = envelope.usage.or(inner) else { return };
-        let details = counts.completion_tokens_details.and_then(|details| details.reasoning_tokens);
+        let Ok(envelope) = serde_json::from_slice::<Envelope>(text) else {
+            return;
+        };
+        let inner = envelope
+            .response
+            .or(envelope.message)
+            .and_then(|inner| inner.usage);
+        let Some(counts) = envelope.usage.or(inner) else {
+            return;
+        };
+        let details = counts
+            .completion_tokens_details
+            .and_then(|details| details.reasoning_tokens);
         self.prompt = counts.prompt_tokens.or(self.prompt);
         self.completion = counts.completion_tokens.or(self.completion);
         self.reasoning = details.or(counts.reasoning_tokens).or(self.reasoning);
@@ -102,11 +111,15 @@ mod tests {
     fn every_spelling_is_read() {
         let vllm = r#"{"usage":{"prompt_tokens":18,"completion_tokens":29,"prompt_tokens_details":null,"completion_tokens_details":{"reasoning_tokens":11}}}"#;
         let responses = r#"{"type":"response.completed","response":{"usage":{"input_tokens":1,"output_tokens":2,"output_tokens_details":{"reasoning_tokens":0}}}}"#;
-        let anthropic = r#"{"type":"message_start","message":{"usage":{"input_tokens":3,"output_tokens":0}}}"#;
+        let anthropic =
+            r#"{"type":"message_start","message":{"usage":{"input_tokens":3,"output_tokens":0}}}"#;
         assert_eq!(read(vllm), (Some(18), Some(29), Some(11)));
         assert_eq!(read(responses), (Some(1), Some(2), Some(0)));
         assert_eq!(read(anthropic), (Some(3), Some(0), None));
         assert_eq!(read(r#"{"usage":null}"#), (None, None, None));
-        assert_eq!(read(r#"{"usage":{"prompt_tokens":1,"completion_tokens":2,"reasoning_tokens":1}}"#).2, Some(1));
+        assert_eq!(
+            read(r#"{"usage":{"prompt_tokens":1,"completion_tokens":2,"reasoning_tokens":1}}"#).2,
+            Some(1)
+        );
     }
 }

@@ -37,7 +37,10 @@ pub fn of(request: &ChatRequest) -> Option<&'static str> {
     let holds = |field: &str, keys: &[&'static str]| {
         let value = request.get(field)?;
         match Object::read(value) {
-            Ok(object) => keys.iter().copied().find(|key| object.get(value, key).is_some()),
+            Ok(object) => keys
+                .iter()
+                .copied()
+                .find(|key| object.get(value, key).is_some()),
             Err(_) => keys.first().copied(), // `"reasoning": "high"`: no server's spelling, but a choice all the same
         }
     };

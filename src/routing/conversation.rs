@@ -18,8 +18,15 @@ impl Subject {
     /// A 400 when the messages are missing or malformed.
     pub fn of(request: &ChatRequest) -> Result<Self, Error> {
         let messages = request.messages()?;
-        let text = last_user(&messages).map(|turn| turn.text().into_owned()).unwrap_or_default();
-        Ok(Self { text, in_tool_loop: messages.last().is_some_and(|message| message.is_tool_result()) })
+        let text = last_user(&messages)
+            .map(|turn| turn.text().into_owned())
+            .unwrap_or_default();
+        Ok(Self {
+            text,
+            in_tool_loop: messages
+                .last()
+                .is_some_and(|message| message.is_tool_result()),
+        })
     }
 }
 
@@ -28,7 +35,8 @@ mod tests {
     use super::*;
 
     fn subject(messages: &str) -> Subject {
-        Subject::of(&ChatRequest::read(format!("{{\"messages\":{messages}}}").into()).unwrap()).unwrap()
+        Subject::of(&ChatRequest::read(format!("{{\"messages\":{messages}}}").into()).unwrap())
+            .unwrap()
     }
 
     #[test]
@@ -36,18 +44,38 @@ mod tests {
         let got = subject(
             r#"[{"role":"user","content":"first"},{"role":"assistant","content":"a"},{"role":"user","content":"second"},{"role":"system","content":"s"}]"#,
         );
-        assert_eq!(got, Subject { text: "second".into(), in_tool_loop: false });
+        assert_eq!(
+            got,
+            Subject {
+                text: "second".into(),
+                in_tool_loop: false
+            }
+        );
     }
 
     #[test]
     fn a_tool_result_keeps_the_turn() {
-        let got = subject(r#"[{"role":"user","content":"q"},{"role":"assistant","content":null},{"role":"tool","content":"42"}]"#);
-        assert_eq!(got, Subject { text: "q".into(), in_tool_loop: true });
+        let got = subject(
+            r#"[{"role":"user","content":"q"},{"role":"assistant","content":null},{"role":"tool","content":"42"}]"#,
+        );
+        assert_eq!(
+            got,
+            Subject {
+                text: "q".into(),
+                in_tool_loop: true
+            }
+        );
     }
 
     #[test]
     fn an_image_alone_is_nothing_to_read() {
-        assert_eq!(subject(r#"[{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:"}}]}]"#).text, "");
+        assert_eq!(
+            subject(
+                r#"[{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:"}}]}]"#
+            )
+            .text,
+            ""
+        );
         assert_eq!(subject(r#"[{"role":"system","content":"s"}]"#).text, "");
     }
 }

@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 pub use conversation::Subject;
 pub use family::Family;
-pub use policy::{Decision, Mode, Policy, Why};
+pub use policy::{Decision, Mode, Policy, Why, rounded};
 
 use crate::{
     classifier::{Classification, Classifier, Miss},
@@ -51,6 +51,8 @@ pub struct Routed {
     pub decision: Decision,
     /// What the classifier saw, when it was asked and answered.
     pub classification: Option<Classification>,
+    /// True when the mode chose the model, which is a switch of its own.
+    is_alias: bool,
 }
 
 /// Decides for every request. Holds no state of its own: the same request gets the same decision on every replica.
@@ -72,7 +74,12 @@ impl Router {
     ///
     /// # Errors
     /// A 400 when the messages are missing or malformed.
-    pub async fn route(&self, request: ChatRequest, wish: Option<Mode>, target: &Target) -> Result<Routed, Error> {
+    pub async fn route(
+        &self,
+        request: ChatRequest,
+        wish: Option<Mode>,
+        target: &Target,
+    ) -> Result<Routed, Error> {
         let subject = Subject::of(&request)?;
         let settled = policy::settled(&request, &subject, wish, target);
         let (decision, classification) = match settled {
@@ -80,8 +87,16 @@ impl Router {
             None => self.judge(&subject).await,
         };
         let (model, family) = target.choose(decision.mode);
-        let decision = decision.that_changes(family.filter(|family| family.can_switch()), target);
-        Ok(Routed { model, family, decision, classification, request })
+        let mut routed = Routed {
+            request,
+            model,
+            family,
+            decision,
+            classification,
+            is_alias: matches!(target, Target::Alias(_)),
+        };
+        routed.settle_at(family);
+        Ok(routed)
     }
 
     async fn judge(&self, subject: &Subject) -> (Decision, Option<Classification>) {
@@ -97,7 +112,7 @@ impl Router {
 
 impl Target {
     /// The model that takes a request decided as `mode`, and its family.
-    fn choose(&self, mode: Mode) -> (Arc<str>, Option<&'static Family>) {
+    pub fn choose(&self, mode: Mode) -> (Arc<str>, Option<&'static Family>) {
         match self {
             Self::Model { name, family, .. } => (name.clone(), *family),
             Self::Alias(models) => match models.get(&mode).or_else(|| models.values().next()) {
@@ -106,13 +121,17 @@ impl Target {
             },
         }
     }
-
-    fn is_alias(&self) -> bool {
-        matches!(self, Self::Alias(_))
-    }
 }
 
 impl Routed {
+    /// Says of the mode what the bytes for an endpoint of this family say.
+    pub fn settle_at(&mut self, family: Option<&Family>) {
+        let switched = family.is_some_and(Family::can_switch) || self.is_alias;
+        if !switched {
+            self.decision.mode = Mode::Unchanged;
+        }
+    }
+
     /// The body for an endpoint whose models switch like `family` and that knows the model as `name`, when it has a name of
     /// its own for it. Same family, same name, same bytes, through every door.
     pub fn render(&self, family: Option<&Family>, name: Option<&str>) -> Bytes {

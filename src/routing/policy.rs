@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Family, Subject, Target, choice};
+use super::{Subject, Target, choice};
 use crate::{
     classifier::{Classification, Miss},
     openai::ChatRequest,
@@ -85,16 +85,13 @@ pub struct Decision {
 
 impl Decision {
     fn of(mode: Mode, why: Why) -> Self {
-        Self { mode, why, score: None, domain: None, miss: None }
-    }
-
-    /// The mode is what the bytes say: where `family` has no switch to set, they are unchanged. An alias's choice of model
-    /// is a switch of its own.
-    pub(super) fn that_changes(mut self, family: Option<&Family>, target: &Target) -> Self {
-        if family.is_none() && !target.is_alias() {
-            self.mode = Mode::Unchanged;
+        Self {
+            mode,
+            why,
+            score: None,
+            domain: None,
+            miss: None,
         }
-        self
     }
 }
 
@@ -127,16 +124,19 @@ pub(super) fn settled(
         Target::Model { family: None, .. } | Target::Model { gate: false, .. } => {
             Some(Decision::of(Mode::Unchanged, Why::Unknown))
         }
-        Target::Model { family: Some(family), .. } => {
-            (!family.can_switch()).then(|| Decision::of(Mode::Unchanged, Why::Fixed))
-        }
+        Target::Model {
+            family: Some(family),
+            ..
+        } => (!family.can_switch()).then(|| Decision::of(Mode::Unchanged, Why::Fixed)),
     }
 }
 
 impl Target {
     fn is_soft_switched(&self, turn: &str) -> bool {
         match self {
-            Self::Model { family, .. } => family.is_some_and(|family| family.is_soft_switched(turn)),
+            Self::Model { family, .. } => {
+                family.is_some_and(|family| family.is_soft_switched(turn))
+            }
             Self::Alias(models) => models.values().any(|target| target.is_soft_switched(turn)),
         }
     }
@@ -147,18 +147,39 @@ impl Policy {
     pub(super) fn judge(&self, seen: &Classification, in_tool_loop: bool) -> Decision {
         let score = rounded(seen.score);
         if seen.unreadable {
-            return Decision { score: Some(score), ..self.fallback(Some(Miss::Unreadable)) };
+            return Decision {
+                score: Some(score),
+                ..self.fallback(Some(Miss::Unreadable))
+            };
         }
         let domain = seen.domain.as_ref().map(|domain| domain.label.clone());
-        let forced = domain.as_ref().and_then(|label| self.domains.get(&**label)).copied();
-        let mode = forced.unwrap_or(if score >= self.threshold { Mode::Reasoning } else { Mode::Direct });
-        let why = if in_tool_loop { Why::ToolLoop } else { Why::Classifier };
-        Decision { score: Some(score), domain, ..Decision::of(mode, why) }
+        let forced = domain
+            .as_ref()
+            .and_then(|label| self.domains.get(&**label))
+            .copied();
+        let mode = forced.unwrap_or(if score >= self.threshold {
+            Mode::Reasoning
+        } else {
+            Mode::Direct
+        });
+        let why = if in_tool_loop {
+            Why::ToolLoop
+        } else {
+            Why::Classifier
+        };
+        Decision {
+            score: Some(score),
+            domain,
+            ..Decision::of(mode, why)
+        }
     }
 
     /// The decision when the classifier cannot say.
     pub(super) fn fallback(&self, miss: Option<Miss>) -> Decision {
-        Decision { miss, ..Decision::of(self.fallback, Why::Fallback) }
+        Decision {
+            miss,
+            ..Decision::of(self.fallback, Why::Fallback)
+        }
     }
 }
 
@@ -170,39 +191,76 @@ pub fn rounded(score: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::classifier::Domain;
+    use crate::{classifier::Domain, routing::Family};
 
     fn policy() -> Policy {
-        Policy { threshold: 0.5, domains: [("law".to_owned(), Mode::Reasoning)].into(), fallback: Mode::Unchanged }
+        Policy {
+            threshold: 0.5,
+            domains: [("law".to_owned(), Mode::Reasoning)].into(),
+            fallback: Mode::Unchanged,
+        }
     }
 
     fn seen(score: f64, domain: &str) -> Classification {
-        let domain = Some(Domain { label: domain.into(), score: 1.0 });
-        Classification { score, domain, tokens: 3, truncated: false, unreadable: false }
+        let domain = Some(Domain {
+            label: domain.into(),
+            score: 1.0,
+        });
+        Classification {
+            score,
+            domain,
+            tokens: 3,
+            truncated: false,
+            unreadable: false,
+        }
     }
 
     #[test]
     fn the_rounded_score_is_compared() {
-        assert_eq!(policy().judge(&seen(0.4995, "math"), false).mode, Mode::Reasoning);
-        assert_eq!(policy().judge(&seen(0.4994, "math"), false).mode, Mode::Direct);
+        assert_eq!(
+            policy().judge(&seen(0.4995, "math"), false).mode,
+            Mode::Reasoning
+        );
+        assert_eq!(
+            policy().judge(&seen(0.4994, "math"), false).mode,
+            Mode::Direct
+        );
     }
 
     #[test]
     fn a_domain_can_be_forced() {
-        assert_eq!(policy().judge(&seen(0.1, "law"), false).mode, Mode::Reasoning);
+        assert_eq!(
+            policy().judge(&seen(0.1, "law"), false).mode,
+            Mode::Reasoning
+        );
     }
 
     #[test]
     fn what_cannot_be_read_falls_back() {
-        let unreadable = Classification { unreadable: true, ..seen(0.9, "math") };
+        let unreadable = Classification {
+            unreadable: true,
+            ..seen(0.9, "math")
+        };
         let decision = policy().judge(&unreadable, false);
-        assert_eq!((decision.mode, decision.why, decision.miss), (Mode::Unchanged, Why::Fallback, Some(Miss::Unreadable)));
+        assert_eq!(
+            (decision.mode, decision.why, decision.miss),
+            (Mode::Unchanged, Why::Fallback, Some(Miss::Unreadable))
+        );
     }
 
-    fn settle(body: &'static str, wish: Option<Mode>, family: Option<&str>, gate: bool) -> Option<(Mode, Why)> {
+    fn settle(
+        body: &'static str,
+        wish: Option<Mode>,
+        family: Option<&str>,
+        gate: bool,
+    ) -> Option<(Mode, Why)> {
         let request = ChatRequest::read(body.into()).unwrap();
         let family = family.map(|id| Family::by_id(id, "").unwrap());
-        let target = Target::Model { name: "m".into(), family, gate };
+        let target = Target::Model {
+            name: "m".into(),
+            family,
+            gate,
+        };
         let subject = Subject::of(&request).unwrap();
         settled(&request, &subject, wish, &target).map(|decision| (decision.mode, decision.why))
     }
@@ -213,13 +271,25 @@ mod tests {
         const CHOSEN: &str = r#"{"think":false,"messages":[{"role":"user","content":"q"}]}"#;
         const SOFT: &str = r#"{"messages":[{"role":"user","content":"q /no_think"}]}"#;
         let unchanged = |why| Some((Mode::Unchanged, why));
-        assert_eq!(settle(CHOSEN, Some(Mode::Direct), Some("qwen3"), true), Some((Mode::Direct, Why::Header)));
+        assert_eq!(
+            settle(CHOSEN, Some(Mode::Direct), Some("qwen3"), true),
+            Some((Mode::Direct, Why::Header))
+        );
         assert_eq!(settle(CHOSEN, None, None, true), unchanged(Why::Client));
-        assert_eq!(settle(SOFT, None, Some("qwen3"), true), unchanged(Why::Client));
+        assert_eq!(
+            settle(SOFT, None, Some("qwen3"), true),
+            unchanged(Why::Client)
+        );
         assert_eq!(settle(SOFT, None, Some("deepseek_v4"), true), None);
         assert_eq!(settle(PLAIN, None, None, true), unchanged(Why::Unknown));
-        assert_eq!(settle(PLAIN, None, Some("always"), false), unchanged(Why::Unknown));
-        assert_eq!(settle(PLAIN, None, Some("always"), true), unchanged(Why::Fixed));
+        assert_eq!(
+            settle(PLAIN, None, Some("always"), false),
+            unchanged(Why::Unknown)
+        );
+        assert_eq!(
+            settle(PLAIN, None, Some("always"), true),
+            unchanged(Why::Fixed)
+        );
         assert_eq!(settle(PLAIN, None, Some("qwen3"), true), None);
     }
 }

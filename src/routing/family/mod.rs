@@ -49,15 +49,22 @@ impl Family {
     pub fn by_id(id: &str, model: &str) -> Option<&'static Self> {
         let model = names::normal(model);
         let rows = || FAMILIES.iter().filter(|family| family.id == id);
-        rows().find(|family| names::any(family.names, &model)).or_else(|| rows().last())
+        rows()
+            .find(|family| names::any(family.names, &model))
+            .or_else(|| rows().next_back())
     }
 
     /// The family of a model as `/v1/models` describes it: by `id`, then `root`, then `parent`. `None`: not recognised.
     pub fn recognise(id: &str, root: Option<&str>, parent: Option<&str>) -> Option<&'static Self> {
-        [Some(id), root, parent].into_iter().flatten().find_map(|name| {
-            let name = names::normal(name);
-            FAMILIES.iter().find(|family| names::any(family.names, &name))
-        })
+        [Some(id), root, parent]
+            .into_iter()
+            .flatten()
+            .find_map(|name| {
+                let name = names::normal(name);
+                FAMILIES
+                    .iter()
+                    .find(|family| names::any(family.names, &name))
+            })
     }
 
     /// Every id once, in the order of the table; for messages.
@@ -70,7 +77,10 @@ impl Family {
     /// True when the last turn of the user switches this family by itself.
     pub fn is_soft_switched(&self, turn: &str) -> bool {
         !self.soft_switches.is_empty()
-            && turn.split_whitespace().any(|word| self.soft_switches.contains(&word.trim_end_matches(['.', ',', '!', '?'])))
+            && turn.split_whitespace().any(|word| {
+                self.soft_switches
+                    .contains(&word.trim_end_matches(['.', ',', '!', '?']))
+            })
     }
 }
 
@@ -145,7 +155,12 @@ mod tests {
     fn the_root_tells_what_a_served_name_hides() {
         let family = Family::recognise("chat", Some("/data/Qwen3-4B"), None).unwrap();
         assert_eq!(family.id, "qwen3");
-        assert_eq!(Family::recognise("my-lora", Some("my-lora"), Some("Qwen/Qwen3-8B")).unwrap().id, "qwen3");
+        assert_eq!(
+            Family::recognise("my-lora", Some("my-lora"), Some("Qwen/Qwen3-8B"))
+                .unwrap()
+                .id,
+            "qwen3"
+        );
     }
 
     #[test]
@@ -154,7 +169,10 @@ mod tests {
         assert_eq!(effort("gpt-5-mini").first(), Some(&"minimal"));
         assert_eq!(effort("gpt-5.2").first(), Some(&"none"));
         assert!(!Family::by_id("openai", "gpt-4o").unwrap().can_switch());
-        assert_eq!(Family::by_id("ollama", "gpt-oss:20b").unwrap().efforts, ["low", "medium", "high"]);
+        assert_eq!(
+            Family::by_id("ollama", "gpt-oss:20b").unwrap().efforts,
+            ["low", "medium", "high"]
+        );
         assert!(Family::by_id("qwen4", "").is_none());
     }
 
@@ -163,17 +181,32 @@ mod tests {
         let qwen3 = Family::by_id("qwen3", "").unwrap();
         assert!(qwen3.is_soft_switched("What is 2+2? /no_think"));
         assert!(!qwen3.is_soft_switched("open a/no_think/file"));
-        assert!(!Family::by_id("qwen3_5", "").unwrap().is_soft_switched("hello /no_think"));
+        assert!(
+            !Family::by_id("qwen3_5", "")
+                .unwrap()
+                .is_soft_switched("hello /no_think")
+        );
     }
 
     #[test]
     fn no_row_sends_an_effort_outside_its_scale_or_switches_one_way_only() {
         for family in FAMILIES {
-            assert_eq!(family.reasoning.is_empty(), family.direct.is_empty(), "{}", family.id);
+            assert_eq!(
+                family.reasoning.is_empty(),
+                family.direct.is_empty(),
+                "{}",
+                family.id
+            );
             for change in family.reasoning.iter().chain(family.direct) {
-                let Change::Set([.., "reasoning_effort" | "effort"], json) = change else { continue };
+                let Change::Set([.., "reasoning_effort" | "effort"], json) = change else {
+                    continue;
+                };
                 let value = json.trim_matches('"');
-                assert!(family.efforts.contains(&value), "{} sends {value}", family.id);
+                assert!(
+                    family.efforts.contains(&value),
+                    "{} sends {value}",
+                    family.id
+                );
             }
         }
     }

@@ -21,28 +21,32 @@ pub fn any(patterns: &[&str], name: &str) -> bool {
 
 fn matches(pattern: &str, name: &str) -> bool {
     let mut from = 0;
-    pattern.split('*').all(|fragment| match find(fragment, name, from) {
-        Some(end) => {
-            from = end;
-            true
-        }
-        None => false,
-    })
+    pattern
+        .split('*')
+        .all(|fragment| match find(fragment, name, from) {
+            Some(end) => {
+                from = end;
+                true
+            }
+            None => false,
+        })
 }
 
 /// The end of the first place at or behind `from` where `fragment` stands as words.
 fn find(fragment: &str, name: &str, from: usize) -> Option<usize> {
     let rest = name.get(from..)?;
-    rest.match_indices(fragment).map(|(at, _)| (from + at, from + at + fragment.len())).find_map(|(start, end)| {
-        let before = name.get(..start)?.chars().next_back();
-        let mut after = name.get(end..)?.chars();
-        let (next, then) = (after.next(), after.next());
-        let is_digit = |c: Option<char>| c.is_some_and(|c| c.is_ascii_digit());
-        let longer_version =
-            fragment.ends_with(|c: char| c.is_ascii_digit()) && (is_digit(next) || next == Some('.') && is_digit(then));
-        let word_begins = before.is_none_or(|c| !c.is_ascii_alphanumeric());
-        (word_begins && !longer_version).then_some(end)
-    })
+    rest.match_indices(fragment)
+        .map(|(at, _)| (from + at, from + at + fragment.len()))
+        .find_map(|(start, end)| {
+            let before = name.get(..start)?.chars().next_back();
+            let mut after = name.get(end..)?.chars();
+            let (next, then) = (after.next(), after.next());
+            let is_digit = |c: Option<char>| c.is_some_and(|c| c.is_ascii_digit());
+            let longer_version = fragment.ends_with(|c: char| c.is_ascii_digit())
+                && (is_digit(next) || next == Some('.') && is_digit(then));
+            let word_begins = before.is_none_or(|c| !c.is_ascii_alphanumeric());
+            (word_begins && !longer_version).then_some(end)
+        })
 }
 
 #[cfg(test)]

@@ -48,10 +48,18 @@ const FIXED: Family = Family {
 };
 
 /// `enable_thinking` in the chat template, on unless said otherwise: the commonest switch.
-const ENABLE_FLAG: Family = Family { reasoning: ENABLE_ON, direct: ENABLE_OFF, ..FIXED };
+const ENABLE_FLAG: Family = Family {
+    reasoning: ENABLE_ON,
+    direct: ENABLE_OFF,
+    ..FIXED
+};
 
 /// `thinking` in the chat template, on unless said otherwise.
-const THINKING_FLAG: Family = Family { reasoning: THINKING_ON, direct: THINKING_OFF, ..FIXED };
+const THINKING_FLAG: Family = Family {
+    reasoning: THINKING_ON,
+    direct: THINKING_OFF,
+    ..FIXED
+};
 
 /// Every family, the most specific names first.
 pub static FAMILIES: &[Family] = &[
@@ -113,10 +121,24 @@ pub static FAMILIES: &[Family] = &[
         ..FIXED
     },
     // --- Qwen ---
-    Family { id: "qwen3", names: &["qwen3"], soft_switches: &["/no_think", "/think"], ..ENABLE_FLAG },
-    Family { id: "qwen3_5", names: &["qwen3.5", "qwen3.6"], ..ENABLE_FLAG }, // no soft switch any more
+    Family {
+        id: "qwen3",
+        names: &["qwen3"],
+        soft_switches: &["/no_think", "/think"],
+        ..ENABLE_FLAG
+    },
+    Family {
+        id: "qwen3_5",
+        names: &["qwen3.5", "qwen3.6"],
+        ..ENABLE_FLAG
+    }, // no soft switch any more
     // Thinks at xhigh; `high` is not on its scale. The flag alone keeps whatever effort the operator set as default.
-    Family { id: "qwen3_8", names: &["qwen3.8"], efforts: &["low", "medium", "xhigh"], ..ENABLE_FLAG },
+    Family {
+        id: "qwen3_8",
+        names: &["qwen3.8"],
+        efforts: &["low", "medium", "xhigh"],
+        ..ENABLE_FLAG
+    },
     // Qwen3 behind a server without chat_template_kwargs (TGI): the words the template reads.
     Family {
         id: "qwen3_soft",
@@ -132,7 +154,12 @@ pub static FAMILIES: &[Family] = &[
         default: Unsaid::Direct,
         ..THINKING_FLAG
     },
-    Family { id: "deepseek_v4", names: &["deepseek-v4"], efforts: &["low", "high", "max"], ..THINKING_FLAG },
+    Family {
+        id: "deepseek_v4",
+        names: &["deepseek-v4"],
+        efforts: &["low", "high", "max"],
+        ..THINKING_FLAG
+    },
     Family {
         id: "deepseek_v4_1",
         names: &["deepseek-v4.1"],
@@ -153,11 +180,18 @@ pub static FAMILIES: &[Family] = &[
     // --- GLM ---
     Family {
         id: "glm",
-        names: &["glm-4.5", "glm-4.5v", "glm-4.6", "glm-4.6v", "glm-4.7", "glm-5", "glm-5.1"],
+        names: &[
+            "glm-4.5", "glm-4.5v", "glm-4.6", "glm-4.6v", "glm-4.7", "glm-5", "glm-5.1",
+        ],
         soft_switches: &["/nothink"],
         ..ENABLE_FLAG
     },
-    Family { id: "glm_5_2", names: &["glm-5.2", "macaron"], efforts: &["high", "max"], ..ENABLE_FLAG },
+    Family {
+        id: "glm_5_2",
+        names: &["glm-5.2", "macaron"],
+        efforts: &["high", "max"],
+        ..ENABLE_FLAG
+    },
     // Cannot be turned off and ignores enable_thinking; an effort it does not know means max. The effort stands at the head of
     // the prompt, so changing it within a conversation costs the prefix cache.
     Family {
@@ -178,10 +212,24 @@ pub static FAMILIES: &[Family] = &[
         ..FIXED
     },
     // --- IBM Granite ---
-    Family { id: "granite", names: &["granite-3.2", "granite-3.3"], default: Unsaid::Direct, ..THINKING_FLAG },
-    Family { id: "granite_4_2", names: &["granite-4.2"], ..ENABLE_FLAG },
+    Family {
+        id: "granite",
+        names: &["granite-3.2", "granite-3.3"],
+        default: Unsaid::Direct,
+        ..THINKING_FLAG
+    },
+    Family {
+        id: "granite_4_2",
+        names: &["granite-4.2"],
+        ..ENABLE_FLAG
+    },
     // --- Tencent Hunyuan ---
-    Family { id: "hunyuan", names: &["hunyuan-a13b"], soft_switches: &["/no_think", "/think"], ..ENABLE_FLAG },
+    Family {
+        id: "hunyuan",
+        names: &["hunyuan-a13b"],
+        soft_switches: &["/no_think", "/think"],
+        ..ENABLE_FLAG
+    },
     Family {
         id: "hunyuan_3",
         names: &["hy3", "hunyuan-3", "hunyuan-hy3"],
@@ -200,10 +248,19 @@ pub static FAMILIES: &[Family] = &[
         ..FIXED
     },
     // --- NVIDIA Nemotron ---
-    Family { id: "nemotron", names: &["nemotron-3"], ..ENABLE_FLAG },
+    Family {
+        id: "nemotron",
+        names: &["nemotron-3"],
+        ..ENABLE_FLAG
+    },
     Family {
         id: "nemotron_v2",
-        names: &["nemotron-nano-9b-v2", "nemotron-nano-12b-v2", "nemotron*v1-5", "nemotron*v1.5"],
+        names: &[
+            "nemotron-nano-9b-v2",
+            "nemotron-nano-12b-v2",
+            "nemotron*v1-5",
+            "nemotron*v1.5",
+        ],
         reasoning: &[Change::System("/think")],
         direct: &[Change::System("/no_think")],
         soft_switches: &["/no_think", "/think"],
@@ -211,14 +268,28 @@ pub static FAMILIES: &[Family] = &[
     },
     Family {
         id: "llama_nemotron",
-        names: &["llama-3-1-nemotron", "llama-3.1-nemotron", "llama-3-3-nemotron", "llama-3.3-nemotron"],
+        names: &[
+            "llama-3-1-nemotron",
+            "llama-3.1-nemotron",
+            "llama-3-3-nemotron",
+            "llama-3.3-nemotron",
+        ],
         reasoning: &[Change::System("detailed thinking on")],
         direct: &[Change::System("detailed thinking off")],
         ..FIXED
     },
     // --- Moonshot Kimi ---
-    Family { id: "kimi", names: &["kimi-k2.5", "kimi-k2.6"], ..THINKING_FLAG },
-    Family { id: "kimi_k3", names: &["kimi-k3"], efforts: &["low", "high", "max"], ..THINKING_FLAG },
+    Family {
+        id: "kimi",
+        names: &["kimi-k2.5", "kimi-k2.6"],
+        ..THINKING_FLAG
+    },
+    Family {
+        id: "kimi_k3",
+        names: &["kimi-k3"],
+        efforts: &["low", "high", "max"],
+        ..THINKING_FLAG
+    },
     // --- MiniMax: a third value, adaptive, is what it does by itself ---
     Family {
         id: "minimax_m3",
@@ -239,7 +310,12 @@ pub static FAMILIES: &[Family] = &[
         ..FIXED
     },
     // --- Google ---
-    Family { id: "gemma4", names: &["gemma-4", "gemma4"], default: Unsaid::Direct, ..ENABLE_FLAG },
+    Family {
+        id: "gemma4",
+        names: &["gemma-4", "gemma4"],
+        default: Unsaid::Direct,
+        ..ENABLE_FLAG
+    },
     // --- ByteDance: a budget in tokens, multiples of 512; 0 is off, -1 unlimited ---
     Family {
         id: "seed_oss",
@@ -249,14 +325,44 @@ pub static FAMILIES: &[Family] = &[
         ..FIXED
     },
     // --- others ---
-    Family { id: "ernie_vl", names: &["ernie-4.5-vl", "ernie-4.5*vl"], ..ENABLE_FLAG },
-    Family { id: "holo2", names: &["holo2"], ..THINKING_FLAG },
+    Family {
+        id: "ernie_vl",
+        names: &["ernie-4.5-vl", "ernie-4.5*vl"],
+        ..ENABLE_FLAG
+    },
+    Family {
+        id: "holo2",
+        names: &["holo2"],
+        ..THINKING_FLAG
+    },
     // Recipe and parser disagree on the default; sent explicitly, it does not matter.
-    Family { id: "mimo", names: &["mimo-v2", "mimo-v2.5"], default: Unsaid::Depends, ..ENABLE_FLAG },
-    Family { id: "ling", names: &["ling-3", "ling-3.0"], ..ENABLE_FLAG },
-    Family { id: "intern", names: &["intern-s1", "intern-s2"], ..ENABLE_FLAG },
-    Family { id: "minicpm", names: &["minicpm5"], ..ENABLE_FLAG },
-    Family { id: "laguna", names: &["laguna", "lagunaxs"], default: Unsaid::Direct, ..ENABLE_FLAG },
+    Family {
+        id: "mimo",
+        names: &["mimo-v2", "mimo-v2.5"],
+        default: Unsaid::Depends,
+        ..ENABLE_FLAG
+    },
+    Family {
+        id: "ling",
+        names: &["ling-3", "ling-3.0"],
+        ..ENABLE_FLAG
+    },
+    Family {
+        id: "intern",
+        names: &["intern-s1", "intern-s2"],
+        ..ENABLE_FLAG
+    },
+    Family {
+        id: "minicpm",
+        names: &["minicpm5"],
+        ..ENABLE_FLAG
+    },
+    Family {
+        id: "laguna",
+        names: &["laguna", "lagunaxs"],
+        default: Unsaid::Direct,
+        ..ENABLE_FLAG
+    },
     Family {
         id: "cohere",
         names: &["command-a-reasoning", "command-a-plus"],
@@ -281,10 +387,22 @@ pub static FAMILIES: &[Family] = &[
         ..FIXED
     },
     // Scales of their own and no known OFF; a value they do not know is an error.
-    Family { id: "own_scale", names: &["ring-2.6", "muse-spark", "muse", "beam", "k2-horizon"], ..FIXED },
+    Family {
+        id: "own_scale",
+        names: &["ring-2.6", "muse-spark", "muse", "beam", "k2-horizon"],
+        ..FIXED
+    },
     // --- generic flags, for templates of one's own ---
-    Family { id: "enable_thinking", default: Unsaid::Depends, ..ENABLE_FLAG },
-    Family { id: "thinking", default: Unsaid::Depends, ..THINKING_FLAG },
+    Family {
+        id: "enable_thinking",
+        default: Unsaid::Depends,
+        ..ENABLE_FLAG
+    },
+    Family {
+        id: "thinking",
+        default: Unsaid::Depends,
+        ..THINKING_FLAG
+    },
     Family {
         id: "thinking_both",
         default: Unsaid::Depends,
@@ -295,12 +413,28 @@ pub static FAMILIES: &[Family] = &[
     // --- OpenAI: the accepted efforts differ by model, and one that is not accepted is a 400 ---
     Family {
         id: "openai",
-        names: &["gpt-5-pro", "gpt-5.2-pro", "gpt-5.4-pro", "gpt-5.5-pro", "gpt-5*chat-latest", "chat-latest"],
+        names: &[
+            "gpt-5-pro",
+            "gpt-5.2-pro",
+            "gpt-5.4-pro",
+            "gpt-5.5-pro",
+            "gpt-5*chat-latest",
+            "chat-latest",
+        ],
         ..FIXED
     },
     Family {
         id: "openai",
-        names: &["gpt-5.1", "gpt-5.2", "gpt-5.4", "gpt-5.5", "gpt-5.6", "gpt-6-sol", "gpt-6-luna", "gpt-6.1-terra"],
+        names: &[
+            "gpt-5.1",
+            "gpt-5.2",
+            "gpt-5.4",
+            "gpt-5.5",
+            "gpt-5.6",
+            "gpt-6-sol",
+            "gpt-6-luna",
+            "gpt-6.1-terra",
+        ],
         default: Unsaid::Depends,
         reasoning: EFFORT_MEDIUM,
         direct: EFFORT_NONE,
@@ -317,13 +451,25 @@ pub static FAMILIES: &[Family] = &[
     },
     Family {
         id: "openai",
-        names: &["gpt-6-astra", "gpt-6.1-sol", "o1", "o3", "o3-mini", "o4-mini"],
+        names: &[
+            "gpt-6-astra",
+            "gpt-6.1-sol",
+            "o1",
+            "o3",
+            "o3-mini",
+            "o4-mini",
+        ],
         reasoning: EFFORT_MEDIUM,
         direct: EFFORT_LOW,
         efforts: &["low", "medium", "high"],
         ..FIXED
     },
-    Family { id: "openai", names: &["gpt-4o", "gpt-4.1", "gpt-4", "gpt-3.5"], default: Unsaid::Direct, ..FIXED },
+    Family {
+        id: "openai",
+        names: &["gpt-4o", "gpt-4.1", "gpt-4", "gpt-3.5"],
+        default: Unsaid::Direct,
+        ..FIXED
+    },
     // --- other servers: named in the configuration, since the same model switches otherwise elsewhere ---
     Family {
         id: "ollama",

@@ -1,0 +1,179 @@
+//! The composition root: a configuration becomes a running gateway. Only this file knows every stage.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use arc_swap::ArcSwap;
+use tokio::{net::TcpListener, sync::Semaphore, time::MissedTickBehavior};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    auth::Keys,
+    classifier::{self, Classifier},
+    config::{self, Config, locate},
+    live::Live,
+    routing::{Policy, Router},
+    server,
+    telemetry::Metrics,
+    upstream::{Catalog, Client, Listings, look, servers},
+};
+
+/// What the classifier is built from.
+pub fn classifier_options(settings: &config::Classifier) -> classifier::Options {
+    classifier::Options {
+        model: locate(&settings.model),
+        runtime: locate(&settings.runtime),
+        providers: settings.providers.clone(),
+        threads: settings.threads,
+        max_tokens: settings.max_tokens,
+        deadline: Duration::from_millis(settings.deadline_ms),
+        queue: settings.queue,
+        cache: settings.cache,
+    }
+}
+
+/// Builds everything that a request needs; nothing listens yet.
+///
+/// # Errors
+/// What cannot be built, in one message: the classifier, a key, or the client for model servers.
+pub fn build(config: Config) -> anyhow::Result<Live> {
+    let metrics = Arc::new(Metrics::new()?);
+    let classifier = Classifier::start(&classifier_options(&config.classifier))?;
+    check_domains(&config, &classifier)?;
+    let routing = &config.routing;
+    let policy = Policy {
+        threshold: routing.threshold,
+        domains: routing.domains.clone(),
+        fallback: routing.fallback,
+    };
+    Ok(Live {
+        keys: Keys::new(&config.auth).map_err(anyhow::Error::msg)?,
+        router: Router::new(Arc::new(classifier), policy),
+        catalog: ArcSwap::from_pointee(Catalog::build(&config, &Listings::new())),
+        client: Client::new(&config.upstream, metrics.clone())
+            .context("cannot make the client for model servers")?,
+        places: Arc::new(Semaphore::new(
+            config.server.max_in_flight.min(Semaphore::MAX_PERMITS),
+        )),
+        metrics,
+        config,
+    })
+}
+
+/// A domain that the model cannot name would never match, silently.
+fn check_domains(config: &Config, classifier: &Classifier) -> anyhow::Result<()> {
+    let known = classifier.domains();
+    match config
+        .routing
+        .domains
+        .keys()
+        .find(|label| !known.iter().any(|known| **known == ***label))
+    {
+        Some(stray) => anyhow::bail!(
+            "routing.domains.{stray}: the classifier has no such domain; it has: {}",
+            known.join(", ")
+        ),
+        None => Ok(()),
+    }
+}
+
+/// Serves `live` on `listener` until `stop`, then drains. Every task it starts has ended when it returns.
+pub async fn run(live: Arc<Live>, listener: TcpListener, stop: CancellationToken) {
+    let tasks = TaskTracker::new();
+    let over = CancellationToken::new();
+    tasks.spawn(
+        over.clone()
+            .run_until_cancelled_owned(discover(live.clone())),
+    );
+    server::serve(
+        listener,
+        server::routes(live.clone()),
+        &live.config.server,
+        stop,
+    )
+    .await;
+    over.cancel();
+    tasks.close();
+    tasks.wait().await;
+}
+
+/// Looks at the servers' lists of models, again and again, and swaps the catalog when one changed.
+async fn discover(live: Arc<Live>) {
+    let servers = servers(&live.config);
+    let mut listings = Listings::new();
+    let mut troubles: BTreeMap<config::BaseUrl, String> = BTreeMap::new();
+    let mut rounds = tokio::time::interval(Duration::from_millis(live.config.upstream.discover_ms));
+    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        rounds.tick().await;
+        let client = &live.client;
+        let looks = servers
+            .iter()
+            .map(|server| async move { (server, look(client, server).await) });
+        let mut changed = false;
+        for (server, seen) in futures_util::future::join_all(looks).await {
+            match seen {
+                Ok(listing) => {
+                    if troubles.remove(&server.url).is_some() || !listings.contains_key(&server.url)
+                    {
+                        tracing::info!(server = %server.url, models = listing.data.len(), "listed its models");
+                    }
+                    changed |= listings.get(&server.url) != Some(&listing);
+                    listings.insert(server.url.clone(), listing);
+                }
+                Err(trouble) => {
+                    if troubles
+                        .insert(server.url.clone(), trouble.clone())
+                        .as_ref()
+                        != Some(&trouble)
+                    {
+                        tracing::warn!(server = %server.url, trouble, "cannot list its models; asking again");
+                    }
+                }
+            }
+        }
+        if changed {
+            let catalog = Catalog::build(&live.config, &listings);
+            warn_of(&catalog, &live.config, &listings);
+            live.catalog.store(Arc::new(catalog));
+        }
+    }
+}
+
+/// What an operator should know of the models there are now.
+fn warn_of(catalog: &Catalog, config: &Config, listings: &Listings) {
+    for model in catalog.models() {
+        let url = model
+            .endpoints
+            .first()
+            .map_or("", |endpoint| endpoint.url.as_str());
+        match model.family {
+            Some(family) => tracing::info!(
+                model = &*model.name,
+                family = family.id,
+                gate = model.gate,
+                "model"
+            ),
+            None if model.gate => tracing::warn!(
+                model = &*model.name,
+                fix = format!(
+                    "models: {{ \"{}\": {{ family: FAMILY, endpoints: [{{ url: \"{url}\" }}] }} }}",
+                    model.name
+                ),
+                "family not recognised; its requests are left alone. Name the family in the configuration"
+            ),
+            None => {}
+        }
+    }
+    for (name, model) in &config.models {
+        for endpoint in &model.endpoints {
+            let there = endpoint.model.as_deref().unwrap_or(name);
+            let listed = listings
+                .get(&endpoint.url)
+                .map(|listing| listing.data.iter().any(|entry| entry["id"] == there));
+            if listed == Some(false) {
+                tracing::warn!(model = name, endpoint = %endpoint.url, "the endpoint does not list `{there}`");
+            }
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! The model named by a request we do not judge: in JSON, or in a field of a multipart upload.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use memchr::memmem;
+
+use super::Object;
+use crate::error::Error;
+
+/// Where the body of an unjudged request names its model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedModel {
+    /// The name.
+    pub name: String,
+    span: Range<usize>,
+    in_json: bool,
+}
+
+impl NamedModel {
+    /// Finds the name, if the body has one. A body that is neither JSON nor multipart has none.
+    ///
+    /// # Errors
+    /// A 400 when the model is named twice or is no string.
+    pub fn find(content_type: Option<&str>, body: &Bytes) -> Result<Option<Self>, Error> {
+        if let Some(boundary) = content_type.and_then(|value| multer::parse_boundary(value).ok()) {
+            return Ok(in_upload(&boundary, body));
+        }
+        let Some(text) = std::str::from_utf8(body)
+            .ok()
+            .filter(|text| text.trim_start().starts_with('{'))
+        else {
+            return Ok(None);
+        };
+        let Ok(object) = Object::read(text) else {
+            return Ok(None);
+        }; // the server says it better
+        let wrong = || Error::invalid_field("model", "`model` must be one string.");
+        if object.repeated(&["model"]).is_some() {
+            return Err(wrong());
+        }
+        let (Some(value), Some(span)) = (object.get(text, "model"), object.span("model")) else {
+            return Ok(None);
+        };
+        let name = serde_json::from_str(value).map_err(|_| wrong())?;
+        Ok(Some(Self {
+            name,
+            span,
+            in_json: true,
+        }))
+    }
+
+    /// The body with another name in the same place.
+    pub fn rename(&self, body: &Bytes, name: &str) -> Bytes {
+        if name == self.name {
+            return body.clone();
+        }
+        let name = if self.in_json {
+            serde_json::Value::from(name).to_string()
+        } else {
+            name.to_owned()
+        };
+        [
+            &body[..self.span.start],
+            name.as_bytes(),
+            &body[self.span.end..],
+        ]
+        .concat()
+        .into()
+    }
+}
+
+/// The field `model` of a multipart form (RFC 7578), with its place in the bytes.
+fn in_upload(boundary: &str, body: &[u8]) -> Option<NamedModel> {
+    let delimiter = format!("--{boundary}");
+    let starts: Vec<usize> = memmem::find_iter(body, &delimiter)
+        .map(|at| at + delimiter.len())
+        .collect();
+    starts.into_iter().find_map(|start| {
+        let head = start + memmem::find(&body[start..], b"\r\n\r\n")?;
+        let head_text = std::str::from_utf8(&body[start..head])
+            .ok()?
+            .to_ascii_lowercase();
+        if !head_text.contains("; name=\"model\"") && !head_text.contains("; name=model") {
+            return None;
+        }
+        let value = head + 4;
+        let end = value + memmem::find(&body[value..], format!("\r\n{delimiter}").as_bytes())?;
+        let name = std::str::from_utf8(&body[value..end]).ok()?.to_owned();
+        Some(NamedModel {
+            name,
+            span: value..end,
+            in_json: false,
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_model_of_an_upload_is_found_and_renamed() {
+        let body = Bytes::from(
+            "--x\r\ncontent-disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\n\r\n\u{1}\u{2}\r\n\
+             --x\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nwhisper\r\n--x--\r\n",
+        );
+        let found = NamedModel::find(Some("multipart/form-data; boundary=x"), &body)
+            .unwrap()
+            .unwrap();
+        assert_eq!(found.name, "whisper");
+        let renamed = String::from_utf8(found.rename(&body, "big").to_vec()).unwrap();
+        assert_eq!(
+            renamed,
+            String::from_utf8(body.to_vec())
+                .unwrap()
+                .replace("whisper", "big")
+        );
+    }
+
+    #[test]
+    fn the_model_in_json_is_found_and_renamed() {
+        let body = Bytes::from_static(b"{\"input\": 1.0,\"model\" : \"a\\/b\" }");
+        let found = NamedModel::find(Some("application/json"), &body)
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            (found.name.as_str(), found.rename(&body, "c")),
+            (
+                "a/b",
+                Bytes::from_static(b"{\"input\": 1.0,\"model\" : \"c\" }")
+            )
+        );
+        assert_eq!(
+            NamedModel::find(None, &Bytes::from_static(b"{\"input\":1}")).unwrap(),
+            None
+        );
+        assert_eq!(
+            NamedModel::find(None, &Bytes::from_static(b"not json")).unwrap(),
+            None
+        );
+        assert!(NamedModel::find(None, &Bytes::from_static(b"{\"model\":1}")).is_err());
+        assert!(
+            NamedModel::find(
+                None,
+                &Bytes::from_static(b"{\"model\":\"a\",\"model\":\"b\"}")
+            )
+            .is_err()
+        );
+    }
+}

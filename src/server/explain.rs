@@ -1,0 +1,80 @@
+//! `POST /explain`: what would happen to a chat request, without sending it.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Request, State},
+    response::{IntoResponse, Response},
+};
+use http::header;
+use serde_json::{Value, json, value::RawValue};
+
+use super::{body, decision, forwarded::Entered, refusal};
+use crate::{live::Live, openai::ChatRequest, routing::Routed, upstream::Catalog};
+
+/// Decides and renders, and answers with both.
+pub async fn handle(State(live): State<Arc<Live>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let entered = match Entered::enter(&live, &parts, "/explain") {
+        Ok(entered) => entered,
+        Err(error) => return refusal::answer_early(&error, body),
+    };
+    let bytes = match body::read(&parts.headers, body, &live.config.server).await {
+        Ok(bytes) => bytes,
+        Err((error, rest)) => return entered.refuse(&error, Some(rest)),
+    };
+    let catalog = live.catalog.load_full();
+    let explained = async {
+        let wish = decision::wish(&parts.headers)?;
+        let request = ChatRequest::read(bytes)?;
+        let target = catalog.resolve(request.model().as_deref())?;
+        live.router.route(request, wish, &target).await
+    };
+    match explained.await {
+        Ok(routed) => entered.answered(explain(&catalog, routed)),
+        Err(error) => entered.refuse(&error, None),
+    }
+}
+
+fn explain(catalog: &Catalog, mut routed: Routed) -> Response {
+    let model = catalog.model(&routed.model);
+    // A forwarded request draws among endpoints; this shows the first.
+    let endpoint = model.and_then(|model| model.endpoints.first());
+    let family = endpoint.and_then(|endpoint| endpoint.family);
+    let rendered = routed.render(
+        family,
+        endpoint.and_then(|endpoint| endpoint.model.as_deref()),
+    );
+    routed.settle_at(family);
+    let (decision, seen) = (&routed.decision, &routed.classification);
+    let body = std::str::from_utf8(&rendered)
+        .ok()
+        .and_then(|text| serde_json::from_str::<&RawValue>(text).ok());
+    let turns: Vec<Value> = seen
+        .iter()
+        .map(|seen| {
+            json!({"role": "user", "turn": -1, "score": seen.score, "tokens": seen.tokens,
+                   "truncated": seen.truncated, "unreadable": seen.unreadable})
+        })
+        .collect();
+    let told = json!({
+        "mode": decision.mode,
+        "why": decision.why,
+        "score": decision.score,
+        "domain": seen.as_ref().and_then(|seen| seen.domain.as_ref()),
+        "fallback": decision.miss,
+        "model": &*routed.model,
+        "family": family.map(|family| family.id),
+        "endpoint": endpoint.map(|endpoint| json!({
+            "url": endpoint.url, "model": endpoint.model.as_deref().unwrap_or(&routed.model),
+        })),
+        "turns": turns,
+    });
+    // The body is shown as the very bytes that would be sent; through a `Value` its numbers and spaces would change.
+    let mut text = told.to_string();
+    text.truncate(text.len() - 1);
+    text.push_str(",\"body\":");
+    text.push_str(body.map_or("null", RawValue::get));
+    text.push('}');
+    ([(header::CONTENT_TYPE, "application/json")], text).into_response()
+}

@@ -1,0 +1,94 @@
+//! Front door 1: HTTP. All routes and all middleware on one screen.
+
+mod body;
+mod connections;
+mod cors;
+mod decision;
+mod explain;
+mod forwarded;
+mod judged;
+mod models;
+mod ops;
+mod refusal;
+mod request_id;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::Request,
+    middleware::{from_fn, from_fn_with_state},
+    response::{IntoResponse, Response},
+    routing::{any, get, post},
+};
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::{error::Error, live::Live};
+
+pub use connections::serve;
+
+/// vLLM's unversioned inference routes. Its admin routes (`/sleep`, `/load_lora_adapter`, ..) are not for clients.
+const UNVERSIONED: [&str; 6] = [
+    "/tokenize",
+    "/detokenize",
+    "/rerank",
+    "/score",
+    "/pooling",
+    "/classify",
+];
+
+/// The HTTP door of one gateway.
+pub fn routes(live: Arc<Live>) -> Router {
+    let mut routes = Router::new()
+        // judged: decide, forward, stream
+        .route("/v1/chat/completions", post(judged::handle))
+        .route("/explain", post(explain::handle))
+        // answered here
+        .route("/v1/models", get(models::list))
+        .route("/v1/models/{*id}", get(models::one))
+        .route("/health", get(ops::health))
+        .route("/ready", get(ops::ready))
+        .route("/metrics", get(ops::metrics))
+        // forwarded as they come
+        .route("/v1/{*rest}", any(forwarded::handle));
+    for path in UNVERSIONED {
+        routes = routes.route(path, post(forwarded::handle));
+    }
+    routes
+        .fallback(unknown)
+        .method_not_allowed_fallback(not_allowed)
+        .layer(from_fn_with_state(live.clone(), refusal::guard))
+        .layer(from_fn(request_id::stamp))
+        .layer(from_fn_with_state(
+            cors::layer(&live.config.server.cors),
+            cors::apply,
+        ))
+        .layer(CatchPanicLayer::custom(|_| {
+            refusal::answer(&Error::Internal)
+        }))
+        .with_state(live)
+}
+
+async fn unknown(request: Request) -> Response {
+    let path = request.uri().path();
+    let hint = match path {
+        "/chat/completions" | "/completions" | "/models" | "/embeddings" | "/responses"
+        | "/messages" => {
+            format!(" The base URL is missing `/v1`: use /v1{path}.")
+        }
+        _ => String::new(),
+    };
+    let error = Error::RouteNotFound(format!("There is nothing at {path}.{hint}"));
+    refusal::answer_early(&error, request.into_body())
+}
+
+async fn not_allowed(request: Request) -> Response {
+    let error = Error::Method(request.method().to_string());
+    refusal::answer_early(&error, request.into_body())
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        refusal::answer(&self)
+    }
+}

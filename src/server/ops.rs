@@ -1,0 +1,46 @@
+//! For those who operate the gateway: alive, ready, measured.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use http::{StatusCode, header};
+use serde_json::json;
+
+use crate::live::Live;
+
+/// `GET /health`: the process answers.
+pub async fn health() -> StatusCode {
+    StatusCode::OK
+}
+
+/// `GET /ready`: 200, or 503 with what is still pending.
+pub async fn ready(State(live): State<Arc<Live>>) -> Response {
+    let pending = live.pending();
+    let status = if pending.is_empty() {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    let body = json!({"ready": pending.is_empty(), "pending": pending});
+    (
+        status,
+        [(header::CONTENT_TYPE, "application/json")],
+        body.to_string(),
+    )
+        .into_response()
+}
+
+/// `GET /metrics`: Prometheus text.
+pub async fn metrics(State(live): State<Arc<Live>>) -> Response {
+    (
+        [(
+            header::CONTENT_TYPE,
+            "text/plain; version=0.0.4; charset=utf-8",
+        )],
+        live.metrics.render(),
+    )
+        .into_response()
+}

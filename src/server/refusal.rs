@@ -1,0 +1,167 @@
+//! Errors become answers, here and nowhere else in this door; also while the client is still sending.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::{
+    body::Body,
+    extract::{Request, State},
+    middleware::Next,
+    response::Response,
+};
+use bytes::Bytes;
+use http::{HeaderValue, Uri, header};
+use http_body::{Body as _, Frame};
+use percent_encoding::percent_decode_str;
+use tokio::time::{Sleep, sleep};
+
+use crate::{error::Error, live::Live};
+
+/// How much of a request that is refused is still read: closing on a client that sends would reset the connection before
+/// it has read the answer.
+const DISCARD_BYTES: usize = 64 << 20;
+/// And for how long.
+const DISCARD_TIME: Duration = Duration::from_secs(2);
+
+/// The answer to a request that failed, when all of it was read.
+pub fn answer(error: &Error) -> Response {
+    respond(error, Body::from(text(error)))
+}
+
+/// The answer to a request that failed before its body was read: sent at once, then the rest is read and discarded.
+pub fn answer_early(error: &Error, rest: Body) -> Response {
+    if rest.is_end_stream() {
+        return answer(error);
+    }
+    let timer = Box::pin(sleep(DISCARD_TIME));
+    respond(
+        error,
+        Body::new(Parting {
+            text: Some(text(error)),
+            rest,
+            left: DISCARD_BYTES,
+            timer,
+        }),
+    )
+}
+
+fn text(error: &Error) -> Bytes {
+    error.body().to_string().into()
+}
+
+fn respond(error: &Error, body: Body) -> Response {
+    let mut response = Response::new(body);
+    *response.status_mut() = error.status();
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    if let Some(seconds) = error.retry_after() {
+        headers.insert(header::RETRY_AFTER, seconds.into());
+    }
+    if matches!(error, Error::Key(_)) {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    response
+}
+
+/// Refuses what no route should see: a path that means another one, and whoever has no key.
+pub async fn guard(State(live): State<Arc<Live>>, mut request: Request, next: Next) -> Response {
+    if has_dot_segment(request.uri()) {
+        return answer_early(
+            &Error::invalid("The path has a dot segment."),
+            request.into_body(),
+        );
+    }
+    let open = matches!(request.uri().path(), "/health" | "/ready" | "/metrics");
+    match live.keys.admit(request.headers()) {
+        _ if open => {}
+        Ok(Some(name)) => {
+            request.extensions_mut().insert(ClientName(name));
+        }
+        Ok(None) => {}
+        Err(error) => {
+            tracing::info!(target: "thinkgate::access", path = request.uri().path(), status = 401, outcome = error.reason(), "request");
+            return answer_early(&error, request.into_body());
+        }
+    }
+    next.run(request).await
+}
+
+/// The name of the key a request came with.
+#[derive(Debug, Clone)]
+pub struct ClientName(pub Arc<str>);
+
+/// `.` and `..`, raw or encoded, mean another path to whoever resolves them later than we do.
+fn has_dot_segment(uri: &Uri) -> bool {
+    let is_dot = |segment: &str| matches!(segment, "." | "..");
+    uri.path().contains(['.', '%', '\\'])
+        && percent_decode_str(uri.path())
+            .decode_utf8_lossy()
+            .split(['/', '\\'])
+            .any(is_dot)
+}
+
+/// An error's text, and then the rest of the request, read and thrown away.
+struct Parting {
+    text: Option<Bytes>,
+    rest: Body,
+    left: usize,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl http_body::Body for Parting {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        if let Some(text) = self.text.take() {
+            return Poll::Ready(Some(Ok(Frame::data(text))));
+        }
+        loop {
+            if self.timer.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(None);
+            }
+            match Pin::new(&mut self.rest).poll_frame(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Some(Ok(frame))) => {
+                    let length = frame.data_ref().map_or(0, Bytes::len);
+                    match self.left.checked_sub(length) {
+                        Some(left) => self.left = left,
+                        None => return Poll::Ready(None),
+                    }
+                }
+                Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(None),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_with_a_dot_segment_is_seen_raw_or_encoded() {
+        for (path, dotted) in [
+            ("/v1/../admin", true),
+            ("/v1/%2e%2E/admin", true),
+            ("/v1/./x", true),
+            ("/v1/a%2F..%2Fb", true),
+            ("/v1/models/Qwen3.5", false),
+            ("/v1/models/a..b", false),
+            ("/v1/x?q=/../", false),
+        ] {
+            assert_eq!(has_dot_segment(&path.parse().unwrap()), dotted, "{path}");
+        }
+    }
+}

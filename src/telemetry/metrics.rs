@@ -1,0 +1,235 @@
+//! The instruments, all in one place, and their Prometheus text.
+
+use std::fmt;
+
+use opentelemetry::{
+    KeyValue,
+    metrics::{Counter, Histogram, Meter, MeterProvider, UpDownCounter},
+};
+use opentelemetry_sdk::metrics::SdkMeterProvider;
+use prometheus::{Encoder, Registry, TextEncoder};
+
+use super::record::Record;
+
+/// Bounds for waits on a model, in seconds.
+const LONG: [f64; 14] = [
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0,
+];
+/// Bounds for our own work, in seconds.
+const SHORT: [f64; 12] = [
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0,
+];
+/// Bounds for P(reasoning).
+const SCORE: [f64; 9] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9];
+
+/// How one attempt at an endpoint went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attempt {
+    /// It answered, with whatever status.
+    Answered,
+    /// It answered that another should be asked.
+    Refused,
+    /// No connection.
+    Unreachable,
+    /// The connection ended before the answer.
+    Reset,
+    /// A limit passed.
+    Timeout,
+}
+
+impl Attempt {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Refused => "refused",
+            Self::Unreachable => "unreachable",
+            Self::Reset => "reset",
+            Self::Timeout => "timeout",
+        }
+    }
+}
+
+/// All instruments. Labels are closed sets or configured and discovered names, never a client's text.
+pub struct Metrics {
+    registry: Registry,
+    _provider: SdkMeterProvider,
+    requests: Counter<u64>,
+    in_flight: UpDownCounter<i64>,
+    duration: Histogram<f64>,
+    stage: Histogram<f64>,
+    classify: Histogram<f64>,
+    score: Histogram<f64>,
+    fallbacks: Counter<u64>,
+    attempts: Counter<u64>,
+    tokens: Counter<u64>,
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
+impl Metrics {
+    /// A fresh set of instruments with a registry of its own.
+    ///
+    /// # Errors
+    /// When the exporter cannot be built; it cannot fail on a fresh registry.
+    pub fn new() -> anyhow::Result<Self> {
+        let registry = Registry::new();
+        let exporter = opentelemetry_prometheus::exporter()
+            .with_registry(registry.clone())
+            .scope_info_enabled(false)
+            .without_target_info()
+            .build()?;
+        let provider = SdkMeterProvider::builder().with_reader(exporter).build();
+        let meter = provider.meter("thinkgate");
+        let seconds = |name, about, bounds: &[f64]| seconds(&meter, name, about, bounds);
+        Ok(Self {
+            requests: counter(
+                &meter,
+                "thinkgate.requests",
+                "Requests by route, model, mode, why, status and reason",
+            ),
+            in_flight: meter
+                .i64_up_down_counter("thinkgate.in_flight")
+                .with_description("Requests being served")
+                .build(),
+            duration: seconds(
+                "thinkgate.request.duration",
+                "From the request's first byte to the answer's last",
+                &LONG,
+            ),
+            stage: seconds(
+                "thinkgate.upstream.duration",
+                "From the attempt to the model server's headers or first byte",
+                &LONG,
+            ),
+            classify: seconds(
+                "thinkgate.decision.duration",
+                "From the request read to the decision",
+                &SHORT,
+            ),
+            score: meter
+                .f64_histogram("thinkgate.score")
+                .with_description("P(reasoning) of the judged requests")
+                .with_boundaries(SCORE.to_vec())
+                .build(),
+            fallbacks: counter(
+                &meter,
+                "thinkgate.fallbacks",
+                "Decisions without the classifier, by what kept it",
+            ),
+            attempts: counter(
+                &meter,
+                "thinkgate.upstream.attempts",
+                "Attempts at endpoints by outcome",
+            ),
+            tokens: counter(
+                &meter,
+                "thinkgate.tokens",
+                "Tokens as the model servers counted them, by kind",
+            ),
+            registry,
+            _provider: provider,
+        })
+    }
+
+    /// The text for `/metrics`.
+    pub fn render(&self) -> Vec<u8> {
+        let mut text = Vec::with_capacity(16 << 10);
+        let _ = TextEncoder::new().encode(&self.registry.gather(), &mut text); // writing to memory does not fail
+        text
+    }
+
+    /// One more or less request being served.
+    pub fn in_flight(&self, change: i64) {
+        self.in_flight.add(change, &[]);
+    }
+
+    /// One attempt at an endpoint.
+    pub fn attempt(&self, model: &str, endpoint: &str, outcome: Attempt) {
+        let labels = [
+            label("model", model),
+            label("endpoint", endpoint),
+            label("outcome", outcome.as_str()),
+        ];
+        self.attempts.add(1, &labels);
+    }
+
+    pub(super) fn finished(&self, record: &Record) {
+        let (mode, why) = record
+            .decided
+            .as_ref()
+            .map_or(("", ""), |decided| (decided.mode, decided.why));
+        let model = label("model", &record.model);
+        let (mode, route) = (label("mode", mode), label("route", record.route));
+        self.requests.add(
+            1,
+            &[
+                route.clone(),
+                model.clone(),
+                mode.clone(),
+                label("why", why),
+                KeyValue::new("status", i64::from(record.status)),
+                label("reason", record.reason()),
+            ],
+        );
+        self.duration.record(
+            record.started.elapsed().as_secs_f64(),
+            &[route, model.clone(), mode.clone()],
+        );
+        for (stage, seconds) in [
+            ("headers", record.headers_s),
+            ("first_chunk", record.first_chunk_s),
+        ] {
+            if let Some(seconds) = seconds {
+                self.stage
+                    .record(seconds, &[model.clone(), label("stage", stage)]);
+            }
+        }
+        if let Some(decided) = &record.decided {
+            self.classify
+                .record(decided.seconds, &[label("why", decided.why)]);
+            if let Some(score) = decided.score {
+                self.score.record(score, std::slice::from_ref(&model));
+            }
+            if let Some(miss) = decided.miss {
+                self.fallbacks.add(1, &[label("miss", miss)]);
+            }
+        }
+        let usage = record.usage;
+        for (kind, count) in [
+            ("prompt", usage.prompt),
+            ("completion", usage.completion),
+            ("reasoning", usage.reasoning),
+        ] {
+            if let Some(count) = count {
+                self.tokens
+                    .add(count, &[model.clone(), mode.clone(), label("kind", kind)]);
+            }
+        }
+    }
+}
+
+fn label(key: &'static str, value: &str) -> KeyValue {
+    KeyValue::new(key, value.to_owned())
+}
+
+fn counter(meter: &Meter, name: &'static str, about: &'static str) -> Counter<u64> {
+    meter.u64_counter(name).with_description(about).build()
+}
+
+fn seconds(
+    meter: &Meter,
+    name: &'static str,
+    about: &'static str,
+    bounds: &[f64],
+) -> Histogram<f64> {
+    meter
+        .f64_histogram(name)
+        .with_unit("s")
+        .with_description(about)
+        .with_boundaries(bounds.to_vec())
+        .build()
+}

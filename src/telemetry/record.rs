@@ -1,0 +1,180 @@
+//! What happened to one request, written when it is over: when the body ended, failed, or the client left.
+
+use std::{sync::Arc, time::Instant};
+
+use tracing::{Span, field::Empty, info, info_span};
+
+use super::{Metrics, trace};
+use crate::{error::Error, openai::Usage};
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Outcome {
+    /// The client left before the end. This is what a request is until something else is said of it.
+    #[default]
+    ClientGone,
+    /// The answer was delivered to its end.
+    Complete,
+    /// We or the model server failed it, for this reason.
+    Failed(&'static str),
+}
+
+/// The decision, as far as it is recorded.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decided {
+    /// The mode that was sent.
+    pub mode: &'static str,
+    /// What decided.
+    pub why: &'static str,
+    /// P(reasoning), when one was computed.
+    pub score: Option<f64>,
+    /// The subject, when the model names one.
+    pub domain: Option<Arc<str>>,
+    /// What kept the classifier from deciding.
+    pub miss: Option<&'static str>,
+    /// How long the decision took, in seconds.
+    pub seconds: f64,
+}
+
+/// One request's record. Dropping it writes it, so it lives where the request's last byte passes.
+#[derive(Debug)]
+pub struct Record {
+    metrics: Arc<Metrics>,
+    /// The request's span; disabled without a collector.
+    pub span: Span,
+    /// When the request arrived.
+    pub started: Instant,
+    /// The route, as it is configured.
+    pub route: &'static str,
+    /// `x-request-id`.
+    pub request_id: Arc<str>,
+    /// Whose key it came with.
+    pub client: Option<Arc<str>>,
+    /// The model here; empty when it is none of ours.
+    pub model: Arc<str>,
+    /// The endpoint that answered.
+    pub endpoint: Option<Arc<str>>,
+    /// How many endpoints were tried.
+    pub attempts: u32,
+    /// The decision, on judged routes.
+    pub decided: Option<Decided>,
+    /// The status the client got; 0 when it left before one.
+    pub status: u16,
+    /// True when the answer was a stream of events.
+    pub stream: bool,
+    /// From the attempt that answered to its headers, in seconds.
+    pub headers_s: Option<f64>,
+    /// From the attempt that answered to its first body byte, in seconds.
+    pub first_chunk_s: Option<f64>,
+    /// Body bytes the client sent and got.
+    pub bytes: (u64, u64),
+    /// What the model server counted.
+    pub usage: Usage,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+impl Record {
+    /// Begins the record of a request.
+    pub fn start(metrics: Arc<Metrics>, route: &'static str, request_id: Arc<str>) -> Self {
+        metrics.in_flight(1);
+        let span = info_span!(
+            target: trace::TARGET, "request", otel.name = route, otel.kind = "server", http.route = route,
+            request_id = &*request_id, http.response.status_code = Empty, gen_ai.request.model = Empty,
+            thinkgate.mode = Empty, thinkgate.why = Empty, thinkgate.score = Empty, thinkgate.domain = Empty,
+            server.address = Empty, gen_ai.usage.input_tokens = Empty, gen_ai.usage.output_tokens = Empty,
+            error.type = Empty,
+        );
+        Self {
+            metrics,
+            span,
+            started: Instant::now(),
+            route,
+            request_id,
+            client: None,
+            model: "".into(),
+            endpoint: None,
+            attempts: 0,
+            decided: None,
+            status: 0,
+            stream: false,
+            headers_s: None,
+            first_chunk_s: None,
+            bytes: (0, 0),
+            usage: Usage::default(),
+            outcome: Outcome::ClientGone,
+        }
+    }
+
+    /// Says that the request failed.
+    pub fn fail(&mut self, error: &Error) {
+        self.outcome = Outcome::Failed(error.reason());
+    }
+
+    /// The end in a word, for logs and metrics.
+    pub fn reason(&self) -> &'static str {
+        match self.outcome {
+            Outcome::Complete => "complete",
+            Outcome::ClientGone => "client_gone",
+            Outcome::Failed(reason) => reason,
+        }
+    }
+
+    fn close_span(&self) {
+        let span = &self.span;
+        if span.is_disabled() {
+            return;
+        }
+        span.record("http.response.status_code", self.status);
+        span.record("gen_ai.request.model", &*self.model);
+        span.record("server.address", self.endpoint.as_deref());
+        span.record("gen_ai.usage.input_tokens", self.usage.prompt);
+        span.record("gen_ai.usage.output_tokens", self.usage.completion);
+        if let Some(decided) = &self.decided {
+            span.record("thinkgate.mode", decided.mode);
+            span.record("thinkgate.why", decided.why);
+            span.record("thinkgate.score", decided.score);
+            span.record("thinkgate.domain", decided.domain.as_deref());
+        }
+        if self.outcome != Outcome::Complete {
+            span.record("error.type", self.reason());
+        }
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        self.metrics.in_flight(-1);
+        self.metrics.finished(self);
+        self.close_span();
+        let decided = self.decided.as_ref();
+        let milliseconds = |seconds: f64| (seconds * 1e6).round() / 1e3;
+        info!(
+            target: "thinkgate::access",
+            request_id = &*self.request_id,
+            route = self.route,
+            client = self.client.as_deref(),
+            model = &*self.model,
+            endpoint = self.endpoint.as_deref(),
+            attempts = self.attempts,
+            status = self.status,
+            outcome = self.reason(),
+            mode = decided.map(|decided| decided.mode),
+            why = decided.map(|decided| decided.why),
+            score = decided.and_then(|decided| decided.score),
+            domain = decided.and_then(|decided| decided.domain.as_deref()),
+            miss = decided.and_then(|decided| decided.miss),
+            decision_ms = decided.map(|decided| milliseconds(decided.seconds)),
+            stream = self.stream,
+            headers_ms = self.headers_s.map(milliseconds),
+            first_chunk_ms = self.first_chunk_s.map(milliseconds),
+            total_ms = milliseconds(self.started.elapsed().as_secs_f64()),
+            bytes_in = self.bytes.0,
+            bytes_out = self.bytes.1,
+            prompt_tokens = self.usage.prompt,
+            completion_tokens = self.usage.completion,
+            reasoning_tokens = self.usage.reasoning,
+            "request"
+        );
+    }
+}

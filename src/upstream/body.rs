@@ -1,0 +1,259 @@
+//! The answer's body: the model server's bytes as they come, with a limit on every wait and exactly one end.
+
+use std::{
+    future::Future,
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, header};
+use http_body::{Body, Frame, SizeHint};
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Instant, Sleep, sleep},
+};
+
+use super::{Endpoint, Limits, endpoint::InFlight};
+use crate::{
+    error::{Error, Limit},
+    openai::{JsonUsage, SseScanner},
+    telemetry::{Outcome, Record},
+};
+
+/// What is read of a body while it passes.
+#[derive(Debug)]
+pub enum Look {
+    /// A stream of events, whose end we may have to write.
+    Sse(Box<SseScanner>),
+    /// A plain answer, for its token counts.
+    Json(JsonUsage),
+    /// Nothing.
+    Away,
+}
+
+impl Look {
+    /// How to look at an answer with these headers.
+    pub fn at(headers: &HeaderMap, looked_at: bool) -> Self {
+        let content_type = headers
+            .get(header::CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
+        let is = |media: &str| {
+            content_type
+                .get(..media.len())
+                .is_some_and(|start| start.eq_ignore_ascii_case(media))
+        };
+        // With a length the end is the server's to write; what is compressed cannot be read.
+        let framed = headers.contains_key(header::CONTENT_LENGTH)
+            || headers.contains_key(header::CONTENT_ENCODING);
+        match () {
+            () if is("text/event-stream") && !framed => Self::Sse(Box::default()),
+            () if is("application/json") && looked_at => Self::Json(JsonUsage::default()),
+            () => Self::Away,
+        }
+    }
+
+    /// True for a stream of events.
+    pub fn is_sse(&self) -> bool {
+        matches!(self, Self::Sse(_))
+    }
+}
+
+/// A body on its way from a model server to a client. Dropping it closes the request to the server and writes the record.
+#[derive(Debug)]
+pub struct Relay {
+    /// The server's body; `None` once it ended or failed.
+    inner: Option<reqwest::Body>,
+    look: Look,
+    wait: Wait,
+    record: Record,
+    sent: std::time::Instant,
+    running: InFlight,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+/// The limit on the current wait for the server. The timer is moved only when it fires early, not with every piece; while a
+/// slow client keeps us from asking for more, no time passes.
+#[derive(Debug)]
+struct Wait {
+    timer: Pin<Box<Sleep>>,
+    since: Option<Instant>,
+    limit: Duration,
+    setting: Limit,
+    idle: Duration,
+}
+
+impl Relay {
+    /// Relays `inner`, whose headers came just now.
+    pub(super) fn new(
+        inner: reqwest::Body,
+        look: Look,
+        limits: Limits,
+        record: Record,
+        running: InFlight,
+        sent: std::time::Instant,
+    ) -> Self {
+        let (limit, idle) = (limits.first_chunk, limits.idle);
+        let since = Some(Instant::now());
+        let wait = Wait {
+            timer: Box::pin(sleep(limit)),
+            since,
+            limit,
+            setting: Limit::FirstChunk,
+            idle,
+        };
+        Self {
+            inner: Some(inner),
+            look,
+            wait,
+            record,
+            sent,
+            running,
+            permit: None,
+        }
+    }
+
+    /// What is recorded of this request.
+    pub fn record(&mut self) -> &mut Record {
+        &mut self.record
+    }
+
+    /// The endpoint that answers.
+    pub fn endpoint(&self) -> &Arc<Endpoint> {
+        self.running.endpoint()
+    }
+
+    /// Keeps the place among the requests in flight until the body is dropped.
+    pub fn hold(&mut self, permit: OwnedSemaphorePermit) {
+        self.permit = Some(permit);
+    }
+
+    fn passes(&mut self, data: &Bytes) {
+        self.wait.rearm();
+        self.record
+            .first_chunk_s
+            .get_or_insert_with(|| self.sent.elapsed().as_secs_f64());
+        self.record.bytes.1 += data.len() as u64;
+        match &mut self.look {
+            Look::Sse(scanner) => scanner.scan(data),
+            Look::Json(usage) => usage.scan(data),
+            Look::Away => {}
+        }
+    }
+
+    fn ends(&mut self) {
+        self.inner = None;
+        self.record.outcome = Outcome::Complete;
+        self.note_usage();
+    }
+
+    fn note_usage(&mut self) {
+        match &mut self.look {
+            Look::Sse(scanner) => self.record.usage = scanner.usage(),
+            Look::Json(usage) => self.record.usage = usage.finish(),
+            Look::Away => {}
+        }
+    }
+
+    /// The last thing a client hears of a body that failed: an event where events are spoken, else an aborted body.
+    fn fails(&mut self, error: &Error) -> Option<Result<Frame<Bytes>, io::Error>> {
+        self.inner = None;
+        self.record.fail(error);
+        let Look::Sse(scanner) = &self.look else {
+            return Some(Err(io::Error::other(error.to_string())));
+        };
+        self.record.usage = scanner.usage();
+        if scanner.said_last_word() {
+            return None;
+        }
+        let blank = if scanner.at_boundary() { "" } else { "\n\n" };
+        Some(Ok(Frame::data(
+            format!("{blank}{}", error.sse_event()).into(),
+        )))
+    }
+}
+
+impl Body for Relay {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        let this = &mut *self;
+        let Some(inner) = &mut this.inner else {
+            return Poll::Ready(None);
+        };
+        match Pin::new(inner).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                if let Some(data) = frame.data_ref() {
+                    this.passes(data);
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(None) => {
+                this.ends();
+                Poll::Ready(None)
+            }
+            Poll::Ready(Some(Err(_))) => Poll::Ready(this.fails(&Error::Reset)),
+            Poll::Pending => {
+                let error = ready!(this.wait.poll_over(cx));
+                Poll::Ready(this.fails(&error))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        // A failed stream may grow by an event of ours.
+        match (&self.inner, self.look.is_sse()) {
+            (Some(inner), false) => inner.size_hint(),
+            _ => SizeHint::default(),
+        }
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        // A body with a length is dropped as soon as its last byte is written, before it can say that it ended.
+        if self.inner.as_ref().is_some_and(Body::is_end_stream) {
+            self.ends();
+        } else if self.record.outcome == Outcome::ClientGone {
+            self.note_usage();
+        }
+    }
+}
+
+impl Wait {
+    fn rearm(&mut self) {
+        self.since = None;
+        (self.limit, self.setting) = (self.idle, Limit::Idle);
+    }
+
+    /// Ready when nothing came for as long as the limit.
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
+        let ends = *self.since.get_or_insert_with(Instant::now) + self.limit;
+        if self.timer.deadline() > ends {
+            self.timer.as_mut().reset(ends); // the first wait may be longer than the others
+        }
+        loop {
+            ready!(self.timer.as_mut().poll(cx));
+            if Instant::now() >= ends {
+                let limit_ms = u64::try_from(self.limit.as_millis()).unwrap_or(u64::MAX);
+                return Poll::Ready(Error::Timeout {
+                    setting: self.setting,
+                    limit_ms,
+                });
+            }
+            self.timer.as_mut().reset(ends);
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! The HTTP client towards model servers, tamed into a proxy's: no environment, no redirects, no decompression.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{config::Upstream, telemetry::Metrics};
+
+/// The limits of one answer.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// `upstream.connect_ms`.
+    pub connect: Duration,
+    /// `upstream.headers_ms`.
+    pub headers: Duration,
+    /// `upstream.first_chunk_ms`.
+    pub first_chunk: Duration,
+    /// `upstream.idle_ms`.
+    pub idle: Duration,
+    /// `upstream.retries`.
+    pub retries: u32,
+}
+
+/// Connections to model servers, shared by all requests.
+#[derive(Debug, Clone)]
+pub struct Client {
+    pub(super) http: reqwest::Client,
+    pub(super) limits: Limits,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+impl Client {
+    /// A client with the limits of the configuration.
+    ///
+    /// # Errors
+    /// When the system's certificates cannot be read.
+    pub fn new(settings: &Upstream, metrics: Arc<Metrics>) -> Result<Self, reqwest::Error> {
+        // A second call finds the provider installed, which is just as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let milliseconds = Duration::from_millis;
+        let limits = Limits {
+            connect: milliseconds(settings.connect_ms),
+            headers: milliseconds(settings.headers_ms),
+            first_chunk: milliseconds(settings.first_chunk_ms),
+            idle: milliseconds(settings.idle_ms),
+            retries: settings.retries,
+        };
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never()) // moving on is decided in `forward`, where it is counted
+            .referer(false)
+            .tcp_nodelay(true)
+            .connect_timeout(limits.connect)
+            .pool_idle_timeout(milliseconds(settings.pool_idle_ms))
+            .build()?;
+        Ok(Self {
+            http,
+            limits,
+            metrics,
+        })
+    }
+}

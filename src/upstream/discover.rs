@@ -1,0 +1,75 @@
+//! Looks at what servers list under `/v1/models`.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use http::header::AUTHORIZATION;
+
+use super::{Client, Listing, endpoint::bearer};
+use crate::config::{BaseUrl, Config, Secret};
+
+/// A server to look at.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Server {
+    /// Its address.
+    pub url: BaseUrl,
+    /// Its key.
+    pub api_key: Option<Secret>,
+}
+
+/// The most a list of models may take, headers and body; a model server answers it from memory.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Every server named in the configuration, once.
+pub fn servers(config: &Config) -> Vec<Server> {
+    let discovered = config
+        .discover
+        .iter()
+        .map(|server| (&server.url, &server.api_key));
+    let endpoints = config.models.values().flat_map(|model| &model.endpoints);
+    let configured = endpoints.map(|endpoint| (&endpoint.url, &endpoint.api_key));
+    let mut servers = BTreeMap::new();
+    for (url, api_key) in discovered.chain(configured) {
+        servers.entry(url.clone()).or_insert_with(|| Server {
+            url: url.clone(),
+            api_key: api_key.clone(),
+        });
+    }
+    servers.into_values().collect()
+}
+
+/// What the server lists now.
+///
+/// # Errors
+/// Why it cannot be said, in words for the log.
+pub async fn look(client: &Client, server: &Server) -> Result<Listing, String> {
+    let mut request = client.http.get(server.url.join("/v1/models")).timeout(LOOK);
+    if let Some(key) = server
+        .api_key
+        .as_ref()
+        .and_then(|key| key.reveal().ok())
+        .as_ref()
+        .and_then(bearer)
+    {
+        request = request.header(AUTHORIZATION, key);
+    }
+    let response = request.send().await.map_err(|error| innermost(&error))?;
+    match response.status() {
+        status if status.is_success() => {}
+        status if status.as_u16() == 401 => {
+            return Err("answered 401: it wants a key (--upstream-key env:NAME, or api_key in the configuration)".into());
+        }
+        status => return Err(format!("answered {status}")),
+    }
+    let body = response.bytes().await.map_err(|error| innermost(&error))?;
+    serde_json::from_slice(&body)
+        .map_err(|error| format!("its list of models is not OpenAI's: {error}"))
+}
+
+/// The cause at the bottom: "connection refused" says more than "error sending request".
+fn innermost(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}

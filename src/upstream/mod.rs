@@ -1,0 +1,19 @@
+//! [`Routed`](crate::routing::Routed) -> streaming response: which endpoint, which bytes for it, and what comes back.
+//!
+//! Nothing is buffered on the way back and no task stands between the model server's body and the client's: dropping the
+//! client's body closes the request to the server.
+
+mod body;
+mod catalog;
+mod client;
+mod discover;
+mod endpoint;
+mod forward;
+mod headers;
+
+pub use body::Relay;
+pub use catalog::{Catalog, Listing, Listings, Model};
+pub use client::{Client, Limits};
+pub use discover::{Server, look, servers};
+pub use endpoint::Endpoint;
+pub use forward::Forward;
