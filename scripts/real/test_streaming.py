@@ -1,6 +1,7 @@
 """Streams come as they are made, and whoever leaves stops the model."""
 
 import contextlib
+import json
 import socket
 import statistics
 import struct
@@ -9,7 +10,9 @@ import time
 import pytest
 
 from conftest import MODEL
+from hop import Hop, messages
 from kinds import chat_body
+from processes import Gateway
 from wire import CHAT, connect, request_bytes, seconds_until
 
 IDLE_WITHIN_S = 0.2
@@ -74,3 +77,24 @@ def test_a_stream_that_ends_early_is_not_repeated(gateway, hop):
         connection.recv(65536)
     time.sleep(0.5)
     assert len(hop.exchanges(CHAT)) == 1
+
+
+def test_a_server_that_goes_away_ends_the_stream_with_an_error(vllm, log):
+    with Hop(vllm.port).listen() as hop, Gateway(hop.url, log) as gateway:
+        gateway.wait()
+        body = chat_body(MODEL, "Go on and on.", stream=True, **LONG)
+        with contextlib.closing(connect(gateway.port)) as connection:
+            connection.sendall(request_bytes(body, headers=("Connection: close",)))
+            data = bytearray()
+            while b'"reasoning"' not in data:
+                data += connection.recv(65536)
+            hop.drop()
+            while piece := connection.recv(65536):
+                data += piece
+        [answer] = messages(bytes(data))
+        *before, last, end = answer.body.split(b"\n\n")
+        assert end == b"" and data.endswith(b"\r\n0\r\n\r\n"), "the stream has a clean end"
+        error = json.loads(last.strip().removeprefix(b"data: "))["error"]
+        assert error["code"] == "upstream_reset" and error["message"] and error["type"] == "server_error"
+        assert b"[DONE]" not in answer.body
+        assert json.loads(before[0].removeprefix(b"data: "))["object"] == "chat.completion.chunk"
