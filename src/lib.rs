@@ -43,3 +43,4 @@ pub mod cli;
 pub mod config;
 pub mod error;
 pub mod live;
+pub mod tls;

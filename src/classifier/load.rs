@@ -191,3 +191,126 @@ fn existing(file: PathBuf) -> Result<PathBuf, LoadError> {
         Err(LoadError::Missing(file))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde::Deserialize;
+
+    use super::*;
+    use crate::{classifier::Provider, config::locate};
+
+    #[derive(Deserialize)]
+    struct Recorded {
+        model: String,
+        text: String,
+        input_ids: Vec<i64>,
+        logits: Vec<f32>,
+        domain_logits: Option<Vec<f32>>,
+    }
+
+    fn fixture(path: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/fixtures")
+            .join(path)
+    }
+
+    fn model(name: &str) -> Model {
+        let options = Options {
+            model: fixture("models").join(name),
+            runtime: locate(Path::new("onnx/runtime/libonnxruntime.so")),
+            providers: vec![Provider::Cpu],
+            threads: 1,
+            max_tokens: 512,
+            deadline: Duration::from_secs(1),
+            queue: 1,
+            cache: 0,
+        };
+        Model::load(&options).unwrap()
+    }
+
+    fn recorded() -> Vec<Recorded> {
+        serde_json::from_slice(&std::fs::read(fixture("logits.json")).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn logits_match_the_training_frameworks_within_a_thousandth() {
+        let mut models = [("tiny", model("tiny")), ("subjects", model("subjects"))];
+        let mut compared = 0;
+        for record in recorded() {
+            let model = &mut models
+                .iter_mut()
+                .find(|(name, _)| *name == record.model)
+                .unwrap()
+                .1;
+            let tokens = model.reader.read(&Excerpt::of(&record.text, 512)).unwrap();
+            assert_eq!(tokens.ids, record.input_ids, "{}", record.text);
+            let outputs = model.session.run(&[&tokens.ids], &model.labels).unwrap();
+            let (logits, domains) = outputs.row(0);
+            let all = logits.iter().chain(domains.unwrap_or_default());
+            let wanted: Vec<f32> = record
+                .logits
+                .into_iter()
+                .chain(record.domain_logits.unwrap_or_default())
+                .collect();
+            assert_eq!(all.clone().count(), wanted.len());
+            for (got, want) in all.zip(&wanted) {
+                assert!(
+                    (got - want).abs() < 1e-3,
+                    "{got} for {want}: {}",
+                    record.text
+                );
+            }
+            compared += 1;
+        }
+        assert!(compared >= 40);
+    }
+
+    #[test]
+    fn a_text_scores_the_same_alone_and_among_others() {
+        let mut model = model("tiny");
+        let texts: Vec<Excerpt> = recorded()
+            .iter()
+            .map(|record| Excerpt::of(&record.text, 512))
+            .collect();
+        let together = model.classify(&texts);
+        for (text, among) in texts.iter().zip(together) {
+            let alone = model
+                .classify(std::slice::from_ref(text))
+                .remove(0)
+                .unwrap();
+            let among = among.unwrap();
+            assert!(
+                (alone.score - among.score).abs() < 1e-5,
+                "{} and {}",
+                alone.score,
+                among.score
+            );
+            assert_eq!(alone.tokens, among.tokens);
+        }
+    }
+
+    #[test]
+    fn head_and_tail_are_kept_when_a_text_is_too_long() {
+        let model = model("tiny");
+        let words: Vec<String> = (0..2_000).map(|n| format!("word{n}")).collect();
+        for text in [words.join(" "), words.join(" ").repeat(20)] {
+            let whole = model
+                .reader
+                .read(&Excerpt {
+                    head: text.as_str().into(),
+                    tail: None,
+                })
+                .unwrap();
+            let cut = model.reader.read(&Excerpt::of(&text, 512)).unwrap();
+            assert_eq!((whole.ids.len(), whole.truncated), (512, true));
+            assert_eq!((cut.ids.len(), cut.truncated), (512, true));
+            assert_eq!(cut.ids[..200], whole.ids[..200], "the head");
+            assert_eq!(cut.ids[312..], whole.ids[312..], "the tail");
+        }
+        let short = model.reader.read(&Excerpt::of("hello", 512)).unwrap();
+        assert!(!short.truncated && !short.unreadable);
+        assert!(model.reader.read(&Excerpt::of(" ", 512)).unwrap().ids.len() >= 2);
+    }
+}

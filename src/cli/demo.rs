@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 
 use super::{
     load_config, model_server,
-    serve::{runtime, serve, stop_on_signals},
+    serve::{runtime, serve},
 };
 use crate::{
     config::{Config, Flags, LogFormat},
@@ -42,7 +42,7 @@ async fn demo(mut config: Config) -> anyhow::Result<()> {
             .context("the demo's model server")
     };
     tokio::select! {
-        served = serve(config, stop_on_signals, print_welcome) => served,
+        served = serve(config, print_welcome) => served,
         failed = model_server => failed,
     }
 }

@@ -25,7 +25,7 @@ pub fn run(flags: &Flags) -> anyhow::Result<()> {
         "there is nothing to serve: give --upstream http://HOST:PORT, or models in a --config file (see configs/example.yaml)"
     );
     let _telemetry = telemetry::start(&config.telemetry)?;
-    runtime()?.block_on(serve(config, stop_on_signals, |_| {}))
+    runtime()?.block_on(serve(config, |_| {}))
 }
 
 /// The runtime of the commands.
@@ -36,12 +36,14 @@ pub(super) fn runtime() -> anyhow::Result<Runtime> {
         .context("cannot start the runtime")
 }
 
-/// Builds, binds and serves. `listening` hears the bound address.
+/// Builds, binds and serves until SIGTERM or SIGINT. `listening` hears the bound address.
 pub(super) async fn serve(
     config: Config,
-    stop: impl AsyncFnOnce(CancellationToken) -> anyhow::Result<()>,
     listening: impl FnOnce(SocketAddr),
 ) -> anyhow::Result<()> {
+    // Caught before anybody can know the address: a signal that comes right behind it must drain, not kill.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
     let listen = config.listen;
     let live = Arc::new(app::build(config)?);
     let listener = TcpListener::bind(listen)
@@ -50,27 +52,15 @@ pub(super) async fn serve(
     let address = listener.local_addr()?;
     tracing::info!(listen = %address, "listening");
     listening(address);
-    let token = CancellationToken::new();
-    let served = async {
-        app::run(live, listener, token.clone()).await;
-        Ok(())
-    };
-    let stopped = async {
-        stop(token.clone()).await?;
+    let stop = CancellationToken::new();
+    let signalled = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
         tracing::info!("stopping: no new requests, running answers finish");
-        Ok(())
+        stop.cancel();
     };
-    tokio::try_join!(served, stopped).map(drop)
-}
-
-/// Cancels `token` on SIGTERM or SIGINT.
-pub(super) async fn stop_on_signals(token: CancellationToken) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    token.cancel();
+    tokio::join!(app::run(live, listener, stop.clone()), signalled);
     Ok(())
 }

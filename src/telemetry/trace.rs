@@ -11,7 +11,7 @@ use tracing::{Span, Subscriber};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::{Layer, filter::filter_fn, registry::LookupSpan};
 
-use crate::config::BaseUrl;
+use crate::{config::BaseUrl, tls};
 
 /// The target of request spans. Without a collector nothing listens to it, and a span costs nothing.
 pub const TARGET: &str = "thinkgate::request";
@@ -32,6 +32,7 @@ pub fn provider(address: &BaseUrl) -> anyhow::Result<SdkTracerProvider> {
 
 /// The exporter runs on a thread of its own, outside the runtime, and so needs a client that blocks.
 fn collector_client() -> anyhow::Result<reqwest::blocking::Client> {
+    tls::choose_provider();
     // The client must be made off the runtime's threads: it brings a small runtime of its own.
     let made = std::thread::spawn(|| reqwest::blocking::Client::builder().no_proxy().build());
     Ok(made

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{config::Upstream, telemetry::Metrics};
+use crate::{config::Upstream, telemetry::Metrics, tls};
 
 /// The limits of one answer.
 #[derive(Debug, Clone, Copy)]
@@ -33,8 +33,7 @@ impl Client {
     /// # Errors
     /// When the system's certificates cannot be read.
     pub fn new(settings: &Upstream, metrics: Arc<Metrics>) -> Result<Self, reqwest::Error> {
-        // A second call finds the provider installed, which is just as well.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        tls::choose_provider();
         let milliseconds = Duration::from_millis;
         let limits = Limits {
             connect: milliseconds(settings.connect_ms),

@@ -91,19 +91,26 @@ impl Drop for InFlight {
     }
 }
 
-/// Of the endpoints not yet tried, the less loaded of two random ones ("The Power of Two Choices", Mitzenmacher 2001);
-/// the draw is by weight.
+/// Of the endpoints not yet tried, the less loaded of two drawn by weight ("The Power of Two Choices", Mitzenmacher 2001).
 pub fn pick(endpoints: &[Arc<Endpoint>], tried: &[Arc<Endpoint>]) -> Option<Arc<Endpoint>> {
+    let is_tried =
+        |endpoint: &&Arc<Endpoint>| tried.iter().any(|tried| Arc::ptr_eq(tried, endpoint));
     let left: Vec<&Arc<Endpoint>> = endpoints
         .iter()
-        .filter(|endpoint| !tried.iter().any(|tried| Arc::ptr_eq(tried, endpoint)))
+        .filter(|endpoint| !is_tried(endpoint))
         .collect();
     let mut rng = rand::rng();
-    let draw = left.sample_weighted(&mut rng, 2, |endpoint| f64::from(endpoint.weight));
-    let two = draw.map(Iterator::collect::<Vec<_>>).unwrap_or_default();
-    two.into_iter()
-        .min_by(|a, b| a.load().total_cmp(&b.load()))
-        .map(|endpoint| Arc::clone(endpoint))
+    let mut draw = || {
+        left.choose_weighted(&mut rng, |endpoint| endpoint.weight)
+            .ok()
+            .copied()
+    };
+    let (one, other) = (draw()?, draw()?);
+    Some(if other.load() < one.load() {
+        other.clone()
+    } else {
+        one.clone()
+    })
 }
 
 #[cfg(test)]
@@ -124,12 +131,25 @@ mod tests {
     fn the_less_loaded_of_two_is_taken_and_the_tried_are_not() {
         let all = [endpoint("a", 1), endpoint("b", 1)];
         let _busy = all[0].enter();
-        for _ in 0..20 {
-            assert!(Arc::ptr_eq(&pick(&all, &[]).unwrap(), &all[1]));
-        }
+        let busy = (0..400)
+            .filter(|_| Arc::ptr_eq(&pick(&all, &[]).unwrap(), &all[0]))
+            .count();
+        assert!(
+            (50..150).contains(&busy),
+            "a quarter draws the busy one twice: {busy} of 400"
+        );
         assert!(Arc::ptr_eq(&pick(&all, &all[1..]).unwrap(), &all[0]));
         assert!(pick(&all, &all).is_none());
         assert!(pick(&[], &[]).is_none());
+    }
+
+    #[test]
+    fn idle_endpoints_share_by_weight() {
+        let all = [endpoint("a", 3), endpoint("b", 1)];
+        let first = (0..400)
+            .filter(|_| Arc::ptr_eq(&pick(&all, &[]).unwrap(), &all[0]))
+            .count();
+        assert!((250..350).contains(&first), "{first} of 400");
     }
 
     #[test]

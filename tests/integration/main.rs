@@ -1,1 +1,25 @@
-fn main(){}
+//! The gateway over real sockets: real clients in front, scripted and replayed servers behind.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    reason = "a test that cannot go on should say where it stopped"
+)]
+
+mod support;
+
+mod aliases;
+mod classifier;
+mod commands;
+mod conversation_bytes;
+mod errors;
+mod families;
+mod first_day;
+mod moving_on;
+mod precedence;
+mod replay;
+mod shutdown;
+mod streams;
+mod telemetry;

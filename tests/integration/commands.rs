@@ -1,0 +1,216 @@
+//! The commands as a shell sees them.
+
+use std::{
+    fs,
+    io::Write,
+    process::{Command, Output, Stdio},
+};
+
+use super::support::{EASY, HARD, fixture};
+
+fn thinkgate(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_thinkgate"));
+    command
+        .args(args)
+        .env("THINKGATE_CLASSIFIER__MODEL", fixture("models/tiny"));
+    command
+}
+
+fn run(args: &[&str]) -> (Option<i32>, String, String) {
+    told(thinkgate(args).output().unwrap())
+}
+
+fn told(output: Output) -> (Option<i32>, String, String) {
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (
+        output.status.code(),
+        text(output.stdout),
+        text(output.stderr),
+    )
+}
+
+#[test]
+fn classify_answers_a_line_an_argument_in_order() {
+    let (status, out, _) = run(&["classify", HARD, EASY]);
+    assert_eq!(status, Some(0));
+    let lines: Vec<serde_json::Value> = out
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 2);
+    assert_eq!(
+        (lines[0]["mode"].as_str(), lines[1]["mode"].as_str()),
+        (Some("reasoning"), Some("direct"))
+    );
+    let keys: Vec<&String> = lines[0].as_object().unwrap().keys().collect();
+    assert_eq!(
+        keys,
+        [
+            "mode",
+            "score",
+            "domain",
+            "tokens",
+            "truncated",
+            "unreadable",
+            "elapsed_ms"
+        ]
+    );
+    assert!(lines[0]["score"].is_f64() && lines[0]["domain"]["score"].is_f64());
+}
+
+#[test]
+fn classify_reads_standard_input_and_batches_change_nothing() {
+    let mut input = String::new();
+    for index in 0..40 {
+        input.push_str(&format!("{EASY} {index}{}\n", " really".repeat(index % 7)));
+        input.push_str(&format!(
+            "{{\"messages\":[{{\"role\":\"user\",\"content\":\"{HARD} {index}\"}}]}}\n"
+        ));
+    }
+    let classify = |batch: &str| {
+        let mut command = thinkgate(&["classify", "--batch", batch]);
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(input.as_bytes())
+            .unwrap();
+        let (status, out, _) = told(child.wait_with_output().unwrap());
+        assert_eq!(status, Some(0));
+        let parsed = out
+            .lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        parsed
+            .map(|line| line["score"].as_f64().unwrap())
+            .collect::<Vec<_>>()
+    };
+    let (alone, together) = (classify("1"), classify("16"));
+    assert_eq!((alone.len(), together.len()), (80, 80));
+    for (a, b) in alone.iter().zip(&together) {
+        assert!((a - b).abs() < 1e-5, "{a} alone, {b} in a batch");
+    }
+}
+
+#[test]
+fn classify_names_the_line_that_fails() {
+    let mut command = thinkgate(&["classify"]);
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(b"fine\n{\"id\":1}\n")
+        .unwrap();
+    let (status, out, err) = told(child.wait_with_output().unwrap());
+    assert_eq!((status, out.lines().count()), (Some(1), 1));
+    assert!(
+        err.contains("line 2") && err.contains("neither `text` nor `messages`"),
+        "{err}"
+    );
+}
+
+#[test]
+fn check_config_prints_the_defaults_the_effective_settings_or_every_problem() {
+    let (status, out, _) = run(&["check-config", "--print-default"]);
+    assert_eq!(
+        (status, out.as_str()),
+        (Some(0), include_str!("../../configs/default.yaml"))
+    );
+    for file in ["configs/default.yaml", "configs/example.yaml"] {
+        let mut command = thinkgate(&["check-config", "--config", file]);
+        command
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .env("VLLM_KEY", "sk-hidden")
+            .env("ALICE_KEY", "sk-hidden");
+        let (status, out, err) = told(command.output().unwrap());
+        assert_eq!(status, Some(0), "{file}: {err}");
+        assert!(
+            out.contains("max_in_flight: 1024") && !out.contains("sk-hidden"),
+            "{out}"
+        );
+    }
+    let file = tempfile::NamedTempFile::with_suffix(".yaml").unwrap();
+    fs::write(file.path(), "listen: x\nserver: { nope: 1 }\nrouting: { threshold: 7 }\nmodels: { a: { family: qwen33, endpoints: [] } }").unwrap();
+    let (status, out, err) = run(&["check-config", "--config", file.path().to_str().unwrap()]);
+    assert_eq!((status, out.as_str()), (Some(1), ""));
+    for path in [
+        "listen: ",
+        "server.nope: ",
+        "routing.threshold: ",
+        "models.a.family: ",
+        "models.a.endpoints: ",
+    ] {
+        assert!(err.contains(&format!("\n  {path}")), "{path} in {err}");
+    }
+}
+
+#[test]
+fn serve_says_what_is_missing() {
+    let (status, _, err) = run(&["serve"]);
+    assert_eq!(status, Some(1));
+    assert!(err.contains("--upstream"), "{err}");
+    let mut command = thinkgate(&["serve", "--upstream", "http://127.0.0.1:1"]);
+    let (status, _, err) = told(
+        command
+            .env("THINKGATE_CLASSIFIER__RUNTIME", "/no/such.so")
+            .output()
+            .unwrap(),
+    );
+    assert_eq!(status, Some(1));
+    assert!(
+        err.contains("ONNX Runtime is not at /no/such.so: run scripts/setup"),
+        "{err}"
+    );
+    let broken = tempfile::NamedTempFile::with_suffix(".so").unwrap();
+    fs::write(broken.path(), "not a library").unwrap();
+    let mut command = thinkgate(&["serve", "--upstream", "http://127.0.0.1:1"]);
+    let (status, _, err) = told(
+        command
+            .env("THINKGATE_CLASSIFIER__RUNTIME", broken.path())
+            .output()
+            .unwrap(),
+    );
+    assert_eq!(status, Some(1));
+    assert!(
+        err.contains("cannot be loaded") && err.contains("scripts/setup"),
+        "{err}"
+    );
+}
+
+#[test]
+fn the_environment_sets_scalars_and_kubernetes_own_variables_are_not_ours() {
+    let mut command = thinkgate(&["check-config", "--config", "configs/default.yaml"]);
+    command
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env("THINKGATE_ROUTING__THRESHOLD", "0.7")
+        .env("THINKGATE_LISTEN", "0.0.0.0:9")
+        .env("THINKGATE_PORT", "tcp://10.0.0.1:80")
+        .env("THINKGATE_SERVICE_HOST", "10.0.0.1");
+    let (status, out, err) = told(command.output().unwrap());
+    assert_eq!(status, Some(0), "{err}");
+    assert!(
+        out.contains("threshold: 0.7") && out.contains("listen: 0.0.0.0:9"),
+        "{out}"
+    );
+    let mut command = thinkgate(&["check-config", "--config", "configs/default.yaml"]);
+    command
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env("THINKGATE_ROUTING__TRESHOLD", "1")
+        .env("THINKGATE_MODELS__A", "b");
+    let (status, _, err) = told(command.output().unwrap());
+    assert_eq!(status, Some(1));
+    assert!(
+        err.contains("routing.treshold") && err.contains("can be set in a file only"),
+        "{err}"
+    );
+}

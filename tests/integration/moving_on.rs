@@ -1,0 +1,128 @@
+//! Another endpoint is asked only while nothing was answered.
+
+use std::time::Duration;
+
+use super::support::{
+    EASY, Gateway, Server, Step, chat, config,
+    server::{OK_BODY, chunk, json, sse_head},
+};
+
+async fn two(first: &Server, second: &Server) -> Gateway {
+    let yaml = format!(
+        "models: {{ Qwen3-tiny: {{ endpoints: [{{ url: '{}', weight: 1000000 }}, {{ url: '{}' }}] }} }}",
+        first.url(),
+        second.url()
+    );
+    Gateway::start(config(&[], &yaml)).await
+}
+
+#[tokio::test]
+async fn a_refusal_or_a_closed_connection_moves_on() {
+    let second = Server::friendly().await;
+    for steps in [
+        json("503 Service Unavailable", "{}"),
+        json("429 Too Many Requests", "{}"),
+        vec![],
+        vec![Step::Reset],
+    ] {
+        let first = Server::start(move |_| steps.clone()).await;
+        let gateway = two(&first, &second).await;
+        for _ in 0..8 {
+            assert_eq!(gateway.chat(&chat(EASY)).await.status, 200);
+        }
+        assert!(!first.arrived().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn with_no_endpoint_left_the_last_answer_is_relayed() {
+    let busy = || {
+        Server::start(|_| {
+            json(
+                "503 Service Unavailable",
+                r#"{"error":{"message":"busy","type":"x"}}"#,
+            )
+        })
+    };
+    let (first, second) = (busy().await, busy().await);
+    let gateway = two(&first, &second).await;
+    let answer = gateway.chat(&chat(EASY)).await;
+    assert_eq!(
+        (answer.status, answer.json()["error"]["message"].as_str()),
+        (503, Some("busy"))
+    );
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    assert_eq!(first.arrived().len() + second.arrived().len(), 2);
+}
+
+#[tokio::test]
+async fn an_answer_that_began_or_an_error_that_is_final_does_not_move_on() {
+    let second = Server::friendly().await;
+    for steps in [
+        json("400 Bad Request", "{}"),
+        json("500 Internal Server Error", "{}"),
+        vec![
+            sse_head(),
+            chunk("data: 1\n\n"),
+            Step::Wait(Duration::from_millis(50)),
+            Step::Reset,
+        ],
+    ] {
+        let first = Server::start(move |_| steps.clone()).await;
+        let yaml = format!(
+            "models: {{ Qwen3-tiny: {{ endpoints: [{{ url: '{}' }}] }} }}",
+            first.url()
+        );
+        let alone = Gateway::start(config(&[], &yaml))
+            .await
+            .chat(&chat(EASY))
+            .await;
+        let before = second.arrived().len();
+        let gateway = two(&first, &second).await;
+        let mut moved = 0;
+        for _ in 0..4 {
+            let answer = gateway.chat(&chat(EASY)).await;
+            moved += usize::from(answer.text() == OK_BODY);
+            assert!(
+                answer.text() == OK_BODY
+                    || (answer.status, &answer.body) == (alone.status, &alone.body)
+            );
+        }
+        assert_eq!(
+            second.arrived().len() - before,
+            moved,
+            "the second answers only what was drawn for it"
+        );
+    }
+}
+
+#[tokio::test]
+async fn two_endpoints_of_one_model_that_obey_different_switches_get_their_own() {
+    let (first, second) = (Server::friendly().await, Server::friendly().await);
+    let yaml = format!(
+        "models: {{ both: {{ endpoints: [{{ url: '{}', model: Qwen3-8B }}, {{ url: '{}', model: DeepSeek-V3.1 }}] }} }}",
+        first.url(),
+        second.url()
+    );
+    let gateway = Gateway::start(config(&[], &yaml)).await;
+    for _ in 0..24 {
+        let answer = gateway
+            .chat(&chat(EASY).replace("Qwen3-tiny", "both"))
+            .await;
+        assert_eq!(answer.decision(), ("direct", "classifier"));
+    }
+    for (server, name, switch) in [
+        (&first, "Qwen3-8B", r#"{"enable_thinking":false}"#),
+        (&second, "DeepSeek-V3.1", r#"{"thinking":false}"#),
+    ] {
+        let all = server.arrived();
+        assert!(!all.is_empty());
+        for request in all {
+            assert!(
+                request.text().contains(name) && request.text().contains(switch),
+                "{}",
+                request.text()
+            );
+        }
+    }
+}

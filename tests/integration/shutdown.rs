@@ -1,0 +1,81 @@
+//! Stopping: running answers finish within the limit, and idle connections keep nothing waiting.
+
+use std::time::{Duration, Instant};
+
+use tokio::{net::TcpStream, time::sleep};
+
+use super::support::{
+    EASY, Gateway, Server, Step, chat,
+    server::{chunk, last_chunk, sse_head},
+};
+
+fn slow(pause: u64) -> Vec<Step> {
+    vec![
+        sse_head(),
+        chunk("data: 1\n\n"),
+        Step::Wait(Duration::from_millis(pause)),
+        chunk("data: [DONE]\n\n"),
+        last_chunk(),
+    ]
+}
+
+#[tokio::test]
+async fn a_running_stream_finishes() {
+    let server = Server::start(|_| slow(500)).await;
+    let gateway = Gateway::before(&server).await;
+    let address = gateway.address;
+    let asked = tokio::spawn(async move {
+        super::support::send(address, "POST", "/v1/chat/completions", &[], &chat(EASY)).await
+    });
+    while server.arrived().is_empty() {
+        sleep(Duration::from_millis(5)).await;
+    }
+    let stopped = gateway.stop();
+    let answer = asked.await.unwrap();
+    assert!(answer.complete && answer.text().ends_with("data: [DONE]\n\n"));
+    stopped.await.unwrap();
+    assert!(
+        TcpStream::connect(address).await.is_err(),
+        "nothing new is accepted"
+    );
+}
+
+#[tokio::test]
+async fn with_nothing_in_flight_it_stops_at_once_whatever_connections_are_open() {
+    let server = Server::friendly().await;
+    let gateway = Gateway::before(&server).await;
+    let _idle = TcpStream::connect(gateway.address).await.unwrap();
+    assert_eq!(gateway.chat(&chat(EASY)).await.status, 200);
+    let began = Instant::now();
+    gateway.stop().await.unwrap();
+    assert!(
+        began.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        began.elapsed()
+    );
+}
+
+#[tokio::test]
+async fn the_drain_has_a_limit() {
+    let server = Server::start(|_| slow(60_000)).await;
+    let gateway = Gateway::with(&server, "server: { drain_ms: 300 }").await;
+    let address = gateway.address;
+    let asked = tokio::spawn(async move {
+        super::support::send(address, "POST", "/v1/chat/completions", &[], &chat(EASY)).await
+    });
+    while server.arrived().is_empty() {
+        sleep(Duration::from_millis(5)).await;
+    }
+    sleep(Duration::from_millis(100)).await;
+    let began = Instant::now();
+    gateway.stop().await.unwrap();
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        began.elapsed()
+    );
+    assert!(
+        !asked.await.unwrap().complete,
+        "what was cut off does not look finished"
+    );
+}

@@ -1,0 +1,25 @@
+//! What the tests stand on: a gateway on port 0, a model server with a script, and raw HTTP.
+
+pub mod gateway;
+pub mod http;
+pub mod server;
+
+pub use gateway::{Gateway, config};
+pub use http::{Answer, send};
+pub use server::{Server, Step};
+
+/// A prompt that the tests' classifier finds needs thought, and one that does not.
+pub const HARD: &str = "Prove that the square root of two is irrational.";
+pub const EASY: &str = "what time do you open";
+
+/// A chat request for `prompt`.
+pub fn chat(prompt: &str) -> String {
+    format!(r#"{{"model":"Qwen3-tiny","messages":[{{"role":"user","content":"{prompt}"}}]}}"#)
+}
+
+/// The path of a fixture.
+pub fn fixture(path: &str) -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures")
+        .join(path)
+}

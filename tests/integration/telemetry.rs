@@ -1,0 +1,187 @@
+//! Logs, metrics and traces of requests, as the binary writes them.
+
+use std::{process::Stdio, time::Duration};
+
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::Command,
+    time::timeout,
+};
+
+use super::support::{EASY, Gateway, HARD, Server, chat, fixture, http::PATIENCE, send};
+
+#[tokio::test]
+async fn metrics_count_requests_decisions_stages_attempts_and_tokens() {
+    let server = Server::friendly().await;
+    let gateway = Gateway::before(&server).await;
+    for prompt in [HARD, EASY, EASY] {
+        gateway.chat(&chat(prompt)).await;
+    }
+    gateway.chat("{}").await;
+    let text = gateway.get("/metrics").await;
+    assert!(
+        text.header("content-type")
+            .unwrap()
+            .starts_with("text/plain")
+    );
+    let has = |line: &str| {
+        assert!(
+            text.text().lines().any(|got| got.starts_with(line)),
+            "{line}\n{}",
+            text.text()
+        )
+    };
+    has(
+        r#"thinkgate_requests_total{mode="direct",model="Qwen3-tiny",reason="complete",route="/v1/chat/completions",status="200",why="classifier"} 2"#,
+    );
+    has(
+        r#"thinkgate_requests_total{mode="",model="",reason="invalid_request",route="/v1/chat/completions",status="400",why=""} 1"#,
+    );
+    has(r#"thinkgate_decision_duration_seconds_count{why="classifier"} 3"#);
+    has(r#"thinkgate_upstream_duration_seconds_count{model="Qwen3-tiny",stage="headers"} 3"#);
+    has(&format!(
+        r#"thinkgate_upstream_attempts_total{{endpoint="{}",model="Qwen3-tiny",outcome="answered"}} 3"#,
+        server.url()
+    ));
+    has(r#"thinkgate_tokens_total{kind="reasoning",mode="reasoning",model="Qwen3-tiny"} 2"#);
+    has(r#"thinkgate_tokens_total{kind="completion",mode="direct",model="Qwen3-tiny"} 10"#);
+    has("thinkgate_in_flight 0");
+}
+
+/// One request through the binary; what it logged.
+async fn logged(server: &Server, extra: &[(&str, &str)], headers: &[(&str, &str)]) -> Vec<String> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_thinkgate"));
+    command
+        .args([
+            "serve",
+            "--upstream",
+            &server.url(),
+            "--listen",
+            "127.0.0.1:0",
+        ])
+        .env("THINKGATE_CLASSIFIER__MODEL", fixture("models/tiny"))
+        .envs(extra.iter().copied())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut all = Vec::new();
+    let address = loop {
+        let line = timeout(PATIENCE, lines.next_line())
+            .await
+            .unwrap()
+            .unwrap()
+            .expect("it runs");
+        let entry: serde_json::Value = serde_json::from_str(&line).unwrap();
+        all.push(line);
+        match entry["listen"].as_str() {
+            Some(address) => break address.parse().unwrap(),
+            None => continue,
+        }
+    };
+    while send(address, "GET", "/ready", &[], "").await.status != 200 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let answer = send(
+        address,
+        "POST",
+        "/v1/chat/completions",
+        headers,
+        &chat("my secret prompt"),
+    )
+    .await;
+    assert_eq!(answer.status, 200);
+    let pid = child.id().unwrap().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-TERM", &pid])
+            .status()
+            .await
+            .unwrap()
+            .success()
+    );
+    while let Some(line) = timeout(PATIENCE, lines.next_line()).await.unwrap().unwrap() {
+        all.push(line);
+    }
+    assert_eq!(
+        child.wait().await.unwrap().code(),
+        Some(0),
+        "status 0 after a drain"
+    );
+    all
+}
+
+#[tokio::test]
+async fn a_request_is_one_log_line_without_its_prompt_or_keys() {
+    let server = Server::friendly().await;
+    let lines = logged(
+        &server,
+        &[],
+        &[
+            ("authorization", "Bearer sk-very-secret"),
+            ("x-request-id", "r-1"),
+        ],
+    )
+    .await;
+    let requests: Vec<&String> = lines
+        .iter()
+        .filter(|line| line.contains("\"thinkgate::access\""))
+        .collect();
+    assert_eq!(requests.len(), 1, "{requests:#?}");
+    let entry: serde_json::Value = serde_json::from_str(requests[0]).unwrap();
+    for (key, value) in [
+        ("request_id", "r-1"),
+        ("route", "/v1/chat/completions"),
+        ("model", "Qwen3-tiny"),
+        ("outcome", "complete"),
+        ("why", "classifier"),
+    ] {
+        assert_eq!(entry[key], value, "{entry}");
+    }
+    assert_eq!(
+        (
+            entry["status"].as_u64(),
+            entry["completion_tokens"].as_u64()
+        ),
+        (Some(200), Some(5))
+    );
+    for line in &lines {
+        assert!(
+            !line.contains("sk-very-secret") && !line.contains("secret prompt"),
+            "{line}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_request_is_one_span_in_the_clients_trace() {
+    let server = Server::friendly().await;
+    let collector = Server::friendly().await;
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let parent = format!("00-{trace}-00f067aa0ba902b7-01");
+    logged(
+        &server,
+        &[("THINKGATE_TELEMETRY__OTLP", &collector.url())],
+        &[("traceparent", &parent)],
+    )
+    .await;
+    let onward = server.only().header("traceparent").unwrap().to_owned();
+    assert!(
+        onward.starts_with(&format!("00-{trace}-")) && onward != parent,
+        "{onward}"
+    );
+    let exports = collector.arrived();
+    assert!(exports[0].line.starts_with("POST /v1/traces "));
+    let body: Vec<u8> = exports.into_iter().flat_map(|export| export.body).collect();
+    for text in [
+        "thinkgate.mode",
+        "direct",
+        "/v1/chat/completions",
+        "Qwen3-tiny",
+    ] {
+        assert!(
+            super::support::http::find(&body, text.as_bytes()).is_some(),
+            "{text}"
+        );
+    }
+}
