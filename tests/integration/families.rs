@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use thinkgate::{
     openai::{ChatRequest, apply},
-    routing::family::FAMILIES,
+    routing::family,
 };
 
 use super::support::fixture;
@@ -15,7 +15,7 @@ const REQUEST: &str = r#"{"model": "m", "messages": [{"role": "system", "content
 #[test]
 fn the_exact_body_of_every_family_and_mode() {
     let mut rows = std::collections::BTreeMap::<&str, String>::new();
-    for family in FAMILIES {
+    for family in family::all() {
         let page = rows.entry(family.id).or_default();
         let names = if family.names.is_empty() {
             "(named in the configuration)".into()

@@ -7,7 +7,7 @@ mod table;
 
 use crate::openai::Change;
 
-pub use table::FAMILIES;
+pub use table::all;
 
 /// One row of the table: a distinct way to switch reasoning.
 #[derive(Debug)]
@@ -48,10 +48,10 @@ impl Family {
     /// The family with this id. Where several rows share it, the one that fits `model`, else the last.
     pub fn by_id(id: &str, model: &str) -> Option<&'static Self> {
         let model = names::normal(model);
-        let rows = || FAMILIES.iter().filter(|family| family.id == id);
+        let rows = || all().filter(|family| family.id == id);
         rows()
             .find(|family| names::any(family.names, &model))
-            .or_else(|| rows().next_back())
+            .or_else(|| rows().last())
     }
 
     /// The family of a model as `/v1/models` describes it: by `id`, then `root`, then `parent`. `None`: not recognised.
@@ -61,15 +61,13 @@ impl Family {
             .flatten()
             .find_map(|name| {
                 let name = names::normal(name);
-                FAMILIES
-                    .iter()
-                    .find(|family| names::any(family.names, &name))
+                all().find(|family| names::any(family.names, &name))
             })
     }
 
     /// Every id once, in the order of the table; for messages.
     pub fn ids() -> Vec<&'static str> {
-        let mut ids: Vec<_> = FAMILIES.iter().map(|family| family.id).collect();
+        let mut ids: Vec<_> = all().map(|family| family.id).collect();
         ids.dedup();
         ids
     }
@@ -190,7 +188,7 @@ mod tests {
 
     #[test]
     fn no_row_sends_an_effort_outside_its_scale_or_switches_one_way_only() {
-        for family in FAMILIES {
+        for family in all() {
             assert_eq!(
                 family.reasoning.is_empty(),
                 family.direct.is_empty(),
