@@ -46,8 +46,8 @@ def batches(encoded: list[list[int]], tokens: int, longest: int, generator: torc
                 yield ids, mask
 
 
-def run(model, tokenizer, start_table, texts: list[str], out: Path, minutes: float, seed: int = 1, device: str = "cpu") -> None:
-    """Warm start and distil for about `minutes`; `out` is a checkpoint that a second call goes on from."""
+def run(model, tokenizer, start_table, texts: list[str], out: Path, steps: int, seed: int = 1, device: str = "cpu") -> None:
+    """Warm start, then `steps` batches; `out` is a checkpoint that a second call goes on from."""
     from tokenizers import Tokenizer
 
     theirs = Tokenizer.from_file(str(minilm_dir() / "tokenizer.json"))
@@ -79,19 +79,17 @@ def run(model, tokenizer, start_table, texts: list[str], out: Path, minutes: flo
     for linear in [*maps, sentence]:
         linear.to(device)
     optimizer = torch.optim.AdamW(parameters, lr=1e-3, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
-    step, spent, total = 0, 0.0, minutes * 60
+    step, saved = 0, time.monotonic()
     if out.exists():
         state = torch.load(out, map_location=device)
         model.load_state_dict(state["model"])
         maps.load_state_dict(state["maps"])
         sentence.load_state_dict(state["sentence"])
         optimizer.load_state_dict(state["optimizer"])
-        step, spent = state["step"], state["spent"]
-        for _ in range(step):
+        step = state["step"]
+        for _ in range(step if step < steps else 0):
             next(stream)
-    saved = spent
-    while spent < total:
-        began = time.monotonic()
+    while step < steps:
         ids, mask = next(stream)
         ids, mask = ids.to(device), mask.to(device)
         with torch.no_grad():
@@ -108,7 +106,7 @@ def run(model, tokenizer, start_table, texts: list[str], out: Path, minutes: flo
         goal = (wanted[-1] * m).sum(1) / m.sum(1)
         angle = 1 - cosine_similarity(pooled, goal).mean()
         loss = sum(layers) / len(layers) + 2 * angle
-        rate = min(1, (step + 1) / 60) * (0.5 * (1 + math.cos(math.pi * min(1, spent / total))) * 0.97 + 0.03)
+        rate = min(1, (step + 1) / 60) * (0.5 * (1 + math.cos(math.pi * step / steps)) * 0.97 + 0.03)
         for group in optimizer.param_groups:
             group["lr"] = 1e-3 * rate
         loss.backward()
@@ -116,15 +114,14 @@ def run(model, tokenizer, start_table, texts: list[str], out: Path, minutes: flo
         optimizer.step()
         optimizer.zero_grad()
         step += 1
-        spent += time.monotonic() - began
         if step % 20 == 0 or step < 4:
             each = " ".join(f"{v.item():.3f}" for v in layers)
-            print(f"distil {step} {spent / 60:.1f}/{minutes:.0f} min  layers {each}  1-cos {angle.item():.4f}", flush=True)
-        if spent - saved > 120 or spent >= total:
-            saved = spent
+            print(f"distil {step}/{steps}  layers {each}  1-cos {angle.item():.4f}", flush=True)
+        if time.monotonic() - saved > 120 or step == steps:
+            saved = time.monotonic()
             out.parent.mkdir(parents=True, exist_ok=True)
             torch.save({"model": model.state_dict(), "maps": maps.state_dict(), "sentence": sentence.state_dict(),
-                        "optimizer": optimizer.state_dict(), "step": step, "spent": spent}, out.with_suffix(".tmp"))
+                        "optimizer": optimizer.state_dict(), "step": step}, out.with_suffix(".tmp"))
             out.with_suffix(".tmp").replace(out)
     for hook in hooks:
         hook.remove()

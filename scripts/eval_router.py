@@ -1,0 +1,110 @@
+#!/usr/bin/env python3
+"""Measures a classifier directory on everything that was held out of training, in one command.
+
+    scripts/eval_router.py DATA_DIR [--model onnx/router] [--json FILE]
+
+Every number is of the exported model as the gateway runs it, a prompt at a time on one thread.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+from sklearn.metrics import roc_auc_score
+from tokenizers import Tokenizer
+
+sys.path.insert(0, str(Path(__file__).parent))
+import export_onnx  # noqa: E402
+from router import data, measure  # noqa: E402
+
+
+class Classifier:
+    """A classifier directory as a function from texts to P(reasoning) and subject."""
+
+    def __init__(self, folder: Path):
+        config = json.loads((folder / "config.json").read_text())
+        labels = [config["id2label"][str(i)] for i in range(len(config["id2label"]))]
+        self.reasoning = [labels.index(name) for name in config["thinkgate"]["reasoning_labels"]]
+        self.domains = config["thinkgate"]["domain_labels"]
+        self.longest = config["thinkgate"].get("max_tokens", 512)
+        self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self.session = export_onnx.session(folder / "model.onnx")
+        self.seen: dict[str, tuple[float, int]] = {}
+
+    def judge(self, texts: list[str]) -> list[tuple[float, int]]:
+        """P(reasoning), rounded to three digits as the gateway does, and the index of the subject."""
+        fresh = [t for t in dict.fromkeys(texts) if t not in self.seen]
+        rows = export_onnx.encode(self.tokenizer, [t if len(t) < 8192 else t[:4096] + t[-4096:] for t in fresh], self.longest)
+        for text, outputs in zip(fresh, export_onnx.run(self.session, rows), strict=True):
+            p = float(export_onnx.softmax(outputs[0])[self.reasoning].sum())
+            self.seen[text] = (round(p, 3), int(outputs[1].argmax()) if len(outputs) > 1 else -1)
+        return [self.seen[t] for t in texts]
+
+    def p(self, texts: list[str]) -> np.ndarray:
+        """P(reasoning) of each text."""
+        return np.array([p for p, _ in self.judge(texts)])
+
+    def unknown(self, text: str) -> float:
+        """Share of tokens the vocabulary cannot read."""
+        tokens = self.tokenizer.encode(text).tokens[1:-1]
+        return sum(t == "[UNK]" for t in tokens) / max(1, len(tokens))
+
+
+def mmlu(c: Classifier, test: list[data.Prompt]) -> dict:
+    """Reasoning by question (does solving it compute?) and subject, without and with the answer choices."""
+    rows = [p for p in test if p.source == "mmlu_pro"]
+    want = np.array([p.label >= 0.5 for p in rows])
+    out = {"questions": len(rows)}
+    for name, texts in (("question", [p.text for p in rows]), ("with options", [p.full() for p in rows])):
+        judged = c.judge(texts)
+        p = np.array([j[0] for j in judged])
+        right = np.array([j[1] for j in judged]) == np.array([c.domains.index(p.subject) for p in rows])
+        out[name] = {"auc": roc_auc_score(want, p), "accuracy": float(((p >= 0.5) == want).mean()), "ece": measure.ece(p, np.array([q.label for q in rows])),
+                     "subject": float(right.mean())}
+    return out
+
+
+def everyday(c: Classifier, path: Path) -> dict:
+    """Balanced accuracy on prompts written by hand; the grey zone is reported, not scored."""
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    p = c.p([r["text"] for r in rows])
+    label = np.array([r["label"] for r in rows])
+    direct, hard, grey = (label == k for k in ("direct", "reasoning", "grey"))
+    wrong = sorted(((p[i], rows[i]["text"]) for i in range(len(rows)) if (direct[i] and p[i] >= 0.5) or (hard[i] and p[i] < 0.5)), key=lambda x: -abs(x[0] - 0.5))
+    return {"direct": int(direct.sum()), "reasoning": int(hard.sum()), "grey": int(grey.sum()), "direct accuracy": float((p[direct] < 0.5).mean()), "reasoning accuracy": float((p[hard] >= 0.5).mean()),
+            "balanced accuracy": float(((p[direct] < 0.5).mean() + (p[hard] >= 0.5).mean()) / 2), "auc": roc_auc_score(hard[~grey], p[~grey]), "grey mean P": float(p[grey].mean()),
+            "worst": [f"{a:.2f} {t[:110]}" for a, t in wrong[:25]]}
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--model", type=Path, default=Path("onnx/router"))
+    parser.add_argument("--everyday", type=Path, default=Path(__file__).parents[1] / "tests/fixtures/everyday.jsonl")
+    parser.add_argument("--json", type=Path, help="write every number here")
+    args = parser.parse_args()
+    c = Classifier(args.model)
+    test = data.read(args.data)["test"]
+    report = {"mmlu_pro": mmlu(c, test)}
+    if args.everyday.exists():
+        report["everyday"] = everyday(c, args.everyday)
+    report["unseen kinds"] = measure.unseen_kinds(c, test)
+    report["flips"] = measure.flips(c, test, args.everyday)
+    report["calibration"] = measure.calibration(c, test)
+    report["sources"] = measure.sources(c, test)
+    report["languages"] = measure.languages_held_out(c)
+    report["second turns"] = measure.second_turns(c, args.data)
+    report["paired"] = measure.paired(c, args.data)
+    report["ms at 64 tokens, one thread"] = export_onnx.median_ms(c.session)
+    report["batch difference in P"] = export_onnx.batch_difference(c.session, export_onnx.encode(c.tokenizer, [p.text for p in test[:320]], 512), c.reasoning)
+    report["bytes"] = sum(f.stat().st_size for f in args.model.iterdir())
+    measure.show(report)
+    if args.json:
+        args.json.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    main()
