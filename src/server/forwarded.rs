@@ -8,7 +8,7 @@ use axum::{
     response::Response,
 };
 use bytes::Bytes;
-use http::{header, request::Parts};
+use http::{Extensions, header, request::Parts};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{body, refusal, refusal::ClientName, request_id::RequestId};
@@ -33,15 +33,7 @@ impl Entered {
     /// # Errors
     /// When `server.max_in_flight` are being served already; recorded here.
     pub fn enter(live: &Live, parts: &Parts, route: &'static str) -> Result<Self, Error> {
-        let id = parts
-            .extensions
-            .get::<RequestId>()
-            .map_or_else(|| "-".into(), |id| id.0.clone());
-        let mut record = Record::start(live.metrics.clone(), route, id);
-        record.client = parts
-            .extensions
-            .get::<ClientName>()
-            .map(|client| client.0.clone());
+        let mut record = begin(live, &parts.extensions, route);
         telemetry::adopt(&record.span, &parts.headers);
         match live.places.clone().try_acquire_owned() {
             Ok(permit) => Ok(Self { permit, record }),
@@ -68,6 +60,12 @@ impl Entered {
         Self::failed(self.record, error, rest)
     }
 
+    /// Refuses a request that no route takes; recorded like any other.
+    pub fn turn_away(live: &Live, request: Request, error: &Error) -> Response {
+        let (parts, body) = request.into_parts();
+        Self::failed(begin(live, &parts.extensions, "-"), error, Some(body))
+    }
+
     /// Answers with an error and closes the record.
     pub fn failed(mut record: Record, error: &Error, rest: Option<Body>) -> Response {
         record.fail(error);
@@ -84,6 +82,18 @@ impl Entered {
         self.record.outcome = Outcome::Complete;
         response
     }
+}
+
+/// Begins the record of a request.
+fn begin(live: &Live, about: &Extensions, route: &'static str) -> Record {
+    let id = about
+        .get::<RequestId>()
+        .map_or_else(|| "-".into(), |id| id.0.clone());
+    let mut record = Record::start(live.metrics.clone(), route, id);
+    record.client = about
+        .get::<ClientName>()
+        .and_then(|client| client.0.clone());
+    record
 }
 
 /// Any other route of a model server.

@@ -16,13 +16,14 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::Request,
+    extract::{Request, State},
     middleware::{from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::{any, get, post},
 };
 use tower_http::catch_panic::CatchPanicLayer;
 
+use self::forwarded::Entered;
 use crate::{error::Error, live::Live};
 
 pub use connections::serve;
@@ -58,18 +59,18 @@ pub fn routes(live: Arc<Live>) -> Router {
         .fallback(unknown)
         .method_not_allowed_fallback(not_allowed)
         .layer(from_fn_with_state(live.clone(), refusal::guard))
+        .layer(CatchPanicLayer::custom(|_| {
+            refusal::answer(&Error::Internal)
+        }))
         .layer(from_fn(request_id::stamp))
         .layer(from_fn_with_state(
             cors::layer(&live.config.server.cors),
             cors::apply,
         ))
-        .layer(CatchPanicLayer::custom(|_| {
-            refusal::answer(&Error::Internal)
-        }))
         .with_state(live)
 }
 
-async fn unknown(request: Request) -> Response {
+async fn unknown(State(live): State<Arc<Live>>, request: Request) -> Response {
     let path = request.uri().path();
     let hint = match path {
         "/chat/completions" | "/completions" | "/models" | "/embeddings" | "/responses"
@@ -79,12 +80,12 @@ async fn unknown(request: Request) -> Response {
         _ => String::new(),
     };
     let error = Error::RouteNotFound(format!("There is nothing at {path}.{hint}"));
-    refusal::answer_early(&error, request.into_body())
+    Entered::turn_away(&live, request, &error)
 }
 
-async fn not_allowed(request: Request) -> Response {
+async fn not_allowed(State(live): State<Arc<Live>>, request: Request) -> Response {
     let error = Error::Method(request.method().to_string());
-    refusal::answer_early(&error, request.into_body())
+    Entered::turn_away(&live, request, &error)
 }
 
 impl IntoResponse for Error {

@@ -20,6 +20,7 @@ use http_body::{Body as _, Frame};
 use percent_encoding::percent_decode_str;
 use tokio::time::{Sleep, sleep};
 
+use super::forwarded::Entered;
 use crate::{error::Error, live::Live};
 
 /// How much of a request that is refused is still read: closing on a client that sends would reset the connection before
@@ -74,29 +75,27 @@ fn respond(error: &Error, body: Body) -> Response {
 /// Refuses what no route should see: a path that means another one, and whoever has no key.
 pub async fn guard(State(live): State<Arc<Live>>, mut request: Request, next: Next) -> Response {
     if has_dot_segment(request.uri()) {
-        return answer_early(
+        return Entered::turn_away(
+            &live,
+            request,
             &Error::invalid("The path has a dot segment."),
-            request.into_body(),
         );
     }
-    let open = matches!(request.uri().path(), "/health" | "/ready" | "/metrics");
-    match live.keys.admit(request.headers()) {
-        _ if open => {}
-        Ok(Some(name)) => {
-            request.extensions_mut().insert(ClientName(name));
-        }
-        Ok(None) => {}
-        Err(error) => {
-            tracing::info!(target: "thinkgate::access", path = request.uri().path(), status = 401, outcome = error.reason(), "request");
-            return answer_early(&error, request.into_body());
-        }
+    if matches!(request.uri().path(), "/health" | "/ready" | "/metrics") {
+        return next.run(request).await;
     }
-    next.run(request).await
+    match live.keys.admit(request.headers()) {
+        Ok(name) => {
+            request.extensions_mut().insert(ClientName(name));
+            next.run(request).await
+        }
+        Err(error) => Entered::turn_away(&live, request, &error),
+    }
 }
 
-/// The name of the key a request came with.
+/// The name of the key a request came with, where keys are asked for.
 #[derive(Debug, Clone)]
-pub struct ClientName(pub Arc<str>);
+pub struct ClientName(pub Option<Arc<str>>);
 
 /// `.` and `..`, raw or encoded, mean another path to whoever resolves them later than we do.
 fn has_dot_segment(uri: &Uri) -> bool {
