@@ -9,42 +9,28 @@ use axum::{
 use http::header;
 use serde_json::{Value, json, value::RawValue};
 
-use super::{body, decision, forwarded::Entered, refusal};
-use crate::{live::Live, openai::ChatRequest, routing::Routed, upstream::Catalog};
+use super::{entered::Entered, judged, refusal};
+use crate::{live::Live, routing::Routed, upstream::Model};
 
 /// Decides and renders, and answers with both.
 pub async fn handle(State(live): State<Arc<Live>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let entered = match Entered::enter(&live, &parts, "/explain") {
+    let mut entered = match Entered::enter(&live, &parts, "/explain") {
         Ok(entered) => entered,
         Err(error) => return refusal::answer_early(&error, body),
     };
-    let bytes = match body::read(&parts.headers, body, &live.config.server).await {
-        Ok(bytes) => bytes,
-        Err((error, rest)) => return entered.refuse(&error, Some(rest)),
-    };
-    let catalog = live.catalog.load_full();
-    let explained = async {
-        let wish = decision::wish(&parts.headers)?;
-        let request = ChatRequest::read(bytes)?;
-        let target = catalog.resolve(request.model().as_deref())?;
-        live.router.route(request, wish, &target).await
-    };
-    match explained.await {
-        Ok(routed) => entered.answered(explain(&catalog, routed)),
-        Err(error) => entered.refuse(&error, None),
+    match judged::decide(&live, &mut entered, &parts, body).await {
+        Ok((model, routed)) => entered.answered(explain(&model, routed)),
+        Err((error, rest)) => entered.refuse(&error, rest),
     }
 }
 
-fn explain(catalog: &Catalog, mut routed: Routed) -> Response {
-    let model = catalog.model(&routed.model);
+fn explain(model: &Model, mut routed: Routed) -> Response {
     // A forwarded request draws among endpoints; this shows the first.
-    let endpoint = model.and_then(|model| model.endpoints.first());
+    let endpoint = model.endpoints.first();
     let family = endpoint.and_then(|endpoint| endpoint.family);
-    let rendered = routed.render(
-        family,
-        endpoint.and_then(|endpoint| endpoint.model.as_deref()),
-    );
+    let name = endpoint.and_then(|endpoint| endpoint.model.as_deref());
+    let rendered = routed.render(family, name);
     routed.settle_at(family);
     let (decision, seen) = (&routed.decision, &routed.classification);
     let body = std::str::from_utf8(&rendered)

@@ -1,4 +1,4 @@
-//! Requests that are not judged: forwarded as they come. And what every forwarded request goes through first.
+//! Requests that are not judged: forwarded as they come.
 
 use std::sync::Arc;
 
@@ -8,93 +8,16 @@ use axum::{
     response::Response,
 };
 use bytes::Bytes;
-use http::{Extensions, header, request::Parts};
-use tokio::sync::OwnedSemaphorePermit;
+use http::{header, request::Parts};
 
-use super::{body, refusal, refusal::ClientName, request_id::RequestId};
+use super::{UNVERSIONED, body, entered::Entered, refusal};
 use crate::{
     error::Error,
     live::Live,
     openai::NamedModel,
     routing::Mode,
-    telemetry::{self, Outcome, Record},
     upstream::{Endpoint, Forward, Model},
 };
-
-/// A request that was let in: it has a place among those in flight, and a record.
-pub struct Entered {
-    permit: OwnedSemaphorePermit,
-    record: Record,
-}
-
-impl Entered {
-    /// Lets a request in.
-    ///
-    /// # Errors
-    /// When `server.max_in_flight` are being served already; recorded here.
-    pub fn enter(live: &Live, parts: &Parts, route: &'static str) -> Result<Self, Error> {
-        let mut record = begin(live, &parts.extensions, route);
-        telemetry::adopt(&record.span, &parts.headers);
-        match live.places.clone().try_acquire_owned() {
-            Ok(permit) => Ok(Self { permit, record }),
-            Err(_) => {
-                record.fail(&Error::Overloaded);
-                record.status = Error::Overloaded.status().as_u16();
-                Err(Error::Overloaded)
-            }
-        }
-    }
-
-    /// What is recorded of it.
-    pub fn record(&mut self) -> &mut Record {
-        &mut self.record
-    }
-
-    /// The place and the record, for the answer's body to carry.
-    pub fn into_parts(self) -> (OwnedSemaphorePermit, Record) {
-        (self.permit, self.record)
-    }
-
-    /// Answers with an error. `rest`: what of the request was not read.
-    pub fn refuse(self, error: &Error, rest: Option<Body>) -> Response {
-        Self::failed(self.record, error, rest)
-    }
-
-    /// Refuses a request that no route takes; recorded like any other.
-    pub fn turn_away(live: &Live, request: Request, error: &Error) -> Response {
-        let (parts, body) = request.into_parts();
-        Self::failed(begin(live, &parts.extensions, "-"), error, Some(body))
-    }
-
-    /// Answers with an error and closes the record.
-    pub fn failed(mut record: Record, error: &Error, rest: Option<Body>) -> Response {
-        record.fail(error);
-        record.status = error.status().as_u16();
-        match rest {
-            Some(rest) => refusal::answer_early(error, rest),
-            None => refusal::answer(error),
-        }
-    }
-
-    /// Answers with something made here and closes the record.
-    pub fn answered(mut self, response: Response) -> Response {
-        self.record.status = response.status().as_u16();
-        self.record.outcome = Outcome::Complete;
-        response
-    }
-}
-
-/// Begins the record of a request.
-fn begin(live: &Live, about: &Extensions, route: &'static str) -> Record {
-    let id = about
-        .get::<RequestId>()
-        .map_or_else(|| "-".into(), |id| id.0.clone());
-    let mut record = Record::start(live.metrics.clone(), route, id);
-    record.client = about
-        .get::<ClientName>()
-        .and_then(|client| client.0.clone());
-    record
-}
 
 /// Any other route of a model server.
 pub async fn handle(State(live): State<Arc<Live>>, request: Request) -> Response {
@@ -157,22 +80,17 @@ fn model_for(
 
 /// The route as a label: one of a closed set, never a client's text.
 fn route_name(path: &str) -> &'static str {
-    const KNOWN: [&str; 12] = [
+    const VERSIONED: [&str; 6] = [
         "/v1/completions",
         "/v1/responses",
         "/v1/messages",
         "/v1/embeddings",
         "/v1/audio/transcriptions",
         "/v1/audio/translations",
-        "/tokenize",
-        "/detokenize",
-        "/rerank",
-        "/score",
-        "/pooling",
-        "/classify",
     ];
-    KNOWN
+    let known = VERSIONED
         .into_iter()
-        .find(|known| *known == path)
-        .unwrap_or("/v1/*")
+        .chain(UNVERSIONED)
+        .find(|known| *known == path);
+    known.unwrap_or("/v1/*")
 }

@@ -9,13 +9,13 @@ use axum::{
 };
 use http::request::Parts;
 
-use super::{body, decision, forwarded::Entered, refusal};
+use super::{body, decision, entered::Entered, refusal};
 use crate::{
     error::Error,
     live::Live,
     openai::ChatRequest,
     routing::Routed,
-    upstream::{Catalog, Forward},
+    upstream::{Endpoint, Forward, Model},
 };
 
 /// `POST /v1/chat/completions`.
@@ -25,40 +25,74 @@ pub async fn handle(State(live): State<Arc<Live>>, request: Request) -> Response
         Ok(entered) => entered,
         Err(error) => return refusal::answer_early(&error, body),
     };
-    let routed = match route(&live, &mut entered, &parts, body).await {
-        Ok(routed) => routed,
-        Err((error, rest)) => return entered.refuse(&error, rest),
+    match decide(&live, &mut entered, &parts, body).await {
+        Ok((model, routed)) => forward(&live, entered, &parts, &model, routed).await,
+        Err((error, rest)) => entered.refuse(&error, rest),
+    }
+}
+
+/// Reads the request and decides.
+///
+/// # Errors
+/// Why there is nothing to forward, with what of the body was not read.
+pub async fn decide(
+    live: &Live,
+    entered: &mut Entered,
+    parts: &Parts,
+    body: Body,
+) -> Result<(Arc<Model>, Routed), (Error, Option<Body>)> {
+    let wish = match decision::wish(&parts.headers) {
+        Ok(wish) => wish,
+        Err(error) => return Err((error, Some(body))),
     };
-    let (catalog, mut routed) = routed;
-    let Some(model) = catalog.model(&routed.model) else {
-        return entered.refuse(
-            &Error::NoEndpoint(format!("model `{}`", routed.model)),
-            None,
-        );
-    };
+    let bytes = body::read(&parts.headers, body, &live.config.server)
+        .await
+        .map_err(|(error, rest)| (error, Some(rest)))?;
+    let record = entered.record();
+    record.bytes.0 = bytes.len() as u64;
+    let all_read = |error| (error, None);
+    let began = Instant::now();
+    let request = ChatRequest::read(bytes).map_err(all_read)?;
+    let catalog = live.catalog.load_full();
+    let target = catalog
+        .resolve(request.model().as_deref())
+        .map_err(all_read)?;
+    let routed = live
+        .router
+        .route(request, wish, &target)
+        .await
+        .map_err(all_read)?;
+    record.decided = Some(decision::decided(&routed, began.elapsed().as_secs_f64()));
+    record.model = routed.model.clone();
+    match catalog.model(&routed.model) {
+        Some(model) => Ok((model.clone(), routed)),
+        None => Err((Error::NoEndpoint(format!("model `{}`", routed.model)), None)),
+    }
+}
+
+async fn forward(
+    live: &Live,
+    entered: Entered,
+    parts: &Parts,
+    model: &Model,
+    mut routed: Routed,
+) -> Response {
     let forward = Forward {
         method: parts.method.clone(),
         path: parts.uri.path_and_query().map_or("/", |path| path.as_str()),
         headers: &parts.headers,
         pass_credentials: live.keys.are_open(),
         looked_at: true,
-        render: |endpoint: &crate::upstream::Endpoint| {
-            routed.render(endpoint.family, endpoint.model.as_deref())
-        },
+        render: |endpoint: &Endpoint| routed.render(endpoint.family, endpoint.model.as_deref()),
     };
     let (permit, record) = entered.into_parts();
     match forward.send(&live.client, model, record).await {
         Ok(mut response) => {
             let endpoint = response.body().endpoint().clone();
             routed.settle_at(endpoint.family);
-            let seconds = response
-                .body_mut()
-                .record()
-                .decided
-                .as_ref()
-                .map_or(0.0, |decided| decided.seconds);
-            response.body_mut().record().decided = Some(decision::decided(&routed, seconds));
-            response.body_mut().hold(permit);
+            let relay = response.body_mut();
+            relay.record().settle(routed.decision.mode.as_str());
+            relay.hold(permit);
             let upstream = endpoint.model.as_deref().unwrap_or(&routed.model);
             decision::tell(response.headers_mut(), &routed.decision, upstream);
             response.map(Body::new)
@@ -69,35 +103,4 @@ pub async fn handle(State(live): State<Arc<Live>>, request: Request) -> Response
             response
         }
     }
-}
-
-/// Reads the request and decides.
-async fn route(
-    live: &Live,
-    entered: &mut Entered,
-    parts: &Parts,
-    body: Body,
-) -> Result<(Arc<Catalog>, Routed), (Error, Option<Body>)> {
-    let wish = match decision::wish(&parts.headers) {
-        Ok(wish) => wish,
-        Err(error) => return Err((error, Some(body))),
-    };
-    let bytes = body::read(&parts.headers, body, &live.config.server)
-        .await
-        .map_err(|(error, rest)| (error, Some(rest)))?;
-    let record = entered.record();
-    record.bytes.0 = bytes.len() as u64;
-    let began = Instant::now();
-    let read = |error| (error, None);
-    let request = ChatRequest::read(bytes).map_err(read)?;
-    let catalog = live.catalog.load_full();
-    let target = catalog.resolve(request.model().as_deref()).map_err(read)?;
-    let routed = live
-        .router
-        .route(request, wish, &target)
-        .await
-        .map_err(read)?;
-    record.model = routed.model.clone();
-    record.decided = Some(decision::decided(&routed, began.elapsed().as_secs_f64()));
-    Ok((catalog, routed))
 }

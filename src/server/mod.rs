@@ -4,6 +4,7 @@ mod body;
 mod connections;
 mod cors;
 mod decision;
+mod entered;
 mod explain;
 mod forwarded;
 mod judged;
@@ -23,7 +24,7 @@ use axum::{
 };
 use tower_http::catch_panic::CatchPanicLayer;
 
-use self::forwarded::Entered;
+use self::entered::Entered;
 use crate::{error::Error, live::Live};
 
 pub use connections::serve;

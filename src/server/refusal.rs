@@ -20,7 +20,7 @@ use http_body::{Body as _, Frame};
 use percent_encoding::percent_decode_str;
 use tokio::time::{Sleep, sleep};
 
-use super::forwarded::Entered;
+use super::entered::Entered;
 use crate::{error::Error, live::Live};
 
 /// How much of a request that is refused is still read: closing on a client that sends would reset the connection before

@@ -111,6 +111,13 @@ impl Record {
         self.outcome = Outcome::Failed(error.reason());
     }
 
+    /// Says which mode the bytes had that went to the endpoint.
+    pub fn settle(&mut self, mode: &'static str) {
+        if let Some(decided) = &mut self.decided {
+            decided.mode = mode;
+        }
+    }
+
     /// The end in a word, for logs and metrics.
     pub fn reason(&self) -> &'static str {
         match self.outcome {

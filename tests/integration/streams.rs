@@ -26,6 +26,17 @@ async fn answer_to(steps: Vec<Step>, yaml: &str) -> super::support::Answer {
         .await
 }
 
+/// Asks for a stream on a connection of its own.
+async fn ask(gateway: &Gateway) -> TcpStream {
+    let body = streaming(EASY);
+    let length = body.len();
+    let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+    let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: g\r\nconnection: close\r\n";
+    let request = format!("{head}content-length: {length}\r\n\r\n{body}");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    stream
+}
+
 #[tokio::test]
 async fn each_event_leaves_when_it_arrives() {
     let pause = Step::Wait(Duration::from_millis(400));
@@ -40,13 +51,7 @@ async fn each_event_leaves_when_it_arrives() {
     ];
     let server = Server::start(move |_| steps.clone()).await;
     let gateway = Gateway::before(&server).await;
-    let body = streaming(EASY);
-    let mut stream = TcpStream::connect(gateway.address).await.unwrap();
-    let head = format!(
-        "POST /v1/chat/completions HTTP/1.1\r\nhost: g\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut stream = ask(&gateway).await;
     let began = Instant::now();
     let mut all = Vec::new();
     let mut first = None;
@@ -178,13 +183,7 @@ async fn a_client_that_leaves_closes_the_request_to_the_server() {
     ] {
         let server = Server::start(move |_| steps.clone()).await;
         let gateway = Gateway::before(&server).await;
-        let body = streaming(EASY);
-        let mut stream = TcpStream::connect(gateway.address).await.unwrap();
-        let head = format!(
-            "POST /v1/chat/completions HTTP/1.1\r\nhost: g\r\ncontent-length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        stream.write_all(head.as_bytes()).await.unwrap();
+        let stream = ask(&gateway).await;
         while server.arrived().is_empty() {
             sleep(Duration::from_millis(5)).await;
         }
@@ -207,13 +206,7 @@ async fn a_client_that_stops_reading_stops_the_server() {
     let steps = [vec![sse_head()], vec![piece; 2_000]].concat(); // 120 MB
     let server = Server::start(move |_| steps.clone()).await;
     let gateway = Gateway::before(&server).await;
-    let body = streaming(EASY);
-    let mut stream = TcpStream::connect(gateway.address).await.unwrap();
-    let head = format!(
-        "POST /v1/chat/completions HTTP/1.1\r\nhost: g\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut stream = ask(&gateway).await;
     let mut start = [0; 1000];
     stream.read_exact(&mut start).await.unwrap();
     sleep(Duration::from_millis(500)).await;
