@@ -19,6 +19,7 @@ mod families;
 mod first_day;
 mod moving_on;
 mod precedence;
+mod properties;
 mod replay;
 mod shutdown;
 mod streams;
