@@ -63,11 +63,11 @@ pub fn routes(live: Arc<Live>) -> Router {
         .layer(CatchPanicLayer::custom(|_| {
             refusal::answer(&Error::Internal)
         }))
-        .layer(from_fn(request_id::stamp))
         .layer(from_fn_with_state(
             cors::layer(&live.config.server.cors),
             cors::apply,
         ))
+        .layer(from_fn(request_id::stamp))
         .with_state(live)
 }
 

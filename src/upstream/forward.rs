@@ -1,6 +1,9 @@
 //! One request on its way: an endpoint with room, the bytes for it, and another one if nothing was answered yet.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response, StatusCode, header};
@@ -43,58 +46,47 @@ impl<R: Fn(&Endpoint) -> Bytes> Forward<'_, R> {
     ) -> Result<Response<Relay>, (Error, Record)> {
         let headers = headers::for_upstream(self.headers, self.looked_at);
         let mut tried: Vec<Arc<Endpoint>> = Vec::with_capacity(1);
+        let mut answered = None;
         let mut failure = Error::NoEndpoint(format!("model `{}`", model.name));
         while let Some(endpoint) = endpoint::pick(&model.endpoints, &tried) {
             tried.push(endpoint.clone());
             record.attempts += 1;
-            let others =
-                tried.len() < model.endpoints.len() && record.attempts <= client.limits.retries;
             let running = endpoint.enter();
             let sent = Instant::now();
-            match self
+            let result = self
                 .attempt(client, &endpoint, headers.clone(), &record)
-                .await
-            {
+                .await;
+            client
+                .metrics
+                .attempt(&model.name, &endpoint.label, outcome(&result));
+            let goes_on = match result {
                 Ok(response) => {
-                    let refused = asks_for_another(response.status());
-                    let outcome = if refused {
-                        Attempt::Refused
-                    } else {
-                        Attempt::Answered
-                    };
-                    client
-                        .metrics
-                        .attempt(&model.name, &endpoint.label, outcome);
-                    if refused && others {
-                        continue;
-                    }
-                    record.endpoint = Some(endpoint.label.clone());
                     record.headers_s = Some(sent.elapsed().as_secs_f64());
-                    return Ok(self.relay(client, response, record, running, sent));
+                    let goes_on = asks_for_another(response.status());
+                    answered = Some((response, running, sent));
+                    goes_on
                 }
-                Err((error, outcome)) => {
-                    client
-                        .metrics
-                        .attempt(&model.name, &endpoint.label, outcome);
-                    record.endpoint = Some(endpoint.label.clone());
-                    tracing::warn!(endpoint = &*endpoint.label, model = &*model.name, %error, "attempt failed");
+                Err(error) => {
+                    let (endpoint, model) = (&*endpoint.label, &*model.name);
+                    tracing::warn!(endpoint, model, %error, "attempt failed");
                     failure = error;
-                    // A server that was given its time has the request; another would do the work twice.
-                    if !others
-                        || matches!(
-                            failure,
-                            Error::Timeout {
-                                setting: Limit::Headers,
-                                ..
-                            }
-                        )
-                    {
-                        break;
-                    }
+                    moves_on(&failure)
                 }
+            };
+            if !goes_on || record.attempts > client.limits.retries {
+                break;
             }
         }
-        Err((failure, record))
+        // With no endpoint left, a server's own last answer says more than our failure to reach another.
+        match answered {
+            Some((response, running, sent)) => {
+                Ok(self.relay(client, response, record, running, sent))
+            }
+            None => {
+                record.endpoint = tried.last().map(|endpoint| endpoint.label.clone());
+                Err((failure, record))
+            }
+        }
     }
 
     async fn attempt(
@@ -103,7 +95,7 @@ impl<R: Fn(&Endpoint) -> Bytes> Forward<'_, R> {
         endpoint: &Endpoint,
         mut headers: HeaderMap,
         record: &Record,
-    ) -> Result<reqwest::Response, (Error, Attempt)> {
+    ) -> Result<reqwest::Response, Error> {
         if !self.pass_credentials {
             headers.remove(header::AUTHORIZATION);
             headers.remove("x-api-key");
@@ -125,7 +117,7 @@ impl<R: Fn(&Endpoint) -> Bytes> Forward<'_, R> {
         match timeout(client.limits.headers, request.send()).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => Err(named(&error, client)),
-            Err(_) => Err(timed_out(Limit::Headers, client.limits.headers.as_millis())),
+            Err(_) => Err(timed_out(Limit::Headers, client.limits.headers)),
         }
     }
 
@@ -144,6 +136,7 @@ impl<R: Fn(&Endpoint) -> Bytes> Forward<'_, R> {
         {
             headers.insert(header::RETRY_AFTER, http::HeaderValue::from_static("1")); // vLLM sends none
         }
+        record.endpoint = Some(running.endpoint().label.clone());
         record.status = parts.status.as_u16();
         let look = Look::at(&parts.headers, self.looked_at);
         record.stream = look.is_sse();
@@ -160,6 +153,27 @@ fn asks_for_another(status: StatusCode) -> bool {
     matches!(status.as_u16(), 429 | 502 | 503 | 504)
 }
 
+/// Failures after which another endpoint may take the request. One that was given `headers_ms` has the request and may be at
+/// work on it; another would do the work twice.
+fn moves_on(error: &Error) -> bool {
+    match error {
+        Error::Unreachable | Error::Reset => true,
+        Error::Timeout { setting, .. } => *setting == Limit::Connect,
+        _ => false,
+    }
+}
+
+/// How an attempt is counted.
+fn outcome(result: &Result<reqwest::Response, Error>) -> Attempt {
+    match result {
+        Ok(response) if asks_for_another(response.status()) => Attempt::Refused,
+        Ok(_) => Attempt::Answered,
+        Err(Error::Unreachable) => Attempt::Unreachable,
+        Err(Error::Timeout { .. }) => Attempt::Timeout,
+        Err(_) => Attempt::Reset,
+    }
+}
+
 /// Methods that have no body unless one was sent.
 fn bodyless(method: &Method) -> bool {
     matches!(
@@ -168,20 +182,17 @@ fn bodyless(method: &Method) -> bool {
     )
 }
 
-fn named(error: &reqwest::Error, client: &Client) -> (Error, Attempt) {
+fn named(error: &reqwest::Error, client: &Client) -> Error {
     match (error.is_connect(), error.is_timeout()) {
-        (_, true) => timed_out(Limit::Connect, client.limits.connect.as_millis()),
-        (true, _) => (Error::Unreachable, Attempt::Unreachable),
-        _ => (Error::Reset, Attempt::Reset),
+        (_, true) => timed_out(Limit::Connect, client.limits.connect),
+        (true, _) => Error::Unreachable,
+        _ => Error::Reset,
     }
 }
 
-fn timed_out(setting: Limit, limit_ms: u128) -> (Error, Attempt) {
-    (
-        Error::Timeout {
-            setting,
-            limit_ms: u64::try_from(limit_ms).unwrap_or(u64::MAX),
-        },
-        Attempt::Timeout,
-    )
+fn timed_out(setting: Limit, limit: Duration) -> Error {
+    Error::Timeout {
+        setting,
+        limit_ms: u64::try_from(limit.as_millis()).unwrap_or(u64::MAX),
+    }
 }

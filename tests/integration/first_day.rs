@@ -261,6 +261,7 @@ async fn browsers_get_cors_as_from_vllm_and_others_see_no_difference() {
         (answer.status, answer.header("access-control-allow-origin")),
         (200, Some("*"))
     );
+    assert!(answer.header("x-request-id").is_some());
     let answer = gateway
         .post_with("/v1/chat/completions", &[origin], &chat(EASY))
         .await;

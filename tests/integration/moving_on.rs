@@ -56,6 +56,18 @@ async fn with_no_endpoint_left_the_last_answer_is_relayed() {
 }
 
 #[tokio::test]
+async fn a_servers_refusal_is_not_hidden_by_another_that_is_down() {
+    let busy = Server::start(|_| json("503 Service Unavailable", "busy")).await;
+    let down = Server::friendly().await;
+    let gateway = two(&busy, &down).await;
+    drop(down);
+    for _ in 0..4 {
+        let answer = gateway.chat(&chat(EASY)).await;
+        assert_eq!((answer.status, answer.text()), (503, "busy"));
+    }
+}
+
+#[tokio::test]
 async fn an_answer_that_began_or_an_error_that_is_final_does_not_move_on() {
     let second = Server::friendly().await;
     for steps in [
