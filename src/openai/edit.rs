@@ -20,6 +20,24 @@ pub enum Change {
     Model(String),
 }
 
+impl Change {
+    /// The names under which a server may complain of this change.
+    pub fn fields(&self) -> impl Iterator<Item = &'static str> + use<> {
+        let path = match self {
+            Self::Set(path, _) => *path,
+            _ => &[],
+        };
+        // Servers that know no template variables complain of the template (vLLM with a Mistral tokenizer).
+        path.iter().map(|key| {
+            if *key == "chat_template_kwargs" {
+                "chat_template"
+            } else {
+                key
+            }
+        })
+    }
+}
+
 /// The request with `changes` applied in order. Without changes the very same bytes, uncopied.
 pub fn apply(request: &ChatRequest, changes: &[Change]) -> Bytes {
     if changes.is_empty() {

@@ -55,6 +55,15 @@ pub struct Routed {
     is_alias: bool,
 }
 
+/// A request's body for one endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rendered {
+    /// The bytes to send.
+    pub body: Bytes,
+    /// The fields we set in them, by every name a server might blame; empty when the request has its own say.
+    pub fields: Vec<&'static str>,
+}
+
 /// Decides for every request. Holds no state of its own: the same request gets the same decision on every replica.
 #[derive(Debug)]
 pub struct Router {
@@ -95,7 +104,7 @@ impl Router {
             classification,
             is_alias: matches!(target, Target::Alias(_)),
         };
-        routed.settle_at(family);
+        routed.settle_at(family, false);
         Ok(routed)
     }
 
@@ -124,28 +133,35 @@ impl Target {
 }
 
 impl Routed {
-    /// Says of the mode what the bytes for an endpoint of this family say.
-    pub fn settle_at(&mut self, family: Option<&Family>) {
-        let switched = family.is_some_and(Family::can_switch) || self.is_alias;
-        if !switched {
+    /// Says of the mode what the bytes for an endpoint of this family say. `refused`: the server would not take our switch.
+    pub fn settle_at(&mut self, family: Option<&Family>, refused: bool) {
+        let switched = family.is_some_and(Family::can_switch) && !refused;
+        if !switched && !self.is_alias {
             self.decision.mode = Mode::Unchanged;
+        }
+        if refused {
+            self.decision.why = Why::Refused;
         }
     }
 
     /// The body for an endpoint whose models switch like `family` and that knows the model as `name`, when it has a name of
     /// its own for it. Same family, same name, same bytes, through every door.
-    pub fn render(&self, family: Option<&Family>, name: Option<&str>) -> Bytes {
+    pub fn render(&self, family: Option<&Family>, name: Option<&str>) -> Rendered {
         let mut changes: Vec<Change> = match (self.decision.mode, family) {
             (Mode::Reasoning, Some(family)) => family.reasoning.to_vec(),
             (Mode::Direct, Some(family)) => family.direct.to_vec(),
             _ => Vec::new(),
         };
+        let fields = changes.iter().flat_map(Change::fields).collect();
         let wanted = name.unwrap_or(&self.model);
         match self.request.model() {
             Some(asked) if asked != wanted => changes.push(Change::Model(wanted.to_owned())),
             None if name.is_some() => changes.push(Change::Model(wanted.to_owned())),
             _ => {}
         }
-        apply(&self.request, &changes)
+        Rendered {
+            body: apply(&self.request, &changes),
+            fields,
+        }
     }
 }

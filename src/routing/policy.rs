@@ -51,6 +51,8 @@ pub enum Why {
     Classifier,
     /// The classifier was late, failed, full, or had nothing readable to judge.
     Fallback,
+    /// The server would not take our switch; the request went on without it.
+    Refused,
 }
 
 impl Why {
@@ -64,6 +66,7 @@ impl Why {
             Self::ToolLoop => "tool_loop",
             Self::Classifier => "classifier",
             Self::Fallback => "fallback",
+            Self::Refused => "refused",
         }
     }
 }

@@ -28,10 +28,10 @@ pub async fn handle(State(live): State<Arc<Live>>, request: Request) -> Response
 fn explain(model: &Model, mut routed: Routed) -> Response {
     // A forwarded request draws among endpoints; this shows the first.
     let endpoint = model.endpoints.first();
-    let family = endpoint.and_then(|endpoint| endpoint.family);
+    let family = endpoint.and_then(|endpoint| endpoint.switch());
     let name = endpoint.and_then(|endpoint| endpoint.model.as_deref());
-    let rendered = routed.render(family, name);
-    routed.settle_at(family);
+    let rendered = routed.render(family, name).body;
+    routed.settle_at(family, endpoint.is_some_and(|endpoint| endpoint.refuses()));
     let (decision, seen) = (&routed.decision, &routed.classification);
     let body = std::str::from_utf8(&rendered)
         .ok()

@@ -15,7 +15,7 @@ use crate::{
     error::Error,
     live::Live,
     openai::NamedModel,
-    routing::Mode,
+    routing::{Mode, Rendered},
     upstream::{Endpoint, Forward, Model},
 };
 
@@ -42,9 +42,15 @@ pub async fn handle(State(live): State<Arc<Live>>, request: Request) -> Response
         headers: &parts.headers,
         pass_credentials: live.keys.are_open(),
         looked_at: false,
-        render: |endpoint: &Endpoint| match &named {
-            Some(named) => named.rename(&bytes, endpoint.model.as_deref().unwrap_or(&model.name)),
-            None => bytes.clone(),
+        render: |endpoint: &Endpoint| {
+            let name = endpoint.model.as_deref().unwrap_or(&model.name);
+            let body = named
+                .as_ref()
+                .map_or_else(|| bytes.clone(), |named| named.rename(&bytes, name));
+            Rendered {
+                body,
+                fields: Vec::new(),
+            }
         },
     };
     let (permit, record) = entered.into_parts();

@@ -14,7 +14,7 @@ use crate::{
     error::Error,
     live::Live,
     openai::ChatRequest,
-    routing::Routed,
+    routing::{Decision, Routed},
     upstream::{Endpoint, Forward, Model},
 };
 
@@ -83,15 +83,16 @@ async fn forward(
         headers: &parts.headers,
         pass_credentials: live.keys.are_open(),
         looked_at: true,
-        render: |endpoint: &Endpoint| routed.render(endpoint.family, endpoint.model.as_deref()),
+        render: |endpoint: &Endpoint| routed.render(endpoint.switch(), endpoint.model.as_deref()),
     };
     let (permit, record) = entered.into_parts();
     match forward.send(&live.client, model, record).await {
         Ok(mut response) => {
             let endpoint = response.body().endpoint().clone();
-            routed.settle_at(endpoint.family);
             let relay = response.body_mut();
-            relay.record().settle(routed.decision.mode.as_str());
+            routed.settle_at(endpoint.family, relay.refused());
+            let Decision { mode, why, .. } = &routed.decision;
+            relay.record().settle(mode.as_str(), why.as_str());
             relay.hold(permit);
             let upstream = endpoint.model.as_deref().unwrap_or(&routed.model);
             decision::tell(response.headers_mut(), &routed.decision, upstream);

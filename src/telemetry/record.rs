@@ -111,10 +111,10 @@ impl Record {
         self.outcome = Outcome::Failed(error.reason());
     }
 
-    /// Says which mode the bytes had that went to the endpoint.
-    pub fn settle(&mut self, mode: &'static str) {
+    /// Says which mode the bytes had that the endpoint answered, and why.
+    pub fn settle(&mut self, mode: &'static str, why: &'static str) {
         if let Some(decided) = &mut self.decided {
-            decided.mode = mode;
+            (decided.mode, decided.why) = (mode, why);
         }
     }
 

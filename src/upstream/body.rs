@@ -71,9 +71,19 @@ pub struct Relay {
     look: Look,
     wait: Wait,
     record: Record,
-    sent: std::time::Instant,
-    running: InFlight,
+    attempt: Answered,
     permit: Option<OwnedSemaphorePermit>,
+}
+
+/// The attempt that was answered.
+#[derive(Debug)]
+pub(super) struct Answered {
+    /// The request, running at its endpoint.
+    pub running: InFlight,
+    /// When it was sent.
+    pub sent: std::time::Instant,
+    /// True when the server answered only without our switch.
+    pub refused: bool,
 }
 
 /// The limit on the current wait for the server. The timer is moved only when it fires early, not with every piece; while a
@@ -94,25 +104,21 @@ impl Relay {
         look: Look,
         limits: Limits,
         record: Record,
-        running: InFlight,
-        sent: std::time::Instant,
+        attempt: Answered,
     ) -> Self {
-        let (limit, idle) = (limits.first_chunk, limits.idle);
-        let since = Some(Instant::now());
         let wait = Wait {
-            timer: Box::pin(sleep(limit)),
-            since,
-            limit,
+            timer: Box::pin(sleep(limits.first_chunk)),
+            since: Some(Instant::now()),
+            limit: limits.first_chunk,
             setting: Limit::FirstChunk,
-            idle,
+            idle: limits.idle,
         };
         Self {
             inner: Some(inner),
             look,
             wait,
             record,
-            sent,
-            running,
+            attempt,
             permit: None,
         }
     }
@@ -122,9 +128,14 @@ impl Relay {
         &mut self.record
     }
 
+    /// True when the server answered only without our switch.
+    pub fn refused(&self) -> bool {
+        self.attempt.refused
+    }
+
     /// The endpoint that answers.
     pub fn endpoint(&self) -> &Arc<Endpoint> {
-        self.running.endpoint()
+        self.attempt.running.endpoint()
     }
 
     /// Keeps the place among the requests in flight until the body is dropped.
@@ -136,7 +147,7 @@ impl Relay {
         self.wait.rearm();
         self.record
             .first_chunk_s
-            .get_or_insert_with(|| self.sent.elapsed().as_secs_f64());
+            .get_or_insert_with(|| self.attempt.sent.elapsed().as_secs_f64());
         self.record.bytes.1 += data.len() as u64;
         match &mut self.look {
             Look::Sse(scanner) => scanner.scan(data),

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use http::HeaderValue;
@@ -27,6 +27,7 @@ pub struct Endpoint {
     key: Option<HeaderValue>,
     weight: u32,
     in_flight: AtomicUsize,
+    refuses: AtomicBool,
 }
 
 impl Endpoint {
@@ -47,12 +48,33 @@ impl Endpoint {
             key: key.and_then(bearer),
             weight,
             in_flight: AtomicUsize::new(0),
+            refuses: AtomicBool::new(false),
         }
     }
 
     /// The `Authorization` this endpoint wants, when it has a key of its own.
     pub fn authorization(&self) -> Option<&HeaderValue> {
         self.key.as_ref()
+    }
+
+    /// True when the server took a request only without our switch.
+    pub fn refuses(&self) -> bool {
+        self.refuses.load(Ordering::Relaxed)
+    }
+
+    /// Remembers that the server takes requests only without our switch.
+    pub(super) fn remember_refusal(&self) {
+        self.refuses.store(true, Ordering::Relaxed);
+    }
+
+    /// The switch was not what the server minded.
+    pub(super) fn forget_refusal(&self) {
+        self.refuses.store(false, Ordering::Relaxed);
+    }
+
+    /// The switch to set here: that of the family, unless the server refuses it.
+    pub fn switch(&self) -> Option<&'static Family> {
+        self.family.filter(|_| !self.refuses())
     }
 
     /// Counts a request as running here until the guard is dropped.

@@ -9,9 +9,15 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Response, StatusCode, header};
 use tokio::time::timeout;
 
-use super::{Client, Endpoint, Model, Relay, body::Look, endpoint, headers};
+use super::{
+    Client, Endpoint, Model, Relay,
+    body::{Answered, Look},
+    endpoint, headers,
+    refusal::{self, Refusal},
+};
 use crate::{
     error::{Error, Limit},
+    routing::Rendered,
     telemetry::{Attempt, Record, inject},
 };
 
@@ -31,7 +37,7 @@ pub struct Forward<'a, R> {
     pub render: R,
 }
 
-impl<R: Fn(&Endpoint) -> Bytes> Forward<'_, R> {
+impl<R: Fn(&Endpoint) -> Rendered> Forward<'_, R> {
     /// Sends the request to an endpoint of `model` and, while nothing was answered, to others.
     ///
     /// The answer's body carries `record`, which is written when the body is dropped.
@@ -53,17 +59,22 @@ impl<R: Fn(&Endpoint) -> Bytes> Forward<'_, R> {
             record.attempts += 1;
             let running = endpoint.enter();
             let sent = Instant::now();
-            let result = self
-                .attempt(client, &endpoint, headers.clone(), &record)
-                .await;
+            let result = self.attempt(client, &endpoint, &headers, &record).await;
             client
                 .metrics
                 .attempt(&model.name, &endpoint.label, outcome(&result));
             let goes_on = match result {
-                Ok(response) => {
+                Ok((response, refused)) => {
                     record.headers_s = Some(sent.elapsed().as_secs_f64());
                     let goes_on = asks_for_another(response.status());
-                    answered = Some((response, running, sent));
+                    answered = Some((
+                        response,
+                        Answered {
+                            running,
+                            sent,
+                            refused,
+                        },
+                    ));
                     goes_on
                 }
                 Err(error) => {
@@ -79,9 +90,7 @@ impl<R: Fn(&Endpoint) -> Bytes> Forward<'_, R> {
         }
         // With no endpoint left, a server's own last answer says more than our failure to reach another.
         match answered {
-            Some((response, running, sent)) => {
-                Ok(self.relay(client, response, record, running, sent))
-            }
+            Some((response, attempt)) => Ok(self.relay(client, response, record, attempt)),
             None => {
                 record.endpoint = tried.last().map(|endpoint| endpoint.label.clone());
                 Err((failure, record))
@@ -89,13 +98,15 @@ impl<R: Fn(&Endpoint) -> Bytes> Forward<'_, R> {
         }
     }
 
+    /// One attempt at one endpoint. A server that refuses our switch is asked again without it; true when that was so.
     async fn attempt(
         &self,
         client: &Client,
         endpoint: &Endpoint,
-        mut headers: HeaderMap,
+        headers: &HeaderMap,
         record: &Record,
-    ) -> Result<reqwest::Response, Error> {
+    ) -> Result<(reqwest::Response, bool), Error> {
+        let mut headers = headers.clone();
         if !self.pass_credentials {
             headers.remove(header::AUTHORIZATION);
             headers.remove("x-api-key");
@@ -104,11 +115,39 @@ impl<R: Fn(&Endpoint) -> Bytes> Forward<'_, R> {
             headers.insert(header::AUTHORIZATION, key.clone());
         }
         inject(&record.span, &mut headers);
+        let rendered = (self.render)(endpoint);
+        let response = self
+            .exchange(client, endpoint, headers.clone(), rendered.body)
+            .await?;
+        if rendered.fields.is_empty() {
+            return Ok((response, endpoint.refuses()));
+        }
+        let refusal = refusal::read(response, &rendered.fields, client.limits.idle).await?;
+        if let Refusal::Unrelated(response) = refusal {
+            return Ok((response, false));
+        }
+        endpoint.remember_refusal();
+        tracing::warn!(endpoint = &*endpoint.label, fields = ?rendered.fields, "the server refuses our switch; asking without it");
+        let response = self
+            .exchange(client, endpoint, headers, (self.render)(endpoint).body)
+            .await?;
+        if response.status().is_client_error() {
+            endpoint.forget_refusal(); // it was not our switch that it minded
+        }
+        Ok((response, true))
+    }
+
+    async fn exchange(
+        &self,
+        client: &Client,
+        endpoint: &Endpoint,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<reqwest::Response, Error> {
         let request = client
             .http
             .request(self.method.clone(), endpoint.url.join(self.path))
             .headers(headers);
-        let body = (self.render)(endpoint);
         let request = if body.is_empty() && bodyless(&self.method) {
             request
         } else {
@@ -126,8 +165,7 @@ impl<R: Fn(&Endpoint) -> Bytes> Forward<'_, R> {
         client: &Client,
         response: reqwest::Response,
         mut record: Record,
-        running: endpoint::InFlight,
-        sent: Instant,
+        attempt: Answered,
     ) -> Response<Relay> {
         let (parts, body) = Response::<reqwest::Body>::from(response).into_parts();
         let mut headers = headers::for_client(&parts.headers);
@@ -136,12 +174,11 @@ impl<R: Fn(&Endpoint) -> Bytes> Forward<'_, R> {
         {
             headers.insert(header::RETRY_AFTER, http::HeaderValue::from_static("1")); // vLLM sends none
         }
-        record.endpoint = Some(running.endpoint().label.clone());
+        record.endpoint = Some(attempt.running.endpoint().label.clone());
         record.status = parts.status.as_u16();
         let look = Look::at(&parts.headers, self.looked_at);
         record.stream = look.is_sse();
-        let mut response =
-            Response::new(Relay::new(body, look, client.limits, record, running, sent));
+        let mut response = Response::new(Relay::new(body, look, client.limits, record, attempt));
         *response.status_mut() = parts.status;
         *response.headers_mut() = headers;
         response
@@ -164,9 +201,9 @@ fn moves_on(error: &Error) -> bool {
 }
 
 /// How an attempt is counted.
-fn outcome(result: &Result<reqwest::Response, Error>) -> Attempt {
+fn outcome(result: &Result<(reqwest::Response, bool), Error>) -> Attempt {
     match result {
-        Ok(response) if asks_for_another(response.status()) => Attempt::Refused,
+        Ok((response, _)) if asks_for_another(response.status()) => Attempt::Refused,
         Ok(_) => Attempt::Answered,
         Err(Error::Unreachable) => Attempt::Unreachable,
         Err(Error::Timeout { .. }) => Attempt::Timeout,

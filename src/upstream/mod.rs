@@ -10,6 +10,7 @@ mod discover;
 mod endpoint;
 mod forward;
 mod headers;
+mod refusal;
 
 pub use body::Relay;
 pub use catalog::{Catalog, Listing, Listings, Model};

@@ -138,3 +138,60 @@ async fn two_endpoints_of_one_model_that_obey_different_switches_get_their_own()
         }
     }
 }
+
+#[tokio::test]
+async fn a_switch_that_a_server_refuses_is_left_out_and_remembered() {
+    let body = r#"{"error":{"message":"chat_template is not supported for Mistral tokenizers.","type":"BadRequestError","code":400}}"#;
+    let server =
+        Server::start(
+            move |request| match request.text().contains("chat_template_kwargs") {
+                true => json("400 Bad Request", body),
+                false => json("200 OK", OK_BODY),
+            },
+        )
+        .await;
+    let gateway = Gateway::before(&server).await;
+    for _ in 0..3 {
+        let answer = gateway.chat(&chat(EASY)).await;
+        assert_eq!(
+            (answer.status, answer.decision()),
+            (200, ("unchanged", "refused"))
+        );
+    }
+    let arrived = server.arrived();
+    assert_eq!(arrived.len(), 4, "only the first was sent with the switch");
+    assert!(
+        arrived[1..]
+            .iter()
+            .all(|request| request.text() == chat(EASY))
+    );
+    let told = gateway.post("/explain", &chat(EASY)).await.json();
+    assert_eq!(
+        (told["mode"].as_str(), told["why"].as_str()),
+        (Some("unchanged"), Some("refused"))
+    );
+}
+
+#[tokio::test]
+async fn a_400_that_is_not_about_our_switch_is_relayed() {
+    for (body, requests) in [
+        (r#"{"error":{"message":"max_tokens is too large"}}"#, 1),
+        (
+            r#"{"error":{"message":"too long: {chat_template_kwargs: .., max_tokens: 9}"}}"#,
+            2,
+        ),
+    ] {
+        let server = Server::start(move |_| json("400 Bad Request", body)).await;
+        let gateway = Gateway::before(&server).await;
+        let answer = gateway.chat(&chat(EASY)).await;
+        assert_eq!((answer.status, answer.text()), (400, body));
+        assert_eq!(server.arrived().len(), requests);
+        gateway.chat(&chat(EASY)).await;
+        assert!(
+            server.arrived()[requests]
+                .text()
+                .contains("enable_thinking"),
+            "the switch is still sent"
+        );
+    }
+}
