@@ -6,7 +6,7 @@ use std::{
 };
 
 use figment::{
-    Figment, Metadata,
+    Figment, Metadata, Source,
     providers::{Env, Format, Serialized, Yaml},
 };
 use serde::Deserialize;
@@ -166,6 +166,7 @@ fn dotted(path: &serde_ignored::Path<'_>) -> String {
 /// Says which file or variable a value came from.
 fn located(path: String, message: String, figment: &Figment) -> Problem {
     let source = |metadata: &Metadata| match &metadata.source {
+        Some(Source::Code(_)) => " (on the command line)".to_owned(),
         Some(source) => format!(" (in {source})"),
         None => format!(" (in the {})", metadata.name),
     };
@@ -312,6 +313,10 @@ mod tests {
             .map(ToString::to_string)
             .collect();
         assert_eq!(problems.len(), 3, "{problems:#?}");
+        assert!(
+            problems[0].ends_with("(on the command line)"),
+            "{problems:#?}"
+        );
         assert!(!problems.concat().contains("sk-secret"));
     }
 
