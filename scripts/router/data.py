@@ -15,7 +15,7 @@ CHINESE = {"logiqa-zh": 0.6, "gaokao-biology": 0.4, "gaokao-chinese": 0.12, "gao
 ARENA = {"math": 0.93, "coding": 0.8, "creative_writing": 0.2}
 SOURCES = {"gsm8k_train": 0.97, "math": 0.97, "aqua": 0.95, "strategyqa": 0.5, "clinc150": 0.02, "banking77": 0.02, "ifeval": 0.1, "self_instruct": 0.1, "humaneval": 0.25}
 # How many of a source are drawn an epoch; others are drawn whole. Short asks are plenty and alike.
-PER_EPOCH = {"gsm8k_train": 1500, "math": 1500, "agieval": 1300, "chinese": 1500, "strategyqa": 700, "clinc150": 2200, "banking77": 1200, "frames": 300, "simpleqa": 300}
+PER_EPOCH = {"gsm8k_train": 1500, "math": 1500, "agieval": 1300, "chinese": 1500, "strategyqa": 700, "clinc150": 2200, "banking77": 1200, "frames": 600, "simpleqa": 600}
 
 
 @dataclass

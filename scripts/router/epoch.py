@@ -42,7 +42,8 @@ def draw(train: list[Prompt], seed: int, without: frozenset[str] = frozenset(), 
     chosen: list[Prompt] = []
     for source, prompts in by_source.items():
         n = min(len(prompts), PER_EPOCH.get(source, len(prompts)))
-        chosen += r.sample(prompts, max(1, int(n * scale)))
+        small = len(prompts) < 900  # few, and none is like another
+        chosen += r.sample(prompts, n if small else max(1, int(n * min(1.0, scale * (1.6 if source == "mmlu_pro" else 1.0)))))
     for kind, count in GENERATED.items():
         for _ in range(int(count * scale)):
             if kind == "follow_ups":

@@ -50,25 +50,26 @@ def groups(rows: list[list[int]], tokens: int, r: random.Random) -> list[list[in
     return made
 
 
-def run(model, tokenizer, train: list[Prompt], out: Path, epochs: int, rate: float = 6e-4, tokens: int = 1800, longest: int = 128,
+def run(model, tokenizer, train: list[Prompt], out: Path, epochs: int, rate: float = 7e-4, tokens: int = 2600, longest: int = 128,
         without: frozenset[str] = frozenset(), seed: int = 1, device: str = "cpu", scale: float = 1.0) -> None:
-    """Trains for `epochs`; `out` is a checkpoint that a second call goes on from, at the step it was left."""
+    """Trains for `epochs`; `out` is a checkpoint that a second call goes on from, at the step it was left; called with more `epochs`, the rate
+    rises again to where that longer schedule is."""
     model.to(device).train()
     table = [p for n, p in model.named_parameters() if "tok_embeddings" in n]
     rest = [p for n, p in model.named_parameters() if "tok_embeddings" not in n]
     optimizer = torch.optim.AdamW([{"params": rest, "share": 1.0}, {"params": table, "share": 0.7}], lr=rate, betas=(0.9, 0.98), weight_decay=0.02, fused=True)
-    step, first_epoch, skip, total = 0, 0, 0, None
+    step, first_epoch, skip = 0, 0, 0
     if out.exists():
         state = torch.load(out, map_location=device)
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
-        step, first_epoch, skip, total = state["step"], state["epoch"], state["at"], state["total"]
+        step, first_epoch, skip = state["step"], state["epoch"], state["at"]
     saved, shown, sums = time.monotonic(), time.monotonic(), []
     for number in range(first_epoch, epochs):
         prompts = epoch.draw(train, seed * 1000 + number, without, scale)
         rows = encode(tokenizer, [p.text for p in prompts], longest)
         batches = groups(rows, tokens, random.Random(seed * 1000 + number))
-        total = total or epochs * len(batches)
+        total = epochs * len(batches)
         for at, batch in enumerate(batches):
             if number == first_epoch and at < skip:
                 continue
@@ -94,7 +95,7 @@ def run(model, tokenizer, train: list[Prompt], out: Path, epochs: int, rate: flo
             if time.monotonic() - saved > 120 or (number == epochs - 1 and at == len(batches) - 1):
                 saved = time.monotonic()
                 out.parent.mkdir(parents=True, exist_ok=True)
-                torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "epoch": number, "at": at + 1, "total": total}, out.with_suffix(".tmp"))
+                torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "epoch": number, "at": at + 1}, out.with_suffix(".tmp"))
                 out.with_suffix(".tmp").replace(out)
     model.eval()
 

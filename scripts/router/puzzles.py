@@ -105,6 +105,13 @@ def ordering(r):
     if things[0] in NAMES:
         clues = [c.replace("the " + t, t) for c in clues for t in [""]] and [" ".join(w for w in c.split() if not (w == "the")) for c in clues]
     body = ". ".join(c[0].upper() + c[1:] for c in clues)
+    if r.random() < 0.5:  # statements for choices, and an introduction that sounds like reading
+        intro = r.choice(["Each statement below is about things in a fixed order, and all of them agree. ", "The description that follows is consistent. ", "Read the following and pick the statement that must hold. ", "Below, a set of objects is arranged in some order. ", ""])
+        said = [f"the {t} is {r.choice([rel[2], rel[3], ORDINALS[i % 7] + r.choice([' from the left', ' from the right', ''])])}" for i, t in enumerate(things)]
+        r.shuffle(said)
+        asked = r.choice(["", "", " Which statement is true?", " What follows?"])
+        marks = r.choice(["({}) ", "{}. ", "{}) "])
+        return f"{intro}{setting}, there are {NUMBER_WORDS[n]} {r.choice(['of them', 'things', 'in all', 'contestants'])}: {listing('a ' + t if t not in NAMES else t for t in things)}. {body}.{asked}\n" + r.choice(["Options:\n", ""]) + "\n".join(marks.format(chr(65 + i)) + x[0].upper() + x[1:] for i, x in enumerate(said))
     return f"{setting} there are {NUMBER_WORDS[n]}: {listing(things)}. {body}. " + r.choice(
         [f"Which one is {rel[3]}?", f"Which is {r.choice(ORDINALS[:n])}?", "Give the full order.", "Which of the following is true?", "Who came in second?"]) + options(r, things)
 
@@ -244,9 +251,9 @@ def table_lookup(r):
 
 
 def plausible(r):
-    who = r.choice(["Lionel Messi", "LeBron James", "Serena Williams", "Wayne Gretzky", "Tom Brady", "Babe Ruth", "Roger Federer", "Simone Biles"])
-    act = r.choice(["took a penalty kick", "hit a three pointer", "served an ace", "scored in the third period", "threw a touchdown", "was out at second", "bowled a googly", "crossed the blue line"])
-    return r.choice(["Is this plausible? {}.", "Could the following sentence make sense: {}?", 'Is "{}" something that could happen?', "Does this sentence sound plausible to you? {} in the final."]).format(f"{who} {act}")
+    who = r.choice(["Lionel Messi", "LeBron James", "Serena Williams", "Wayne Gretzky", "Tom Brady", "Babe Ruth", "Roger Federer", "Simone Biles", "Kevin Durant", "Sidney Crosby", "Aaron Judge", "Marcus Rashford", "Patrick Mahomes", "Naomi Osaka", "Leon Draisaitl", "Jose Altuve", "Virgil van Dijk"])
+    act = r.choice(["took a penalty kick", "hit a three pointer", "served an ace", "scored in the third period", "threw a touchdown", "was out at second", "bowled a googly", "crossed the blue line", "got on the power play", "nutmegged the defender", "stole second base", "launched the desperation heave", "earned a corner kick", "walked to first", "went to the penalty box", "threw a stiff arm"])
+    return r.choice(["Is this plausible? {}.", 'Tell me if the following is plausible: "{}."', 'Plausible or not? "{}."', 'Would a commentator say this sentence? "{}"', "Could the following sentence make sense: {}?", 'Is "{}" something that could happen?', "Does this sentence sound plausible to you? {} in the final."]).format(f"{who} {act}")
 
 
 def svg(r):
@@ -343,8 +350,8 @@ def letters(r):
 
 
 KINDS = {  # what thinking is worth on a kind, 0 to 1
-    truth_tellers: 0.97, walking: 0.97, swaps: 0.97, ordering: 0.95, counting: 0.93, coloured: 0.93, dates: 0.92, boolean: 0.85, arithmetic: 0.95, schedule: 0.95, logic_grid: 0.98, brackets: 0.75, tracing: 0.95,
-    word_problem: 0.97, units: 0.92, arguments: 0.7, multi_hop: 0.85, grammar_order: 0.6, table_lookup: 0.9, plausible: 0.7, svg: 0.8, algorithm: 0.95, constraint_plan: 0.95, sort_words: 0.12, sarcasm: 0.15, judgement: 0.2, translation_error: 0.2,
+    truth_tellers: 0.97, walking: 0.97, swaps: 0.97, ordering: 0.95, counting: 0.93, coloured: 0.93, dates: 0.92, boolean: 0.88, arithmetic: 0.95, schedule: 0.95, logic_grid: 0.98, brackets: 0.75, tracing: 0.95,
+    word_problem: 0.97, units: 0.92, arguments: 0.7, multi_hop: 0.85, grammar_order: 0.6, table_lookup: 0.9, plausible: 0.85, svg: 0.8, algorithm: 0.95, constraint_plan: 0.95, sort_words: 0.12, sarcasm: 0.15, judgement: 0.2, translation_error: 0.2,
 }
 HELD_OUT = [family, sequence_next, river_crossing, cryptarithm, weighing, clock_angle, cipher, seating, game_move, letters]
 

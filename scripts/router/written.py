@@ -70,6 +70,34 @@ Should I report my professor? The data looks too clean, but I only have one figu
 Schedule five surgeries in three theatres with one anaesthetist short and a child who cannot wait past 10.
 Walk me through what happens to latency when each of three calls has a 1% chance of taking 2 seconds, and how to mitigate it.
 Explain why the compiler may reorder these two writes and whether my lock-free queue is still right.
+Weigh up selling the flat now against renting it out for five years.
+My parents want different things for their last years. How do I balance that with my own family?
+Should I lend my brother 8,000 when he still owes me 3,000 and has a new job?
+Should we tell the client about the mistake before or after we fix it?
+Untangle this for me: the stock count is right, the sales are right, and yet we are short by exactly one pallet.
+The bathroom light flickers only when the fridge starts. Explain.
+The neighbour says the crack comes from our tree, the surveyor says from the drains. It widens in dry summers. Who is right?
+Work out a fair way for five flatmates to share the heating bill when two are away half of the month.
+Split the reward fairly between the one who found the bug, the one who fixed it and the one who almost got fired for it.
+Trace the chain: what happens to rents, wages and trains if a large employer leaves town?
+How do I get suppliers to join a platform that has no buyers yet, and buyers to join one that has no suppliers?
+Argue for and against letting an AI grade exams, then take a side.
+Derive the formula for the volume of a cone.
+Is this valid: all cooks are patient, some patient people are tall, so some cooks are tall?
+Simplify not (p or not q) and (q or p), showing each step.
+Write a program that makes a timetable without clashes for 40 teachers and 25 rooms.
+Why does widening a motorway often not reduce traffic? Make a small model.
+The deadline says 'ten working days after receipt or notice, whichever comes first'. We got the notice on Friday and the letter on Tuesday. When is it due?
+They offer a bigger title but no team, and my current boss just promised me one. What should I weigh, and what would you choose?
+Explain the two-envelope paradox and find where the reasoning goes wrong.
+Can you beat a dealer who always knows your first move? Analyse it.
+Your budget is 1,200, the trip is 9 days, one person has a bad knee. Sort out where to stay and how to move.
+My partner wants a second child and I don't. How can we think about this honestly?
+Only customers with two-factor login see the error, and only on the first try after midnight. What would cause that?
+Deux ouvriers se contredisent sur l'origine de la fuite, qui n'apparaît que par temps froid. Qui croire, et pourquoi ?
+Zwei Zeugen widersprechen sich, und die Uhr ging falsch. Was lässt sich trotzdem sicher sagen?
+两个同事都说是对方的改动导致了故障，日志时间又对不上，怎么判断？
+Por qué subirían las ventas al subir el precio, y cuánto duraría?
 Look at this and tell me why it fails:\n{long}\nIt worked yesterday.
 {long}\n\nWhat is going wrong here, and which change would you try first?
 Here is the situation.\n{long}\nWhat should we do, given that we can't undo it?
@@ -221,7 +249,32 @@ What is a load test?
 Explain what Kubernetes does, briefly.
 What is a race condition? Definition only.
 Describe TCP in a sentence.
-What's the point of a code review?""".split("\n")
+What's the point of a code review?
+who won the league in 2012
+who was president in 1985
+Save this: my locker is 4471.
+I walked 12,000 steps today!
+I finished the puzzle in 3 hours, so happy
+Rename the function foo to load: def foo(): pass
+Change the indentation to two spaces: if a:\n    b()
+In what year was the composer Arvo Part born?
+Who received the Turing Award in 1986?
+What was the name of the first album by Portishead?
+On which date was the Treaty of Rome signed?
+Which actress played the lead in Amelie?
+In which town was the poet Anna Swir born?
+What is the middle name of Harry Truman?
+Which museum holds the painting The Hay Wain?
+Who was the mayor of Boston in 1973?
+What is the model number of the first IBM PC?
+Who designed the flag of Brazil?
+In which season did the character Dwight get promoted?
+What month and year did the magazine Wired first appear?
+Which award did the novel The Sellout win in 2016?
+Compte jusqu'à cinq en anglais.
+Wie spät ist es in Tokio?
+Danke, das war alles.
+Quel est le synonyme de « rapide » ?""".split("\n")
 
 PASSAGES = ["2024-03-02 10:11:04 INFO worker 3 started\n2024-03-02 10:11:09 WARN queue depth 412\n2024-03-02 10:11:10 ERROR lease expired, retrying (attempt 3 of 5)\n2024-03-02 10:11:40 INFO worker 3 started", "def total(items):\n    s = 0\n    for i in range(len(items)):\n        if items[i].active:\n            s += items[i].price * items[i].count\n        else:\n            items.remove(items[i])\n    return s",
     "The council met on 4 May to hear both parties. Mrs Adeyemi said that the fence had stood since 1987; Mr Lund said that his survey of 2011 puts the line 40 cm further east. Neither had the original deed.", "Jan 120, Feb 133, Mar 151, Apr 149, May 170, Jun 188\nreturns: 4, 5, 9, 14, 20, 31", "lock.acquire()\nif key not in cache:\n    lock.release()\n    value = load(key)\n    lock.acquire()\n    cache[key] = value\nlock.release()\nreturn cache[key]",
