@@ -8,6 +8,7 @@ A second vLLM, with a key, tools, and a name that has a slash and tells nothing,
 import os
 import pathlib
 import re
+import signal
 
 import pytest
 
@@ -26,6 +27,8 @@ _measured: list[str] = []
 
 
 def pytest_sessionstart() -> None:
+    # A run that is stopped from outside ends its servers too.
+    signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated", returncode=3))
     for needed, command in ((vllm_python(), "scripts/real/setup"), (thinkgate_binary(), "cargo build")):
         if not needed.exists():
             pytest.exit(f"{needed} is missing: run {command} first", returncode=2)

@@ -86,8 +86,10 @@ def test_a_server_that_goes_away_ends_the_stream_with_an_error(vllm, log):
         with contextlib.closing(connect(gateway.port)) as connection:
             connection.sendall(request_bytes(body, headers=("Connection: close",)))
             data = bytearray()
-            while b'"reasoning"' not in data:
-                data += connection.recv(65536)
+            while b"data: " not in data:
+                piece = connection.recv(65536)
+                assert piece, bytes(data)
+                data += piece
             hop.drop()
             while piece := connection.recv(65536):
                 data += piece
