@@ -74,11 +74,16 @@ impl Family {
 
     /// True when the last turn of the user switches this family by itself.
     pub fn is_soft_switched(&self, turn: &str) -> bool {
-        !self.soft_switches.is_empty()
-            && turn.split_whitespace().any(|word| {
-                self.soft_switches
-                    .contains(&word.trim_end_matches(['.', ',', '!', '?']))
-            })
+        let is_word = |(start, word): (usize, &str)| {
+            let before = turn[..start].chars().next_back();
+            let after = turn[start + word.len()..].chars().next();
+            before.is_none_or(char::is_whitespace)
+                && after.is_none_or(|c| c.is_whitespace() || matches!(c, '.' | ',' | '!' | '?'))
+        };
+        // Searched for as they stand: a prompt of megabytes must not be taken apart into its words.
+        self.soft_switches
+            .iter()
+            .any(|switch| turn.match_indices(switch).any(is_word))
     }
 }
 
@@ -178,7 +183,8 @@ mod tests {
     fn soft_switches_are_whole_words_of_families_that_have_them() {
         let qwen3 = Family::by_id("qwen3", "").unwrap();
         assert!(qwen3.is_soft_switched("What is 2+2? /no_think"));
-        assert!(!qwen3.is_soft_switched("open a/no_think/file"));
+        assert!(qwen3.is_soft_switched("/think."));
+        assert!(!qwen3.is_soft_switched("open a/no_think/file, /no_thinking, or x /no_think/y"));
         assert!(
             !Family::by_id("qwen3_5", "")
                 .unwrap()
