@@ -91,7 +91,8 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 def rotary(query, key, cos, sin, unsqueeze_dim=1):
     """Rotary positions as ONNX's own operator: one node where the plain formula takes seven. Saves 8 % of the time."""
     half = query.shape[-1] // 2
-    return tuple(torch.onnx.ops.rotary_embedding(x, cos[..., :half], sin[..., :half]) for x in (query, key))
+    cos, sin = (x[..., :half].expand(query.shape[0], -1, -1) for x in (cos, sin))  # the operator wants the batch spelt out
+    return tuple(torch.onnx.ops.rotary_embedding(x, cos, sin) for x in (query, key))
 
 
 def to_onnx(model, path: Path) -> None:
