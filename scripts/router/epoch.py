@@ -43,7 +43,7 @@ def draw(train: list[Prompt], seed: int, without: frozenset[str] = frozenset(), 
     for source, prompts in by_source.items():
         n = min(len(prompts), PER_EPOCH.get(source, len(prompts)))
         small = len(prompts) < 900  # few, and none is like another
-        chosen += r.sample(prompts, n if small else max(1, int(n * min(1.0, scale * (1.6 if source == "mmlu_pro" else 1.0)))))
+        chosen += r.sample(prompts, n if small else max(1, int(n * min(1.0, scale * (2.2 if source == "mmlu_pro" else 1.0)))))
     for kind, count in GENERATED.items():
         for _ in range(int(count * scale)):
             if kind == "follow_ups":

@@ -1,5 +1,8 @@
 """Prompts written by hand for training: what generators do not think of. None is in `tests/fixtures/everyday.jsonl`.
 
+None is copied from there, but some were written after reading what an early model got wrong in it, and are close to those
+prompts: that file is no clean test of a model trained on these. The model card says which number is.
+
 `{long}` is filled with a pasted passage, log or piece of code, so that length does not decide.
 """
 
