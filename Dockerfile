@@ -16,7 +16,6 @@ RUN scripts/setup
 COPY Cargo.toml Cargo.lock ./
 COPY src src
 COPY configs configs
-COPY benches benches
 COPY tests/integration tests/integration
 # The cache mounts keep crates and objects between builds; the binary has to leave the mount.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
