@@ -11,7 +11,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{load_config, serve::runtime};
+use super::{load_config, serve::block_on};
 use crate::{
     app::classifier_options,
     classifier::{Classification, Classifier},
@@ -54,7 +54,7 @@ pub fn run(texts: Vec<String>, batch: usize, files: Vec<PathBuf>) -> anyhow::Res
             let mut out = io::stdout().lock();
             Ok(writeln!(out, "{}", answer(&seen, threshold, elapsed_ms))?)
         });
-    runtime()?.block_on(print)
+    block_on(print)
 }
 
 fn answer(seen: &Classification, threshold: f64, elapsed_ms: f64) -> serde_json::Value {

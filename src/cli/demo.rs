@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 
 use super::{
     load_config, model_server,
-    serve::{runtime, serve},
+    serve::{block_on, serve},
 };
 use crate::{
     config::{Config, Flags, LogFormat},
@@ -26,7 +26,7 @@ pub fn run(listen: Option<String>) -> anyhow::Result<()> {
     })?;
     config.telemetry.format = LogFormat::Text;
     let _telemetry = telemetry::start(&config.telemetry)?;
-    runtime()?.block_on(demo(config))
+    block_on(demo(config))
 }
 
 async fn demo(mut config: Config) -> anyhow::Result<()> {

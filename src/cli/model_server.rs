@@ -6,6 +6,7 @@ use std::{convert::Infallible, time::Duration};
 use axum::{
     Json, Router,
     body::Body,
+    extract::DefaultBodyLimit,
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -36,6 +37,7 @@ pub fn routes() -> Router {
     Router::new()
         .route("/v1/models", get(models))
         .route("/v1/chat/completions", post(chat))
+        .layer(DefaultBodyLimit::disable()) // the gateway in front has one
 }
 
 async fn models() -> Json<Value> {

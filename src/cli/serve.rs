@@ -5,7 +5,6 @@ use std::{net::SocketAddr, sync::Arc};
 use anyhow::Context;
 use tokio::{
     net::TcpListener,
-    runtime::Runtime,
     signal::unix::{SignalKind, signal},
 };
 use tokio_util::sync::CancellationToken;
@@ -25,15 +24,19 @@ pub fn run(flags: &Flags) -> anyhow::Result<()> {
         "there is nothing to serve: give --upstream http://HOST:PORT, or models in a --config file (see configs/example.yaml)"
     );
     let _telemetry = telemetry::start(&config.telemetry)?;
-    runtime()?.block_on(serve(config, |_| {}))
+    block_on(serve(config, |_| {}))
 }
 
-/// The runtime of the commands.
-pub(super) fn runtime() -> anyhow::Result<Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
+/// Runs a command to its end. What still runs then, such as the look-up of a name nobody waits for, does not delay the exit.
+pub(super) fn block_on(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = builder
         .enable_all()
         .build()
-        .context("cannot start the runtime")
+        .context("cannot start the runtime")?;
+    let result = runtime.block_on(command);
+    runtime.shutdown_background();
+    result
 }
 
 /// Builds, binds and serves until SIGTERM or SIGINT. `listening` hears the bound address.

@@ -64,7 +64,7 @@ pub struct Server {
     pub body_idle_ms: u64,
     /// How long running answers may take to finish after SIGTERM, in milliseconds.
     pub drain_ms: u64,
-    /// Origins that browsers may call from; `"*"` is any, as vLLM's own default; empty turns CORS off.
+    /// Origins that browsers may call from; `"*"` is any, empty turns CORS off.
     pub cors: Vec<String>,
 }
 

@@ -42,12 +42,13 @@ impl NamedModel {
         let (Some(value), Some(span)) = (object.get(text, "model"), object.span("model")) else {
             return Ok(None);
         };
-        let name = serde_json::from_str(value).map_err(|_| wrong())?;
-        Ok(Some(Self {
+        let name: String = serde_json::from_str(value).map_err(|_| wrong())?;
+        let named = Self {
             name,
             span,
             in_json: true,
-        }))
+        };
+        Ok((!named.name.is_empty()).then_some(named)) // an empty name is none, as for vLLM
     }
 
     /// The body with another name in the same place.

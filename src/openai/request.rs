@@ -92,9 +92,10 @@ impl ChatRequest {
             .filter(|value| *value != "null")
     }
 
-    /// The model the client asked for, if it named one.
+    /// The model the client asked for, if it named one. An empty name is none, as for vLLM.
     pub fn model(&self) -> Option<String> {
-        serde_json::from_str(self.get("model")?).ok()
+        let name: String = serde_json::from_str(self.get("model")?).ok()?;
+        (!name.is_empty()).then_some(name)
     }
 
     /// The conversation.
@@ -150,6 +151,7 @@ mod tests {
             "Qwen/Qwen3-8B"
         );
         assert_eq!(read(r#"{"model":null}"#).unwrap().model(), None);
+        assert_eq!(read(r#"{"model":""}"#).unwrap().model(), None);
     }
 
     #[test]

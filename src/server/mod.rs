@@ -29,7 +29,7 @@ use crate::{error::Error, live::Live};
 
 pub use connections::serve;
 
-/// vLLM's unversioned inference routes. Its admin routes (`/sleep`, `/load_lora_adapter`, ..) are not for clients.
+/// vLLM's unversioned inference routes. Its admin routes (`/sleep`, `/reset_prefix_cache`, ..) are not for clients.
 const UNVERSIONED: [&str; 6] = [
     "/tokenize",
     "/detokenize",
@@ -37,6 +37,14 @@ const UNVERSIONED: [&str; 6] = [
     "/score",
     "/pooling",
     "/classify",
+];
+
+/// vLLM's admin routes that stand among the versioned ones, and spellings of the judged route that a server would redirect
+/// past us.
+const NOT_FOR_CLIENTS: [&str; 3] = [
+    "/v1/load_lora_adapter",
+    "/v1/unload_lora_adapter",
+    "/v1/chat/completions/",
 ];
 
 /// The HTTP door of one gateway.
@@ -55,6 +63,9 @@ pub fn routes(live: Arc<Live>) -> Router {
         .route("/v1/{*rest}", any(forwarded::handle));
     for path in UNVERSIONED {
         routes = routes.route(path, post(forwarded::handle));
+    }
+    for path in NOT_FOR_CLIENTS {
+        routes = routes.route(path, any(unknown));
     }
     routes
         .fallback(unknown)
@@ -78,6 +89,7 @@ async fn unknown(State(live): State<Arc<Live>>, request: Request) -> Response {
         | "/messages" => {
             format!(" The base URL is missing `/v1`: use /v1{path}.")
         }
+        "/v1/chat/completions/" => " Leave out the slash at the end.".to_owned(),
         _ => String::new(),
     };
     let error = Error::RouteNotFound(format!("There is nothing at {path}.{hint}"));

@@ -82,7 +82,16 @@ async fn unknown_models_and_routes_are_404_with_a_hint() {
     let answer = gateway.post("/chat/completions", &chat(EASY)).await;
     assert_eq!(answer.error().0, 404);
     assert!(answer.text().contains("/v1/chat/completions"));
-    for path in ["/", "/sleep", "/load_lora_adapter", "/v2/x", "/metricsx"] {
+    let slash = gateway.post("/v1/chat/completions/", &chat(EASY)).await;
+    assert!(slash.error().0 == 404 && slash.text().contains("slash at the end"));
+    for path in [
+        "/",
+        "/sleep",
+        "/v1/load_lora_adapter",
+        "/v1/unload_lora_adapter",
+        "/v2/x",
+        "/metricsx",
+    ] {
         assert_eq!(gateway.post(path, "{}").await.error().0, 404, "{path}");
     }
     assert_eq!(gateway.get("/v1/chat/completions").await.error().0, 405);
