@@ -69,7 +69,8 @@ def main() -> None:
     model.to("cpu").save_pretrained(checkpoint)
     Tokenizer.from_file(str(args.work / "vocabulary" / "tokenizer.json")).save(str(checkpoint / "tokenizer.json"))
     prompts = [p.text for p in epoch.draw(parts["valid"], 7, scale=0.1)][:1500]
-    report = export_onnx.export(str(checkpoint), args.out, prompts, True, ["reasoning"])
+    # Twice the length it was trained on: attention grows with the square, and a decision has to be made in time.
+    report = export_onnx.export(str(checkpoint), args.out, prompts, True, ["reasoning"], max_tokens=256)
     (args.work / "export.json").write_text(json.dumps({**report, "temperature": temperature}, indent=1) + "\n")
 
 

@@ -13,8 +13,8 @@ pub struct Labels {
     reasoning: Vec<bool>,
     /// The label of each domain logit.
     pub domains: Vec<Arc<str>>,
-    /// The longest sequence the model was built for.
-    pub max_positions: Option<usize>,
+    /// The longest sequence the model should be given: what its makers recommend, within what it was built for.
+    pub max_tokens: Option<usize>,
     /// The id that fills up shorter sequences of a batch.
     pub pad: i64,
 }
@@ -35,6 +35,8 @@ struct Section {
     reasoning_labels: Vec<String>,
     #[serde(default)]
     domain_labels: Vec<String>,
+    #[serde(default)]
+    max_tokens: Option<usize>,
 }
 
 impl Labels {
@@ -81,7 +83,11 @@ impl Labels {
         Ok(Self {
             reasoning,
             domains,
-            max_positions: config.max_position_embeddings,
+            max_tokens: section
+                .max_tokens
+                .into_iter()
+                .chain(config.max_position_embeddings)
+                .min(),
             pad: config.pad_token_id.unwrap_or(0),
         })
     }

@@ -97,7 +97,7 @@ impl Model {
         );
         let labels = Labels::load(&config)?;
         let max_tokens = labels
-            .max_positions
+            .max_tokens
             .map_or(options.max_tokens, |most| most.min(options.max_tokens));
         let reader = Reader::load(&tokenizer, max_tokens)?;
         let session = Session::load(&onnx, options)?;
@@ -309,6 +309,11 @@ mod tests {
             assert_eq!(cut.ids[..200], whole.ids[..200], "the head");
             assert_eq!(cut.ids[312..], whole.ids[312..], "the tail");
         }
+        assert_eq!(
+            model.max_tokens(),
+            512,
+            "the setting, where the model recommends no less"
+        );
         let short = model.reader.read(&Excerpt::of("hello", 512)).unwrap();
         assert!(!short.truncated && !short.unreadable);
         assert!(model.reader.read(&Excerpt::of(" ", 512)).unwrap().ids.len() >= 2);

@@ -117,7 +117,7 @@ pub struct Classifier {
     pub providers: Vec<Provider>,
     /// Threads of one inference; 0 is all the process may use.
     pub threads: usize,
-    /// Tokens read of a prompt; of a longer one the head and the tail.
+    /// Tokens read of a prompt at most, or fewer if the model's `config.json` says so; of a longer one the head and the tail.
     pub max_tokens: usize,
     /// How long a request waits for its decision, in milliseconds; then it falls back.
     pub deadline_ms: u64,
