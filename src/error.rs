@@ -3,7 +3,7 @@
 //! The body is OpenAI's error object, `{"error":{"message","type","param","code"}}`, because that is what every client
 //! library of ours parses. Internal detail goes to the log, never to the client.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -109,6 +109,12 @@ impl Error {
             message: message.into(),
             param: Some(param.into()),
         }
+    }
+
+    /// A 504 by the name of the limit that passed.
+    pub fn timeout(setting: Limit, limit: Duration) -> Self {
+        let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+        Self::Timeout { setting, limit_ms }
     }
 
     /// The HTTP status.

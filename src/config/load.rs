@@ -86,35 +86,23 @@ pub fn load(flags: &Flags) -> Result<Config, Vec<Problem>> {
 /// A variable is ours when it is `THINKGATE_LISTEN` or has `__` between levels; Kubernetes sets others of our prefix for a
 /// service of our name (`THINKGATE_PORT`, `THINKGATE_SERVICE_HOST`).
 fn environment(problems: &mut Vec<Problem>) -> Env {
-    const FILES_ONLY: [&str; 3] = ["models", "aliases", "discover"];
+    const FILES_ONLY: [&str; 4] = ["models", "aliases", "discover", "routing__domains"];
     let ours = |key: &str| key.eq_ignore_ascii_case("listen") || key.contains("__");
+    let files_only = |key: &str| {
+        let key = key.to_ascii_lowercase();
+        let below = |section: &&str| {
+            key.strip_prefix(section)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with("__"))
+        };
+        FILES_ONLY.iter().any(below)
+    };
     let env = Env::prefixed("THINKGATE_").filter(move |key| ours(key.as_str()));
-    for (key, _) in env.iter() {
-        let section = key
-            .as_str()
-            .split("__")
-            .next()
-            .unwrap_or_default()
-            .to_ascii_lowercase();
-        if FILES_ONLY.contains(&section.as_str())
-            || key
-                .as_str()
-                .to_ascii_lowercase()
-                .starts_with("routing__domains")
-        {
-            problems.push(Problem::new(
-                format!("THINKGATE_{key}"),
-                "can be set in a file only",
-            ));
-        }
-    }
-    env.filter(move |key| {
-        let section = key.as_str().split("__").next().unwrap_or_default();
-        !FILES_ONLY
-            .iter()
-            .any(|only| only.eq_ignore_ascii_case(section))
-    })
-    .split("__")
+    let misplaced = env.iter().filter(|(key, _)| files_only(key.as_str()));
+    problems.extend(
+        misplaced
+            .map(|(key, _)| Problem::new(format!("THINKGATE_{key}"), "can be set in a file only")),
+    );
+    env.filter(move |key| !files_only(key.as_str())).split("__")
 }
 
 fn readable(file: &Path) -> Result<(), Problem> {

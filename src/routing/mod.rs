@@ -45,8 +45,6 @@ pub struct Routed {
     pub request: ChatRequest,
     /// The model that answers: the one asked for, or the one an alias chose.
     pub model: Arc<str>,
-    /// The family of that model, which stands for it where no endpoint is chosen yet.
-    pub family: Option<&'static Family>,
     /// What was decided, and why.
     pub decision: Decision,
     /// What the classifier saw, when it was asked and answered.
@@ -99,7 +97,6 @@ impl Router {
         let mut routed = Routed {
             request,
             model,
-            family,
             decision,
             classification,
             is_alias: matches!(target, Target::Alias(_)),
@@ -110,11 +107,11 @@ impl Router {
 
     async fn judge(&self, subject: &Subject) -> (Decision, Option<Classification>) {
         if subject.text.trim().is_empty() {
-            return (self.policy.fallback(Some(Miss::Nothing)), None);
+            return (self.policy.fallback(Miss::Nothing), None);
         }
         match self.classifier.classify(&subject.text).await {
             Ok(seen) => (self.policy.judge(&seen, subject.in_tool_loop), Some(seen)),
-            Err(miss) => (self.policy.fallback(Some(miss)), None),
+            Err(miss) => (self.policy.fallback(miss), None),
         }
     }
 }

@@ -152,7 +152,7 @@ impl Policy {
         if seen.unreadable {
             return Decision {
                 score: Some(score),
-                ..self.fallback(Some(Miss::Unreadable))
+                ..self.fallback(Miss::Unreadable)
             };
         }
         let domain = seen.domain.as_ref().map(|domain| domain.label.clone());
@@ -178,9 +178,9 @@ impl Policy {
     }
 
     /// The decision when the classifier cannot say.
-    pub(super) fn fallback(&self, miss: Option<Miss>) -> Decision {
+    pub(super) fn fallback(&self, miss: Miss) -> Decision {
         Decision {
-            miss,
+            miss: Some(miss),
             ..Decision::of(self.fallback, Why::Fallback)
         }
     }

@@ -50,12 +50,7 @@ pub async fn read(
             first = data;
         } else {
             if all.is_empty() {
-                all.reserve(
-                    announced
-                        .unwrap_or(0)
-                        .clamp(2 * first.len() as u64, TRUSTED.max(first.len() as u64 * 2))
-                        as usize,
-                );
+                all.reserve(announced.unwrap_or(0).min(TRUSTED) as usize);
                 all.extend_from_slice(&std::mem::take(&mut first));
             }
             all.extend_from_slice(&data);

@@ -21,17 +21,22 @@ impl Entered {
     /// Lets a request in.
     ///
     /// # Errors
-    /// When `server.max_in_flight` are being served already; recorded here.
-    pub fn enter(live: &Live, parts: &Parts, route: &'static str) -> Result<Self, Error> {
-        let mut record = begin(live, &parts.extensions, route);
+    /// The answer, when `server.max_in_flight` are being served already.
+    #[expect(
+        clippy::result_large_err,
+        reason = "an answer is what the caller returns either way"
+    )]
+    pub fn enter(
+        live: &Live,
+        parts: &Parts,
+        body: Body,
+        route: &'static str,
+    ) -> Result<(Self, Body), Response> {
+        let record = begin(live, &parts.extensions, route);
         telemetry::adopt(&record.span, &parts.headers);
         match live.places.clone().try_acquire_owned() {
-            Ok(permit) => Ok(Self { permit, record }),
-            Err(_) => {
-                record.fail(&Error::Overloaded);
-                record.status = Error::Overloaded.status().as_u16();
-                Err(Error::Overloaded)
-            }
+            Ok(permit) => Ok((Self { permit, record }, body)),
+            Err(_) => Err(Self::failed(record, &Error::Overloaded, Some(body))),
         }
     }
 

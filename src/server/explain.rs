@@ -9,15 +9,15 @@ use axum::{
 use http::header;
 use serde_json::{Value, json, value::RawValue};
 
-use super::{entered::Entered, judged, refusal};
+use super::{entered::Entered, judged};
 use crate::{live::Live, routing::Routed, upstream::Model};
 
 /// Decides and renders, and answers with both.
 pub async fn handle(State(live): State<Arc<Live>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let mut entered = match Entered::enter(&live, &parts, "/explain") {
+    let (mut entered, body) = match Entered::enter(&live, &parts, body, "/explain") {
         Ok(entered) => entered,
-        Err(error) => return refusal::answer_early(&error, body),
+        Err(refusal) => return refusal,
     };
     match judged::decide(&live, &mut entered, &parts, body).await {
         Ok((model, routed)) => entered.answered(explain(&model, routed)),
@@ -28,7 +28,7 @@ pub async fn handle(State(live): State<Arc<Live>>, request: Request) -> Response
 fn explain(model: &Model, mut routed: Routed) -> Response {
     // A forwarded request draws among endpoints; this shows the first.
     let endpoint = model.endpoints.first();
-    let family = endpoint.and_then(|endpoint| endpoint.switch());
+    let family = endpoint.and_then(|endpoint| endpoint.family.filter(|_| !endpoint.refuses()));
     let name = endpoint.and_then(|endpoint| endpoint.model.as_deref());
     let rendered = routed.render(family, name).body;
     routed.settle_at(family, endpoint.is_some_and(|endpoint| endpoint.refuses()));

@@ -10,7 +10,7 @@ use axum::{
 use bytes::Bytes;
 use http::{header, request::Parts};
 
-use super::{UNVERSIONED, body, entered::Entered, refusal};
+use super::{UNVERSIONED, body, entered::Entered};
 use crate::{
     error::Error,
     live::Live,
@@ -22,9 +22,10 @@ use crate::{
 /// Any other route of a model server.
 pub async fn handle(State(live): State<Arc<Live>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let mut entered = match Entered::enter(&live, &parts, route_name(parts.uri.path())) {
+    let route = route_name(parts.uri.path());
+    let (mut entered, body) = match Entered::enter(&live, &parts, body, route) {
         Ok(entered) => entered,
-        Err(error) => return refusal::answer_early(&error, body),
+        Err(refusal) => return refusal,
     };
     let bytes = match body::read(&parts.headers, body, &live.config.server).await {
         Ok(bytes) => bytes,
@@ -42,7 +43,7 @@ pub async fn handle(State(live): State<Arc<Live>>, request: Request) -> Response
         headers: &parts.headers,
         pass_credentials: live.keys.are_open(),
         looked_at: false,
-        render: |endpoint: &Endpoint| {
+        render: |endpoint: &Endpoint, _switched| {
             let name = endpoint.model.as_deref().unwrap_or(&model.name);
             let body = named
                 .as_ref()

@@ -9,7 +9,7 @@ use axum::{
 };
 use http::request::Parts;
 
-use super::{body, decision, entered::Entered, refusal};
+use super::{body, decision, entered::Entered};
 use crate::{
     error::Error,
     live::Live,
@@ -21,9 +21,9 @@ use crate::{
 /// `POST /v1/chat/completions`.
 pub async fn handle(State(live): State<Arc<Live>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let mut entered = match Entered::enter(&live, &parts, "/v1/chat/completions") {
+    let (mut entered, body) = match Entered::enter(&live, &parts, body, "/v1/chat/completions") {
         Ok(entered) => entered,
-        Err(error) => return refusal::answer_early(&error, body),
+        Err(refusal) => return refusal,
     };
     match decide(&live, &mut entered, &parts, body).await {
         Ok((model, routed)) => forward(&live, entered, &parts, &model, routed).await,
@@ -83,7 +83,10 @@ async fn forward(
         headers: &parts.headers,
         pass_credentials: live.keys.are_open(),
         looked_at: true,
-        render: |endpoint: &Endpoint| routed.render(endpoint.switch(), endpoint.model.as_deref()),
+        render: |endpoint: &Endpoint, switched| {
+            let family = endpoint.family.filter(|_| switched);
+            routed.render(family, endpoint.model.as_deref())
+        },
     };
     let (permit, record) = entered.into_parts();
     match forward.send(&live.client, model, record).await {

@@ -258,11 +258,7 @@ impl Wait {
         loop {
             ready!(self.timer.as_mut().poll(cx));
             if Instant::now() >= ends {
-                let limit_ms = u64::try_from(self.limit.as_millis()).unwrap_or(u64::MAX);
-                return Poll::Ready(Error::Timeout {
-                    setting: self.setting,
-                    limit_ms,
-                });
+                return Poll::Ready(Error::timeout(self.setting, self.limit));
             }
             self.timer.as_mut().reset(ends);
         }

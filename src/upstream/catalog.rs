@@ -52,36 +52,34 @@ pub struct Catalog {
 impl Catalog {
     /// Puts together what is configured and what was discovered.
     pub fn build(config: &Config, listings: &Listings) -> Self {
-        let mut models: BTreeMap<Arc<str>, Arc<Model>> = BTreeMap::new();
+        let mut models: BTreeMap<Arc<str>, Model> = BTreeMap::new();
         for server in &config.discover {
-            for entry in listings
+            let listed = listings
                 .get(&server.url)
-                .map_or(&[][..], |listing| &listing.data)
+                .map_or(&[][..], |listing| &listing.data);
+            for (id, entry) in listed
+                .iter()
+                .filter_map(|entry| Some((entry["id"].as_str()?, entry)))
             {
-                let Some(id) = entry["id"].as_str() else {
-                    continue;
-                };
                 let endpoint = discovered(server, id, entry);
-                let model = match models.remove(id) {
-                    Some(known) => Model {
-                        endpoints: [&known.endpoints[..], &[endpoint]].concat(),
-                        ..known.share()
-                    },
-                    None => Model {
-                        name: id.into(),
-                        family: endpoint.family,
-                        gate: true,
-                        endpoints: vec![endpoint],
-                        entry: entry.clone(),
-                    },
-                };
-                models.insert(model.name.clone(), Arc::new(model));
+                let model = models.entry(id.into()).or_insert_with_key(|name| Model {
+                    name: name.clone(),
+                    family: endpoint.family,
+                    gate: true,
+                    endpoints: Vec::new(),
+                    entry: entry.clone(),
+                });
+                model.endpoints.push(endpoint);
             }
         }
         for (name, settings) in &config.models {
             let model = configured(name, settings, listings);
-            models.insert(model.name.clone(), Arc::new(model));
+            models.insert(model.name.clone(), model);
         }
+        let models = models
+            .into_iter()
+            .map(|(name, model)| (name, Arc::new(model)))
+            .collect();
         let servers = config.discover.iter().map(|server| &server.url);
         let pending = servers
             .filter(|url| !listings.contains_key(*url))
@@ -184,23 +182,6 @@ impl Catalog {
         match names.is_empty() {
             true => "(none)".into(),
             false => names.into_iter().collect::<Vec<_>>().join(", "),
-        }
-    }
-}
-
-impl Model {
-    fn share(&self) -> Self {
-        let (name, endpoints, entry) = (
-            self.name.clone(),
-            self.endpoints.clone(),
-            self.entry.clone(),
-        );
-        Self {
-            name,
-            family: self.family,
-            gate: self.gate,
-            endpoints,
-            entry,
         }
     }
 }

@@ -67,16 +67,6 @@ impl Endpoint {
         self.refuses.store(true, Ordering::Relaxed);
     }
 
-    /// The switch was not what the server minded.
-    pub(super) fn forget_refusal(&self) {
-        self.refuses.store(false, Ordering::Relaxed);
-    }
-
-    /// The switch to set here: that of the family, unless the server refuses it.
-    pub fn switch(&self) -> Option<&'static Family> {
-        self.family.filter(|_| !self.refuses())
-    }
-
     /// Counts a request as running here until the guard is dropped.
     pub fn enter(self: &Arc<Self>) -> InFlight {
         self.in_flight.fetch_add(1, Ordering::Relaxed);

@@ -1,9 +1,6 @@
 //! One request on its way: an endpoint with room, the bytes for it, and another one if nothing was answered yet.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response, StatusCode, header};
@@ -33,11 +30,11 @@ pub struct Forward<'a, R> {
     pub pass_credentials: bool,
     /// Whether the answer is looked at while it passes.
     pub looked_at: bool,
-    /// The body for one endpoint.
+    /// The body for one endpoint, with our switch or without.
     pub render: R,
 }
 
-impl<R: Fn(&Endpoint) -> Rendered> Forward<'_, R> {
+impl<R: Fn(&Endpoint, bool) -> Rendered> Forward<'_, R> {
     /// Sends the request to an endpoint of `model` and, while nothing was answered, to others.
     ///
     /// The answer's body carries `record`, which is written when the body is dropped.
@@ -50,7 +47,11 @@ impl<R: Fn(&Endpoint) -> Rendered> Forward<'_, R> {
         model: &Model,
         mut record: Record,
     ) -> Result<Response<Relay>, (Error, Record)> {
-        let headers = headers::for_upstream(self.headers, self.looked_at);
+        let mut headers = headers::for_upstream(self.headers, self.looked_at);
+        if !self.pass_credentials {
+            headers.remove(header::AUTHORIZATION);
+            headers.remove("x-api-key");
+        }
         let mut tried: Vec<Arc<Endpoint>> = Vec::with_capacity(1);
         let mut answered = None;
         let mut failure = Error::NoEndpoint(format!("model `{}`", model.name));
@@ -106,33 +107,28 @@ impl<R: Fn(&Endpoint) -> Rendered> Forward<'_, R> {
         headers: &HeaderMap,
         record: &Record,
     ) -> Result<(reqwest::Response, bool), Error> {
-        let mut headers = headers.clone();
-        if !self.pass_credentials {
-            headers.remove(header::AUTHORIZATION);
-            headers.remove("x-api-key");
+        let refuses = endpoint.refuses();
+        let rendered = (self.render)(endpoint, !refuses);
+        let headers = for_endpoint(endpoint, headers, record);
+        if rendered.fields.is_empty() {
+            let response = self
+                .exchange(client, endpoint, headers, rendered.body)
+                .await?;
+            return Ok((response, refuses));
         }
-        if let Some(key) = endpoint.authorization() {
-            headers.insert(header::AUTHORIZATION, key.clone());
-        }
-        inject(&record.span, &mut headers);
-        let rendered = (self.render)(endpoint);
         let response = self
             .exchange(client, endpoint, headers.clone(), rendered.body)
             .await?;
-        if rendered.fields.is_empty() {
-            return Ok((response, endpoint.refuses()));
-        }
         let refusal = refusal::read(response, &rendered.fields, client.limits.idle).await?;
         if let Refusal::Unrelated(response) = refusal {
             return Ok((response, false));
         }
-        endpoint.remember_refusal();
         tracing::warn!(endpoint = &*endpoint.label, fields = ?rendered.fields, "the server refuses our switch; asking without it");
-        let response = self
-            .exchange(client, endpoint, headers, (self.render)(endpoint).body)
-            .await?;
-        if response.status().is_client_error() {
-            endpoint.forget_refusal(); // it was not our switch that it minded
+        let plain = (self.render)(endpoint, false);
+        let response = self.exchange(client, endpoint, headers, plain.body).await?;
+        // If it is still a 4xx, it was not our switch that the server minded.
+        if !response.status().is_client_error() {
+            endpoint.remember_refusal();
         }
         Ok((response, true))
     }
@@ -144,9 +140,10 @@ impl<R: Fn(&Endpoint) -> Rendered> Forward<'_, R> {
         headers: HeaderMap,
         body: Bytes,
     ) -> Result<reqwest::Response, Error> {
+        let url = endpoint.url.join(self.path);
         let request = client
             .http
-            .request(self.method.clone(), endpoint.url.join(self.path))
+            .request(self.method.clone(), url)
             .headers(headers);
         let request = if body.is_empty() && bodyless(&self.method) {
             request
@@ -156,7 +153,7 @@ impl<R: Fn(&Endpoint) -> Rendered> Forward<'_, R> {
         match timeout(client.limits.headers, request.send()).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => Err(named(&error, client)),
-            Err(_) => Err(timed_out(Limit::Headers, client.limits.headers)),
+            Err(_) => Err(Error::timeout(Limit::Headers, client.limits.headers)),
         }
     }
 
@@ -183,6 +180,16 @@ impl<R: Fn(&Endpoint) -> Rendered> Forward<'_, R> {
         *response.headers_mut() = headers;
         response
     }
+}
+
+/// The headers of a request as one endpoint gets them: with its key, and our span.
+fn for_endpoint(endpoint: &Endpoint, headers: &HeaderMap, record: &Record) -> HeaderMap {
+    let mut headers = headers.clone();
+    if let Some(key) = endpoint.authorization() {
+        headers.insert(header::AUTHORIZATION, key.clone());
+    }
+    inject(&record.span, &mut headers);
+    headers
 }
 
 /// Statuses that say "not me, not now": another endpoint may take the request.
@@ -221,15 +228,8 @@ fn bodyless(method: &Method) -> bool {
 
 fn named(error: &reqwest::Error, client: &Client) -> Error {
     match (error.is_connect(), error.is_timeout()) {
-        (_, true) => timed_out(Limit::Connect, client.limits.connect),
+        (_, true) => Error::timeout(Limit::Connect, client.limits.connect),
         (true, _) => Error::Unreachable,
         _ => Error::Reset,
-    }
-}
-
-fn timed_out(setting: Limit, limit: Duration) -> Error {
-    Error::Timeout {
-        setting,
-        limit_ms: u64::try_from(limit.as_millis()).unwrap_or(u64::MAX),
     }
 }

@@ -43,13 +43,9 @@ pub async fn read(
         return Ok(Refusal::Unrelated(response));
     }
     let (parts, body) = Response::<reqwest::Body>::from(response).into_parts();
-    let limit_ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
     let collected = timeout(patience, body.collect()).await;
     let text: Bytes = collected
-        .map_err(|_| Error::Timeout {
-            setting: Limit::Idle,
-            limit_ms,
-        })?
+        .map_err(|_| Error::timeout(Limit::Idle, patience))?
         .map_err(|_| Error::Reset)?
         .to_bytes();
     let named = fields

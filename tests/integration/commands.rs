@@ -20,6 +20,22 @@ fn run(args: &[&str]) -> (Option<i32>, String, String) {
     told(thinkgate(args).output().unwrap())
 }
 
+fn run_with_input(args: &[&str], input: &str) -> (Option<i32>, String, String) {
+    let mut command = thinkgate(args);
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(input.as_bytes())
+        .unwrap();
+    told(child.wait_with_output().unwrap())
+}
+
 fn told(output: Output) -> (Option<i32>, String, String) {
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     (
@@ -68,19 +84,7 @@ fn classify_reads_standard_input_and_batches_change_nothing() {
         ));
     }
     let classify = |batch: &str| {
-        let mut command = thinkgate(&["classify", "--batch", batch]);
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        child
-            .stdin
-            .take()
-            .unwrap()
-            .write_all(input.as_bytes())
-            .unwrap();
-        let (status, out, _) = told(child.wait_with_output().unwrap());
+        let (status, out, _) = run_with_input(&["classify", "--batch", batch], &input);
         assert_eq!(status, Some(0));
         let parsed = out
             .lines()
@@ -98,20 +102,7 @@ fn classify_reads_standard_input_and_batches_change_nothing() {
 
 #[test]
 fn classify_names_the_line_that_fails() {
-    let mut command = thinkgate(&["classify"]);
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(b"fine\n{\"id\":1}\n")
-        .unwrap();
-    let (status, out, err) = told(child.wait_with_output().unwrap());
+    let (status, out, err) = run_with_input(&["classify"], "fine\n{\"id\":1}\n");
     assert_eq!((status, out.lines().count()), (Some(1), 1));
     assert!(
         err.contains("line 2") && err.contains("neither `text` nor `messages`"),
