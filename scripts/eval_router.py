@@ -36,7 +36,7 @@ class Classifier:
     def judge(self, texts: list[str]) -> list[tuple[float, int]]:
         """P(reasoning), rounded to three digits as the gateway does, and the index of the subject."""
         fresh = [t for t in dict.fromkeys(texts) if t not in self.seen]
-        rows = export_onnx.encode(self.tokenizer, [t if len(t) < 8192 else t[:4096] + t[-4096:] for t in fresh], self.longest)
+        rows = export_onnx.encode(self.tokenizer, fresh, self.longest)
         for text, outputs in zip(fresh, export_onnx.run(self.session, rows), strict=True):
             p = float(export_onnx.softmax(outputs[0])[self.reasoning].sum())
             self.seen[text] = (round(p, 3), int(outputs[1].argmax()) if len(outputs) > 1 else -1)

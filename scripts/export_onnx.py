@@ -27,6 +27,7 @@ from transformers.models.modernbert import modeling_modernbert
 
 sys.path.insert(0, str(Path(__file__).parent))
 from router import int8, model as router_model  # noqa: E402
+from router.reading import encode  # noqa: E402
 
 TOLERANCE = 1e-3
 BUILT_IN_PROMPTS = [
@@ -55,15 +56,6 @@ def read_prompts(path: Path | None) -> list[str]:
         return BUILT_IN_PROMPTS
     lines = [line for line in path.read_text().splitlines() if line.strip()]
     return [json.loads(line)["text"] if line.startswith("{") else line for line in lines]
-
-
-def encode(tokenizer: Tokenizer, texts: list[str], longest: int) -> list[list[int]]:
-    """Token ids with the head and the tail kept, as the gateway cuts them."""
-    rows = []
-    for text in texts:
-        ids = tokenizer.encode(text).ids
-        rows.append(ids if len(ids) <= longest else ids[: longest // 2] + ids[-(longest - longest // 2):])
-    return rows
 
 
 def session(path: Path | bytes) -> ort.InferenceSession:

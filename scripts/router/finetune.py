@@ -11,17 +11,9 @@ from torch.nn.functional import cross_entropy
 from . import epoch
 from .data import Prompt
 from .model import SUBJECTS
+from .reading import encode
 
 SUBJECT_WEIGHT = 1.0
-
-
-def encode(tokenizer, texts: list[str], longest: int) -> list[list[int]]:
-    """Ids, with the middle of a long text left out as the gateway does."""
-    rows = []
-    for encoding in tokenizer.encode_batch([t if len(t) <= 16 * longest else t[: 8 * longest] + t[-8 * longest:] for t in texts]):
-        ids = encoding.ids
-        rows.append(ids if len(ids) <= longest else ids[: longest // 2] + ids[-(longest - longest // 2):])
-    return rows
 
 
 def pad(rows: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
