@@ -52,17 +52,26 @@ class Classifier:
         return sum(t == "[UNK]" for t in tokens) / max(1, len(tokens))
 
 
-def mmlu(c: Classifier, test: list[data.Prompt]) -> dict:
-    """Reasoning by question (does solving it compute?) and subject, without and with the answer choices."""
+def mmlu(c: Classifier, test: list[data.Prompt], baseline: measure.WordCounts | None) -> dict:
+    """Reasoning by question (does solving it compute?) and subject, without and with the answer choices.
+
+    The label is a share of models, so a border must be chosen: the valley between its two peaks (`data.pays`), and for
+    comparison one half, which cuts through the upper peak, and only the questions that are clear.
+    """
     rows = [p for p in test if p.source == "mmlu_pro"]
-    want = np.array([p.label >= 0.5 for p in rows])
+    share = np.array([p.computes for p in rows])
     out = {"questions": len(rows)}
     for name, texts in (("question", [p.text for p in rows]), ("with options", [p.full() for p in rows])):
         judged = c.judge(texts)
-        p = np.array([j[0] for j in judged])
-        right = np.array([j[1] for j in judged]) == np.array([c.domains.index(p.subject) for p in rows])
-        out[name] = {"auc": roc_auc_score(want, p), "accuracy": float(((p >= 0.5) == want).mean()), "ece": measure.ece(p, np.array([q.label for q in rows])),
-                     "subject": float(right.mean())}
+        out[name] = measure.by_question(np.array([j[0] for j in judged]), share)
+        out[name]["ece"] = measure.ece(np.array([j[0] for j in judged]), np.array([q.label for q in rows]))
+        out[name]["subject"] = float((np.array([j[1] for j in judged]) == np.array([c.domains.index(p.subject) for p in rows])).mean())
+    if baseline:
+        p, subjects = baseline.judge([p.text for p in rows])
+        out["word counts"] = {
+            **measure.by_question(p, share),
+            "subject": float(np.mean([a == b.subject for a, b in zip(subjects, rows, strict=True)])),
+        }
     return out
 
 
@@ -72,10 +81,21 @@ def everyday(c: Classifier, path: Path) -> dict:
     p = c.p([r["text"] for r in rows])
     label = np.array([r["label"] for r in rows])
     direct, hard, grey = (label == k for k in ("direct", "reasoning", "grey"))
-    wrong = sorted(((p[i], rows[i]["text"]) for i in range(len(rows)) if (direct[i] and p[i] >= 0.5) or (hard[i] and p[i] < 0.5)), key=lambda x: -abs(x[0] - 0.5))
-    return {"direct": int(direct.sum()), "reasoning": int(hard.sum()), "grey": int(grey.sum()), "direct accuracy": float((p[direct] < 0.5).mean()), "reasoning accuracy": float((p[hard] >= 0.5).mean()),
-            "balanced accuracy": float(((p[direct] < 0.5).mean() + (p[hard] >= 0.5).mean()) / 2), "auc": roc_auc_score(hard[~grey], p[~grey]), "grey mean P": float(p[grey].mean()),
-            "worst": [f"{a:.2f} {t[:110]}" for a, t in wrong[:25]]}
+    wrong = sorted(
+        ((p[i], rows[i]["text"]) for i in range(len(rows)) if (direct[i] and p[i] >= 0.5) or (hard[i] and p[i] < 0.5)),
+        key=lambda x: -abs(x[0] - 0.5),
+    )
+    return {
+        "direct": int(direct.sum()),
+        "reasoning": int(hard.sum()),
+        "grey": int(grey.sum()),
+        "direct accuracy": float((p[direct] < 0.5).mean()),
+        "reasoning accuracy": float((p[hard] >= 0.5).mean()),
+        "balanced accuracy": float(((p[direct] < 0.5).mean() + (p[hard] >= 0.5).mean()) / 2),
+        "auc": roc_auc_score(hard[~grey], p[~grey]),
+        "grey mean P": float(p[grey].mean()),
+        "worst": [f"{a:.2f} {t[:110]}" for a, t in wrong[:25]],
+    }
 
 
 def main() -> None:
@@ -84,13 +104,19 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--model", type=Path, default=Path("onnx/router"))
     parser.add_argument("--everyday", type=Path, default=Path(__file__).parents[1] / "tests/fixtures/everyday.jsonl")
+    parser.add_argument("--fresh", type=Path, default=Path(__file__).parents[1] / "tests/fixtures/everyday_frozen.jsonl")
+    parser.add_argument(
+        "--baseline", action="store_true", help="fit TF-IDF and logistic regression on MMLU-Pro's training part, and measure it too"
+    )
     parser.add_argument("--json", type=Path, help="write every number here")
     args = parser.parse_args()
     c = Classifier(args.model)
-    test = data.read(args.data)["test"]
-    report = {"mmlu_pro": mmlu(c, test)}
-    if args.everyday.exists():
-        report["everyday"] = everyday(c, args.everyday)
+    parts = data.read(args.data)
+    test = parts["test"]
+    report = {"mmlu_pro": mmlu(c, test, measure.WordCounts(parts["train"] + parts["valid"]) if args.baseline else None)}
+    for name, path in (("everyday", args.everyday), ("everyday, fresh", args.fresh)):
+        if path.exists():
+            report[name] = everyday(c, path)
     report["unseen kinds"] = measure.unseen_kinds(c, test)
     report["flips"] = measure.flips(c, test, args.everyday)
     report["calibration"] = measure.calibration(c, test)
@@ -99,7 +125,9 @@ def main() -> None:
     report["second turns"] = measure.second_turns(c, args.data)
     report["paired"] = measure.paired(c, args.data)
     report["ms at 64 tokens, one thread"] = export_onnx.median_ms(c.session)
-    report["batch difference in P"] = export_onnx.batch_difference(c.session, export_onnx.encode(c.tokenizer, [p.text for p in test[:320]], 512), c.reasoning)
+    report["batch difference in P"] = export_onnx.batch_difference(
+        c.session, export_onnx.encode(c.tokenizer, [p.text for p in test[:320]], 512), c.reasoning
+    )
     report["bytes"] = sum(f.stat().st_size for f in args.model.iterdir())
     measure.show(report)
     if args.json:

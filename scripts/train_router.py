@@ -4,7 +4,7 @@
     scripts/train_router.py DATA_DIR OUT [--work DIR]
 
 OUT becomes a classifier directory (see `export_onnx.py`). Every stage leaves a checkpoint in the work folder and a second
-call goes on from there. Seeds are fixed. A GPU is used when there is one. On two cores it takes about an hour.
+call goes on from there. Seeds are fixed. A GPU is used when there is one. On two cores it takes about an hour and a half.
 """
 
 import argparse
@@ -43,8 +43,9 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--work", type=Path, default=Path("target/router"), help="checkpoints (default target/router)")
     parser.add_argument("--distil-steps", type=int, default=854)
-    parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--scale", type=float, default=0.4, help="share of an epoch's prompts: a small one for a quick try")
+    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="end the task's schedule after that long at the latest")
+    parser.add_argument("--scale", type=float, default=1.0, help="share of an epoch's prompts: a small one for a quick try")
     parser.add_argument("--without", default="", help="generated kinds to leave out, to measure them unseen: puzzle:walking,...")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--seed", type=int, default=1)
@@ -61,14 +62,26 @@ def main() -> None:
     model = router_model.RouterModel(router_model.config(len(start)))
     distil.run(model, tokenizer, start, data.distillation_texts(args.data), args.work / "distil.pt", args.distil_steps, args.seed, device)
     without = frozenset(filter(None, args.without.split(",")))
-    finetune.run(model, tokenizer, parts["train"], args.work / "task.pt", args.epochs, without=without, seed=args.seed, device=device, scale=args.scale)
+    finetune.run(
+        model,
+        tokenizer,
+        parts["train"],
+        args.work / "task.pt",
+        args.epochs,
+        without=without,
+        seed=args.seed,
+        device=device,
+        scale=args.scale,
+        minutes=args.minutes,
+    )
     temperature = calibrate(model, tokenizer, parts["valid"], device)
     print(f"temperature {temperature:.2f}")
 
     checkpoint = args.work / "checkpoint"
     model.to("cpu").save_pretrained(checkpoint)
     Tokenizer.from_file(str(args.work / "vocabulary" / "tokenizer.json")).save(str(checkpoint / "tokenizer.json"))
-    prompts = [p.text for p in epoch.draw(parts["valid"], 7, scale=0.1)][:1500]
+    prompts = [p.text for p in epoch.draw(parts["valid"], 7, scale=0.2)]
+    prompts = random.Random(7).sample(prompts, 1500)
     # Twice the length it was trained on: attention grows with the square, and a decision has to be made in time.
     report = export_onnx.export(str(checkpoint), args.out, prompts, True, ["reasoning"], max_tokens=256)
     (args.work / "export.json").write_text(json.dumps({**report, "temperature": temperature}, indent=1) + "\n")

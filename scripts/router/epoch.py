@@ -2,13 +2,78 @@
 
 import random
 
-from . import deliberate, languages, puzzles, written
+from . import asks, deliberate, languages, puzzles, written
 from .augment import SHORT_BEFORE, augment, conversation
 from .data import PER_EPOCH, Prompt
 
-GENERATED = {"puzzles": 4500, "deliberate": 6000, "written": 2500, "languages": 2500, "follow_ups": 500}
-EASY_FOLLOW_UPS = ["Now make it shorter.", "Rewrite it as a poem.", "Translate that into French.", "Add a title.", "Make it more formal.", "Can you put that in JSON?", "thanks, now in bullet points", "Change the ending.", "Say that again, simpler.", "Give me one more example.", "Use fewer commas.", "Remove the last sentence.", "Write it from her point of view.", "Swap the first two lines."]
-HARD_FOLLOW_UPS = ["What if the second number were twice as large?", "Can it be done in linear time? Prove it.", "Now assume three of them lie instead.", "What would change if the budget were halved?", "Why does that fail when both are negative?", "Find the flaw in your argument.", "And what is the probability of the opposite?", "How long would it take with five of them?", "Is there a counterexample?", "Which of your assumptions matters most, and what happens without it?", "Generalise it to n.", "What if the last one leaves before the first arrives?"]
+GENERATED = {"puzzles": 3200, "deliberate": 5500, "asks": 3600, "written": 2200, "languages": 1500, "follow_ups": 900}
+MMLU_WITH_OPTIONS = 0.35  # of its questions, drawn a second time with the answer choices; the question alone is the harder form
+OFTEN = {"arena_hard": 2, "simpleqa": 2, "frames": 2}  # few, and like nothing else
+EASY_FOLLOW_UPS = """Now make it shorter.
+Rewrite it as a poem.
+Translate that into French.
+Add a title.
+Make it more formal.
+Can you put that in JSON?
+thanks, now in bullet points
+Change the ending.
+Say that again, simpler.
+Give me one more example.
+Use fewer commas.
+Remove the last sentence.
+Write it from her point of view.
+Swap the first two lines.
+Rephrase your previous answer in two sentences.
+Do the same for the second paragraph.
+Can you make it rhyme?
+Start each line with the letter B.
+Put it in a table, please.
+Great, now write the email.
+shorter
+in Spanish please
+Turn that into a tweet.
+What does the second word mean?
+Add the type hints.
+Repeat it without the numbers.
+Make the tone friendlier.
+Take your last answer and leave out every adjective.
+Write the whole thing again as a dialogue.
+Now the same in Python.
+What was the name again?
+ok, and who wrote it?
+Give me the list again, sorted.
+Replace his name with hers.
+Summarise what you just said in one line.
+Continue the story.
+Pretend to be a pirate and say it again.""".split("\n")
+HARD_FOLLOW_UPS = """What if the second number were twice as large?
+Can it be done in linear time? Prove it.
+Now assume three of them lie instead.
+What would change if the budget were halved?
+Why does that fail when both are negative?
+Find the flaw in your argument.
+And what is the probability of the opposite?
+How long would it take with five of them?
+Is there a counterexample?
+Which of your assumptions matters most, and what happens without it?
+Generalise it to n.
+What if the last one leaves before the first arrives?
+But then why does it still happen after the restart?
+What if the first two conditions are swapped: how many solutions remain?
+Suppose the price doubles. Does your recommendation still stand, and why?
+If x is now between 0 and 5, what is the largest value?
+How would the plan change with only two people?
+What is wrong with the approach you just gave, and how would you repair it?
+Use that to work out how much is left after the third year.
+Are there any other explanations that fit all of it?
+Now prove the converse.
+And if she started an hour later, when would they meet?
+Which of the two would you choose if the risk were shared? Justify it.
+Does this also hold if the graph has cycles?
+What are the odds if we draw without putting back?
+What would your strongest critic say, and what would you answer?
+Reconsider: the log shows the lock was held by another process.
+How much does the total change if we drop the cheapest one?""".split("\n")
 
 
 def generated(r: random.Random, kind: str) -> Prompt:
@@ -16,9 +81,12 @@ def generated(r: random.Random, kind: str) -> Prompt:
     if kind == "puzzles":
         text, label, name = puzzles.draw(r)
         return Prompt(text, label, f"puzzle:{name}")
+    if kind == "asks":
+        text, label, name = asks.draw(r)
+        return Prompt(text, label, f"ask:{name}")
     if kind == "deliberate":
-        text, label, subject = deliberate.draw(r)
-        return Prompt(text, label, "deliberate" if label > 0.5 else "plain", subject=None)
+        text, label = deliberate.draw(r)
+        return Prompt(text, label, "deliberate" if label > 0.5 else "plain")
     if kind == "written":
         text, label = written.draw(r)
         return Prompt(text, label, "written")
@@ -27,10 +95,9 @@ def generated(r: random.Random, kind: str) -> Prompt:
 
 
 def follow_up(r: random.Random, earlier: Prompt) -> Prompt:
-    """A short second ask under an earlier one."""
-    if r.random() < 0.5:
-        return Prompt(conversation(r, earlier.text[:400], r.choice(EASY_FOLLOW_UPS)), 0.08, "follow_up")
-    return Prompt(conversation(r, earlier.text[:400], r.choice(HARD_FOLLOW_UPS)), 0.9, "follow_up")
+    """A short second ask, alone as the gateway judges it, or under an earlier one."""
+    text, label = (r.choice(EASY_FOLLOW_UPS), 0.06) if r.random() < 0.5 else (r.choice(HARD_FOLLOW_UPS), 0.92)
+    return Prompt(conversation(r, earlier.text[:400], text) if r.random() < 0.5 else text, label, "follow_up")
 
 
 def draw(train: list[Prompt], seed: int, without: frozenset[str] = frozenset(), scale: float = 1.0) -> list[Prompt]:
@@ -42,22 +109,23 @@ def draw(train: list[Prompt], seed: int, without: frozenset[str] = frozenset(), 
     chosen: list[Prompt] = []
     for source, prompts in by_source.items():
         n = min(len(prompts), PER_EPOCH.get(source, len(prompts)))
-        small = len(prompts) < 900  # few, and none is like another
-        chosen += r.sample(prompts, n if small else max(1, int(n * min(1.0, scale * (2.2 if source == "mmlu_pro" else 1.0)))))
+        chosen += r.sample(prompts, max(1, int(n * scale))) * OFTEN.get(source, 1)
     for kind, count in GENERATED.items():
         for _ in range(int(count * scale)):
-            if kind == "follow_ups":
-                chosen.append(follow_up(r, r.choice(chosen)))
-                continue
-            prompt = generated(r, kind)
+            prompt = follow_up(r, r.choice(chosen)) if kind == "follow_ups" else generated(r, kind)
             if prompt.source not in without:
                 chosen.append(prompt)
     easy = [p for p in chosen if len(p.text) < 200]
     epoch = []
     for prompt in chosen:
-        text = prompt.full(r.random() < 0.7) if prompt.options and r.random() < 0.5 else prompt.text
-        text = augment(r, text)
-        if r.random() < 0.06 and len(text) < 600:
-            text = conversation(r, r.choice([*SHORT_BEFORE[0], r.choice(SHORT_BEFORE)[0], r.choice(easy).text]), text)
-        epoch.append(Prompt(text, prompt.label, prompt.source, (), prompt.subject))
+        shown = [False]
+        if prompt.source == "mmlu_pro":
+            shown += [True] * (r.random() < MMLU_WITH_OPTIONS)
+        elif prompt.options:
+            shown = [r.random() < 0.5]
+        for options in shown:
+            text = augment(r, prompt.full(r.random() < 0.7) if options else prompt.text)
+            if r.random() < 0.04 and len(text) < 500:
+                text = conversation(r, r.choice([*SHORT_BEFORE, r.choice(easy).text]), text)
+            epoch.append(Prompt(text, prompt.label, prompt.source, (), prompt.subject))
     return epoch

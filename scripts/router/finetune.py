@@ -42,22 +42,39 @@ def groups(rows: list[list[int]], tokens: int, r: random.Random) -> list[list[in
     return made
 
 
-def run(model, tokenizer, train: list[Prompt], out: Path, epochs: int, rate: float = 7e-4, tokens: int = 2600, longest: int = 128,
-        without: frozenset[str] = frozenset(), seed: int = 1, device: str = "cpu", scale: float = 1.0) -> None:
-    """Trains for `epochs`; `out` is a checkpoint that a second call goes on from, at the step it was left; called with more `epochs`, the rate
-    rises again to where that longer schedule is."""
+def run(
+    model,
+    tokenizer,
+    train: list[Prompt],
+    out: Path,
+    epochs: int,
+    rate: float = 7e-4,
+    tokens: int = 2600,
+    longest: int = 128,
+    without: frozenset[str] = frozenset(),
+    seed: int = 1,
+    device: str = "cpu",
+    scale: float = 1.0,
+    minutes: float = math.inf,
+) -> None:
+    """Trains for `epochs`, or until `minutes` have passed: the rate falls with whichever is further along, so that a slow machine sees
+    fewer prompts and still ends its schedule. `out` is a checkpoint that a second call goes on from, at the step it was left."""
     model.to(device).train()
     table = [p for n, p in model.named_parameters() if "tok_embeddings" in n]
     rest = [p for n, p in model.named_parameters() if "tok_embeddings" not in n]
-    optimizer = torch.optim.AdamW([{"params": rest, "share": 1.0}, {"params": table, "share": 0.7}], lr=rate, betas=(0.9, 0.98), weight_decay=0.02, fused=True)
-    step, first_epoch, skip = 0, 0, 0
+    optimizer = torch.optim.AdamW(
+        [{"params": rest, "share": 1.0}, {"params": table, "share": 0.7}], lr=rate, betas=(0.9, 0.98), weight_decay=0.02, fused=True
+    )
+    step, first_epoch, skip, before, ended = 0, 0, 0, 0.0, False
     if out.exists():
         state = torch.load(out, map_location=device)
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         step, first_epoch, skip = state["step"], state["epoch"], state["at"]
+        before, ended = state["seconds"], state["ended"]
+    began = time.monotonic() - before
     saved, shown, sums = time.monotonic(), time.monotonic(), []
-    for number in range(first_epoch, epochs):
+    for number in range(first_epoch, epochs if not ended else 0):
         prompts = epoch.draw(train, seed * 1000 + number, without, scale)
         rows = encode(tokenizer, [p.text for p in prompts], longest)
         batches = groups(rows, tokens, random.Random(seed * 1000 + number))
@@ -72,7 +89,8 @@ def run(model, tokenizer, train: list[Prompt], out: Path, epochs: int, rate: flo
             loss = cross_entropy(logits, want)
             if (subject >= 0).any():
                 loss = loss + SUBJECT_WEIGHT * cross_entropy(domain, subject) * (subject >= 0).float().mean().sqrt()
-            now = min(1, (step + 1) / 80) * (0.5 * (1 + math.cos(math.pi * min(1, step / total))) * 0.98 + 0.02)
+            passed = max(step / total, (time.monotonic() - began) / 60 / minutes)
+            now = min(1, (step + 1) / 80) * (0.5 * (1 + math.cos(math.pi * min(1, passed))) * 0.98 + 0.02)
             for g in optimizer.param_groups:
                 g["lr"] = rate * now * g["share"]
             loss.backward()
@@ -82,13 +100,31 @@ def run(model, tokenizer, train: list[Prompt], out: Path, epochs: int, rate: flo
             step += 1
             sums.append(loss.item())
             if time.monotonic() - shown > 20:
-                print(f"epoch {number + 1}/{epochs} step {step}/{total} loss {sum(sums) / len(sums):.4f}", flush=True)
+                print(
+                    f"epoch {number + 1}/{epochs} step {step}/{total} schedule {100 * passed:.1f} % loss {sum(sums) / len(sums):.4f}",
+                    flush=True,
+                )
                 shown, sums = time.monotonic(), []
-            if time.monotonic() - saved > 120 or (number == epochs - 1 and at == len(batches) - 1):
+            last = passed >= 1 or (number == epochs - 1 and at == len(batches) - 1)
+            if time.monotonic() - saved > 120 or last:
                 saved = time.monotonic()
                 out.parent.mkdir(parents=True, exist_ok=True)
-                torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "epoch": number, "at": at + 1}, out.with_suffix(".tmp"))
+                torch.save(
+                    {
+                        "model": model.state_dict(),
+                        "optimizer": optimizer.state_dict(),
+                        "step": step,
+                        "epoch": number,
+                        "at": at + 1,
+                        "seconds": saved - began,
+                        "ended": last,
+                    },
+                    out.with_suffix(".tmp"),
+                )
                 out.with_suffix(".tmp").replace(out)
+            if passed >= 1:
+                model.eval()
+                return
     model.eval()
 
 

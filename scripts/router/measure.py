@@ -8,17 +8,58 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from . import languages, puzzles
-from .data import Prompt, part, rows
+from .data import Prompt, part, pays, rows
 
 DIRECT_SOURCES = {"clinc150", "banking77", "ifeval", "self_instruct", "simpleqa"}
-WRAPPERS = ["good evening! i was hoping you could have a look at something. {} many thanks in advance", "{}\n\nSent from my phone", "Hey :) my colleague sent me this and I don't know what to answer: {}", "You are the assistant of a small company. Follow the user's wishes.\n\nUser message: {}",
-            "hello, first time here. {} (no rush)", "I hope this finds you well. {}\n\nKind regards,\nMaria", "Yo, got one for ya - {}", "Could you please respond to the following? {}"]
+WRAPPERS = [
+    "good evening! i was hoping you could have a look at something. {} many thanks in advance",
+    "{}\n\nSent from my phone",
+    "Hey :) my colleague sent me this and I don't know what to answer: {}",
+    "You are the assistant of a small company. Follow the user's wishes.\n\nUser message: {}",
+    "hello, first time here. {} (no rush)",
+    "I hope this finds you well. {}\n\nKind regards,\nMaria",
+    "Yo, got one for ya - {}",
+    "Could you please respond to the following? {}",
+]
 
 
 def ece(p: np.ndarray, want: np.ndarray, bins: int = 10) -> float:
     """Expected calibration error over ten bins of equal width; `want` may be a soft label."""
     at = np.minimum((p * bins).astype(int), bins - 1)
     return float(sum((at == b).mean() * abs(p[at == b].mean() - want[at == b].mean()) for b in range(bins) if (at == b).any()))
+
+
+def by_question(p: np.ndarray, share: np.ndarray) -> dict:
+    """AUC and accuracy on MMLU-Pro, with the border between direct and reasoning in the label's valley, at one half, and clear of both."""
+    valley, clear = np.array([pays(x) >= 0.5 for x in share]), (share <= 0.1) | (share >= 0.6)
+    return {
+        "auc": roc_auc_score(valley, p),
+        "accuracy": float(((p >= 0.5) == valley).mean()),
+        "auc at one half": roc_auc_score(share >= 0.5, p),
+        "accuracy at one half": float(((p >= 0.5) == (share >= 0.5)).mean()),
+        "clear": int(clear.sum()),
+        "auc of the clear": roc_auc_score(valley[clear], p[clear]),
+        "accuracy of the clear": float(((p >= 0.5) == valley)[clear].mean()),
+    }
+
+
+class WordCounts:
+    """The baseline: TF-IDF of words and pairs of words, and logistic regression, on MMLU-Pro alone."""
+
+    def __init__(self, train: list[Prompt]):
+        from sklearn.feature_extraction.text import TfidfVectorizer
+        from sklearn.linear_model import LogisticRegression
+
+        chosen = [p for p in train if p.source == "mmlu_pro"]
+        self.words = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True, token_pattern=r"(?u)\b\w+\b|[^\w\s]")
+        x = self.words.fit_transform([p.text for p in chosen])
+        self.reasoning = LogisticRegression(C=10, max_iter=400).fit(x, [p.label >= 0.5 for p in chosen])
+        self.subject = LogisticRegression(C=10, max_iter=400).fit(x, [p.subject for p in chosen])
+
+    def judge(self, texts: list[str]) -> tuple[np.ndarray, list[str]]:
+        """P(reasoning) and the subject of each text."""
+        x = self.words.transform(texts)
+        return self.reasoning.predict_proba(x)[:, 1], list(self.subject.predict(x))
 
 
 def unseen_kinds(c, test: list[Prompt]) -> dict:
@@ -39,7 +80,7 @@ def typo(r: random.Random, text: str) -> str:
     for i, w in enumerate(words):
         if len(w) >= 4 and w.isalpha() and r.random() < 0.125:
             at = r.randrange(len(w) - 1)
-            words[i] = r.choice([w[:at] + w[at + 1] + w[at] + w[at + 2:], w[:at] + w[at + 1:], w[: at + 1] + w[at:]])
+            words[i] = r.choice([w[:at] + w[at + 1] + w[at] + w[at + 2 :], w[:at] + w[at + 1 :], w[: at + 1] + w[at:]])
     return " ".join(words)
 
 
@@ -50,8 +91,13 @@ def flips(c, test: list[Prompt], everyday: Path) -> dict:
     if everyday.exists():
         texts += [json.loads(line)["text"] for line in everyday.read_text().splitlines()]
     plain = c.p(texts) >= 0.5
-    changed = {"lower case": [t.lower() for t in texts], "typos": [typo(r, t) for t in texts], "chat wrapping": [r.choice(WRAPPERS).replace("{}", t) for t in texts],
-               "no punctuation at the end": [t.rstrip(".?!。？") for t in texts], "in a code block": [f"```\n{t}\n```" for t in texts]}
+    changed = {
+        "lower case": [t.lower() for t in texts],
+        "typos": [typo(r, t) for t in texts],
+        "chat wrapping": [r.choice(WRAPPERS).replace("{}", t) for t in texts],
+        "no punctuation at the end": [t.rstrip(".?!。？") for t in texts],
+        "in a code block": [f"```\n{t}\n```" for t in texts],
+    }
     return {"prompts": len(texts), **{name: float(((c.p(t) >= 0.5) != plain).mean()) for name, t in changed.items()}}
 
 
@@ -65,7 +111,11 @@ def calibration(c, test: list[Prompt]) -> dict:
         chosen += r.sample(group, min(400, len(group)))
     p, want = c.p([x.text for x in chosen]), np.array([x.label for x in chosen])
     clear = np.abs(want - 0.5) > 0.25
-    return {"prompts": len(chosen), "ece": ece(p, want), "accuracy where the label is clear": float(((p >= 0.5) == (want >= 0.5))[clear].mean())}
+    return {
+        "prompts": len(chosen),
+        "ece": ece(p, want),
+        "accuracy where the label is clear": float(((p >= 0.5) == (want >= 0.5))[clear].mean()),
+    }
 
 
 def sources(c, test: list[Prompt]) -> dict:
@@ -75,7 +125,12 @@ def sources(c, test: list[Prompt]) -> dict:
         group = [p for p in test if p.source == source]
         group = r.sample(group, min(200, len(group)))
         p = c.p([x.text for x in group])
-        out[source] = {"n": len(group), "label": float(np.mean([x.label for x in group])), "P": float(p.mean()), "reasoning": float((p >= 0.5).mean())}
+        out[source] = {
+            "n": len(group),
+            "label": float(np.mean([x.label for x in group])),
+            "P": float(p.mean()),
+            "reasoning": float((p >= 0.5).mean()),
+        }
     return out
 
 
@@ -83,10 +138,16 @@ def languages_held_out(c) -> dict:
     """Per language, on sentences training never saw: balanced accuracy, and tokens the vocabulary cannot read."""
     out = {}
     for language in languages.REASONING:
-        hard = [e.replace("{a}", "7").replace("{b}", "12").replace("{c}", "3") for e in languages.entries(language, languages.REASONING, True)]
+        hard = [
+            e.replace("{a}", "7").replace("{b}", "12").replace("{c}", "3") for e in languages.entries(language, languages.REASONING, True)
+        ]
         easy = [e.replace("{a}", "7").replace("{b}", "12").replace("{c}", "3") for e in languages.entries(language, languages.DIRECT, True)]
         a, b = c.p(hard) >= 0.5, c.p(easy) < 0.5
-        out[language] = {"n": len(hard) + len(easy), "balanced accuracy": float((a.mean() + b.mean()) / 2), "unknown tokens": float(np.mean([c.unknown(t) for t in hard + easy]))}
+        out[language] = {
+            "n": len(hard) + len(easy),
+            "balanced accuracy": float((a.mean() + b.mean()) / 2),
+            "unknown tokens": float(np.mean([c.unknown(t) for t in hard + easy])),
+        }
     return out
 
 
@@ -95,7 +156,14 @@ def second_turns(c, folder: Path) -> dict:
     by: dict[str, list[list[str]]] = {}
     for row in rows(folder / "prompts" / "mt_bench.jsonl"):
         by.setdefault(row["category"], []).append(row["turns"])
-    return {k: {"first": float(c.p([t[0] for t in v]).mean()), "second alone": float(c.p([t[1] for t in v]).mean()), "both": float(c.p([t[0] + "\n\n" + t[1] for t in v]).mean())} for k, v in by.items()}
+    return {
+        k: {
+            "first": float(c.p([t[0] for t in v]).mean()),
+            "second alone": float(c.p([t[1] for t in v]).mean()),
+            "both": float(c.p([t[0] + "\n\n" + t[1] for t in v]).mean()),
+        }
+        for k, v in by.items()
+    }
 
 
 def mean_over_tasks(rows_by_task: dict[str, list[dict]], think) -> tuple[float, float]:
@@ -127,17 +195,32 @@ def paired(c, folder: Path) -> dict:
     def policies(chosen: dict[str, list[dict]]) -> dict:
         def at(threshold):
             return mean_over_tasks(chosen, lambda x: x["p"] >= threshold)
+
         rate = float(np.mean([np.mean([x["p"] >= 0.5 for x in g]) for g in chosen.values()]))
-        half = min((t for t in np.unique([x["p"] for g in chosen.values() for x in g])), key=lambda t: (abs(at(t)[1] - 0.5)), default=0.5)
-        named = {"always direct": mean_over_tasks(chosen, lambda x: 0), "always reasoning": mean_over_tasks(chosen, lambda x: 1), "ours at 0.5": at(0.5), "ours at half the tokens": at(half),
-                 "coin at our rate": mean_over_tasks(chosen, lambda x: rate), "oracle": mean_over_tasks(chosen, lambda x: x["reasoning"]["correct"] and not x["direct"]["correct"])}
+        half = min((t for t in np.unique([x["p"] for g in chosen.values() for x in g])), key=lambda t: abs(at(t)[1] - 0.5), default=0.5)
+        named = {
+            "always direct": mean_over_tasks(chosen, lambda x: 0),
+            "always reasoning": mean_over_tasks(chosen, lambda x: 1),
+            "ours at 0.5": at(0.5),
+            "ours at half the tokens": at(half),
+            "coin at our rate": mean_over_tasks(chosen, lambda x: rate),
+            "oracle": mean_over_tasks(chosen, lambda x: x["reasoning"]["correct"] and not x["direct"]["correct"]),
+        }
         return {k: {"accuracy": a, "tokens": t} for k, (a, t) in named.items()} | {"rate": rate, "threshold for half": float(half)}
 
     out = {"pooled": policies(tasks), "tasks": {}}
     for task, group in tasks.items():
         one = policies({task: group})
-        out["tasks"][task] = {"n": len(group), "direct": one["always direct"]["accuracy"], "reasoning": one["always reasoning"]["accuracy"], "ours": one["ours at 0.5"]["accuracy"], "ours tokens": one["ours at 0.5"]["tokens"],
-                              "oracle": one["oracle"]["accuracy"], "rate": one["rate"], "mean P": float(np.mean([x["p"] for x in group]))}
+        out["tasks"][task] = {
+            "n": len(group),
+            "direct": one["always direct"]["accuracy"],
+            "reasoning": one["always reasoning"]["accuracy"],
+            "ours": one["ours at 0.5"]["accuracy"],
+            "ours tokens": one["ours at 0.5"]["tokens"],
+            "oracle": one["oracle"]["accuracy"],
+            "rate": one["rate"],
+            "mean P": float(np.mean([x["p"] for x in group])),
+        }
     return out
 
 

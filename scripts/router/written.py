@@ -8,7 +8,7 @@ prompts: that file is no clean test of a model trained on these. The model card 
 
 import random
 
-DELIBERATE = """We doubled the replicas and throughput did not move at all. Where is the bottleneck likely to be, and how would you prove it?
+DELIBERATE = r"""We doubled the replicas and throughput did not move at all. Where is the bottleneck likely to be, and how would you prove it?
 Half our sensors report a drop at noon and the other half a rise. Same model, same firmware. Explain.
 I inherited 60,000 and have a mortgage at 4.1%, a car loan at 7% and no pension. What's the smartest order?
 A customer says the invoice total is wrong but every line is right. Find out how that can be.
@@ -110,9 +110,87 @@ Read this and decide who is right.\n{long}
 Is there any input for which this breaks?\n{long}
 {long}\nWork out the total for the year and whether the trend can continue.
 Given the passage below, what can be concluded about the author's motives, and what cannot?\n{long}
-Why does the number go down after the second restart?\n{long}""".split("\n")
+Why does the number go down after the second restart?\n{long}
+The greenhouse heater runs all night, yet the seedlings near the door freeze. The thermostat hangs in the middle. What is happening?
+We hired twice as many support agents, and the waiting time went up. How is that possible?
+Which of my three side projects should I drop if I only have ten hours a week from now on? One earns, one teaches me things, one is for a friend.
+Our webhook receiver gets the same event up to four times since the vendor moved data centres. Redesign it so that it does not matter.
+The union offers 2% now and 4% next year, or 3.5% now. Inflation may stay high. Which should we prefer?
+A translation agency wants to replace half of its freelancers with machine output. Think through the consequences for quality, price and people.
+The council wants to know whether the new roundabout made the crossing safer. Crashes went from 9 to 5 a year. What can we say?
+My landlord kept the deposit because of scratches that were there before. I have photos but no protocol. How strong is my position?
+We measure developers by closed tickets. What behaviour will that produce, and what would be better?
+Three of our nodes disagree on who is leader after every network hiccup. Walk through what might be going on.
+A museum has one guard at night and four rooms worth protecting. Where should she stand, and when?
+How do I teach fractions to a child who is quick but hates to be wrong?
+Choose a database for a medical device that must work offline for weeks and merge later without losing anything.
+The dog limps only in the morning and after long naps. It is worse in wet weather. What might it be and when do I go to the vet?
+Should a newspaper publish a leaked recording that is true, private and of public interest?
+We need to halve the size of our mobile app without dropping a feature anyone uses. Where would you look?
+The choir has 12 sopranos, 3 tenors and a concert in June. Pick a kind of programme and justify it.
+Why would a company that is growing at 40% a year run out of money?
+Someone edits our wiki pages at night under an account of a person on parental leave. How do we investigate this without accusing anyone?
+In what order should I learn statistics, SQL and Python if I want to become an analyst within nine months with a full-time job?
+A pharmacist sees three prescriptions from three doctors for the same patient that do not go together. What should she consider?
+If all the taxis in a city became driverless overnight, which businesses would suffer that nobody thinks of?
+Make the weekly plan of a bakery with two people work if one of them cannot lift and the other cannot work before six.
+The p-value is 0.03 but we looked at eleven outcomes. What now?
+We can insure the shipment for 2% of its value or not at all. It was lost twice in 150 trips. Decide.
+My thesis needs one more experiment, my funding ends in March and my adviser is on sabbatical. What is the best way through?
+A file of 40 GB must get to 600 shops each night over poor lines. How would you build that?
+Is it a good idea to tell users why their content was removed? Think of abuse, fairness and cost.
+The second violin always comes in early, says the conductor; he says the first is late. How can we find out?
+How would you set up a two-sided market for used lab equipment so that the first hundred deals happen?
+Two maps of the same coast disagree by 300 m. One is from 1902, the other from 1951. Which one is wrong, or neither?
+There is a trade-off between onboarding speed and fraud. Where should a small bank put the line?
+We planted the same seed in four beds and only bed three failed. What would you test first?
+Suggest a pricing scheme for a tool that some use daily and others twice a year.
+My mother has early dementia and wants to keep cooking on gas. What would you weigh?
+Our search got faster and people click less. What hypotheses do you have?
+Given four tasks with 3, 5, 2 and 4 days, of which the third needs the first and the fourth needs the second, what is the earliest finish with two people?
+Come up with a way for 30 people to agree on a restaurant within five minutes.
+Does the alibi hold? He bought petrol at 22:10, forty kilometres away, and the alarm went off at 22:30.
+Should I put my savings into my brother's café? It loses less each month and he is very good at it.
+How can we tell whether our mentoring programme works if only motivated people sign up?
+Migrate or stay? The vendor doubles the price in July, the alternative lacks single sign-on until autumn.
+What would an attacker do with read access to our build logs?
+The hospital's readmissions fell after it began to call patients at home. The neighbouring hospital's fell too. What did the calls do?
+Draft rules for a shared workshop in which tools break and nobody says who did it.
+We have budget for either sensors on all pumps or a technician for a year. Which gives more?
+A city wants fewer cars and the shops want more visitors. Find a policy that both can live with.
+Why do prices in our two shops drift apart although both use the same list?
+Which of two job candidates would you invite, if one has the perfect CV and vague answers and the other the reverse?
+I have four hours in Vienna between trains with a suitcase and a toddler. What is realistic?
+Figure out how the thief could have known the code if only three people had it and none of them told.
+Work backwards: the exhibition opens on 4 May; prints take ten days, framing six, and the curator is away the last week of April.
+Should the captain have turned back at noon? The forecast was uncertain, fuel was at 60%, and two guests were seasick.
+Our emails land in spam at one provider only. SPF and DKIM pass. Where is the problem likely to be?
+Explain the apparent contradiction: the fund beat its benchmark in every year and still returned less over ten years.
+What strategy would you use to learn Hungarian to B1 in eighteen months, given thirty minutes a day and a Hungarian mother-in-law?
+You get two minutes with the minister. Which single argument for the reading programme do you make, and why that one?
+Critically assess the idea of paying people to give blood.
+Is there a smarter way to run our fire drill? Last time it took eleven minutes and two people stayed inside.
+Compare the risks of a late launch with those of a launch with known bugs for a payroll system.
+Identify the confounders in a study that finds that people with dogs live longer.
+How could both witnesses be telling the truth?
+The app is slow. The database team says it's the app, the app team says it's the database. Settle it.
+Make sense of this: water use in the building rose by half in a month in which half the flats stood empty.
+帮我分析一下：用户数增长了，但收入连续三个月下降，可能的原因有哪些，怎么验证？
+请比较自研和采购两种方案的优缺点，并针对一个十人团队给出建议。
+为什么我的程序在本地运行正常，部署到服务器后偶尔超时？请一步步排查。
+制定一个三个月内从零开始准备半程马拉松的计划，我每周只有四天时间，膝盖有旧伤。
+¿Cómo reorganizarías un almacén con dos muelles si los camiones llegan todos a la misma hora?
+Unsere Heizung taktet ständig, obwohl der Kessel neu ist. Woran kann das liegen, und in welcher Reihenfolge prüfe ich es?
+Comment une petite librairie peut-elle tenir face à la vente en ligne sans baisser ses prix ?
+Почему продажи выросли, а прибыль упала? Назови гипотезы и как их проверить.
+売上は増えているのに利益が減っています。原因の仮説を立て、検証方法を考えてください。
+두 공급업체 중 하나를 골라야 합니다. 하나는 싸지만 자주 늦고 다른 하나는 비쌉니다. 어떻게 결정해야 할까요?
+لماذا ترتفع فاتورة الكهرباء رغم أن البيت فارغ؟ حلل الأسباب المحتملة بالترتيب.
+{long}\nSomething does not add up here. What?
+Here are my notes.\n{long}\nTurn them into a plan that survives contact with reality, and say what could go wrong.
+{long}\n\nWhat would you change first and what would you measure to see if it helped?""".split("\n")
 
-DIRECT = """what's the best emoji for a launch announcement
+DIRECT = r"""what's the best emoji for a launch announcement
 Prove me wrong, pineapple pizza is the best lol
 Give me step by step instructions to take a screenshot on Windows.
 Step by step, how do I change my profile picture?
@@ -277,12 +355,128 @@ Which award did the novel The Sellout win in 2016?
 Compte jusqu'à cinq en anglais.
 Wie spät ist es in Tokio?
 Danke, das war alles.
-Quel est le synonyme de « rapide » ?""".split("\n")
+Quel est le synonyme de « rapide » ?
+What is a Gantt chart? One sentence will do.
+Explain photosynthesis in one paragraph.
+Explain quantum entanglement in one paragraph for a curious teenager.
+In a short paragraph, what is monetary policy?
+Briefly explain the difference between a virus and a bacterium.
+What's the difference between a lease and a licence, in two lines?
+Give me a plain-language definition of anaphylaxis.
+Define entropy in thermodynamics.
+What is a semaphore in operating systems? Keep it brief.
+What does a compiler do?
+What is Kubernetes in one sentence?
+Explain what an API is to my mum.
+What does 'load-bearing' mean?
+What is meant by 'trade-off' in economics? A sentence.
+What is 'strategy' as opposed to 'tactics'? One line each.
+Quick definition: hypothesis testing.
+Describe the role of a project manager in two or three sentences.
+What's the normal resting heart rate of an adult?
+What's the adult dose of paracetamol on the package?
+What colour is the flag of Estonia?
+How do you spell 'bureaucracy'?
+Who sings 'Jolene'?
+Which planet has the most moons?
+What is the longest river in South America?
+When do the clocks go back?
+Is a tomato a fruit?
+Who is the patron of the arts in ancient Rome whose name became a word?
+What does 'carpe diem' mean?
+Write a haiku on fog.
+Write a short thank-you message to the volunteers.
+Write a product description for a bamboo toothbrush, 40 words.
+Write a job ad headline for a night nurse.
+Write an apology for a late delivery in two sentences.
+Draft a reminder that the dentist appointment is tomorrow.
+Compose a toast of three sentences for a retirement.
+Give me a slogan for a bicycle repair shop.
+Name five board games for two.
+List four types of clouds.
+List the seven wonders of the ancient world.
+List common interview questions for a barista.
+Suggest three titles for this paragraph.\n{long}
+{long}\nWhich words are misspelt?
+{long}\n\nGive me the three most important points.
+Translate the next lines to German and keep the line breaks.\n{long}
+{long}\nReturn the names as a JSON array.
+Make this text half as long.\n{long}
+Rewrite this as if it were from the 19th century: I missed the train again.
+Change 'you' to 'we' everywhere: You should check your bag before you leave.
+Turn into bullet points: we need milk, then eggs, and bread if there is any.
+Convert to title case: the old man and the sea
+Capitalise the first letter of each word: quarterly report for the south
+Sort alphabetically: mango, apple, cherry, banana
+Remove the duplicates: red, blue, red, green, blue
+Put commas where they belong: However I did not see him that day
+Answer with yes or no: is water wet?
+Say it in Latin: knowledge is power
+What's the Italian for 'receipt'?
+How do you say 'cheers' in Japanese?
+Is this sentence correct: 'He don't know'?
+What's the past participle of 'to swim'?
+hello from Bern!
+good night, talk tomorrow
+ok got it, thank you
+you made my day
+nope
+what can you do?
+are you a robot
+tell me a riddle
+tell me a dad joke about elevators
+cheer me up
+let's play a word game, you start
+my name is Ines
+I'd like to speak to a human
+How do I delete my account?
+where can I download my invoice
+the promo code doesn't work
+do you ship to Malta?
+is the museum open on Mondays
+can I bring my dog
+my luggage didn't arrive, flight 455
+I forgot my username
+how long is the warranty
+what's the wifi password policy, where do I find it
+please cancel my booking for the 14th
+Extract the email addresses: write to ana@x.org or to the desk at desk@y.com
+Which of these are verbs: run, table, sing, blue
+Count to ten in French.
+What time is it in Tokyo when it says JST?
+Name the author: Crime and Punishment
+What is the recipe for pancakes?
+How long do I boil an egg?
+What's the internal temperature of cooked chicken?
+Suggest a side dish for salmon.
+How do I remove red wine from a shirt?
+What plants grow in shade?
+什么是人工智能？用一句话回答。
+把这句话改成书面语：我们明天去看看吧。
+帮我起一个公众号的名字，主题是读书。
+上海的区号是多少？
+写一条朋友圈文案，主题是秋天的第一杯奶茶。
+¿Quién escribió Rayuela?
+Was bedeutet "Feierabend"?
+Écris une phrase avec le mot « lumière ».
+Кто написал «Мастера и Маргариту»?
+「ありがとう」を英語で何と言いますか。
+부산의 인구는 얼마인가요?
+ما معنى كلمة "صبر"؟""".split("\n")
 
-PASSAGES = ["2024-03-02 10:11:04 INFO worker 3 started\n2024-03-02 10:11:09 WARN queue depth 412\n2024-03-02 10:11:10 ERROR lease expired, retrying (attempt 3 of 5)\n2024-03-02 10:11:40 INFO worker 3 started", "def total(items):\n    s = 0\n    for i in range(len(items)):\n        if items[i].active:\n            s += items[i].price * items[i].count\n        else:\n            items.remove(items[i])\n    return s",
-    "The council met on 4 May to hear both parties. Mrs Adeyemi said that the fence had stood since 1987; Mr Lund said that his survey of 2011 puts the line 40 cm further east. Neither had the original deed.", "Jan 120, Feb 133, Mar 151, Apr 149, May 170, Jun 188\nreturns: 4, 5, 9, 14, 20, 31", "lock.acquire()\nif key not in cache:\n    lock.release()\n    value = load(key)\n    lock.acquire()\n    cache[key] = value\nlock.release()\nreturn cache[key]",
-    "Dear team, as some of you know the heating in the west wing has been out since Monday. The contractor came twice and replaced the valve, but the pressure falls each night. We expect a decision by Thursday. Until then please work from the east wing. Best, Ines", "upstream api { server 10.0.0.4:8080 max_fails=3; server 10.0.0.5:8080; }\nproxy_read_timeout 30s;\nkeepalive_timeout 75s;\nclient_max_body_size 1m;", "Lena grew up in Bergen, moved to Lyon in 1999 and opened a bakery with her brother Tom. In 2008 they sold it to a chain. She now teaches; he went back to Norway.",
-    "Revenue grew 12% while headcount grew 31%. Support costs doubled. Management attributes this to 'one-time onboarding effects', as it did in each of the last three years.", "CREATE TABLE orders (id serial, customer int, total numeric, created timestamp);\nSELECT customer, sum(total) FROM orders JOIN addresses USING (customer) GROUP BY customer;", "The old mill at the edge of town has stood empty for years. Children say that a light burns there at night. Last week the roof fell in, and nobody was surprised."]
+PASSAGES = [
+    "2024-03-02 10:11:04 INFO worker 3 started\n2024-03-02 10:11:09 WARN queue depth 412\n2024-03-02 10:11:10 ERROR lease expired, retrying (attempt 3 of 5)\n2024-03-02 10:11:40 INFO worker 3 started",
+    "def total(items):\n    s = 0\n    for i in range(len(items)):\n        if items[i].active:\n            s += items[i].price * items[i].count\n        else:\n            items.remove(items[i])\n    return s",
+    "The council met on 4 May to hear both parties. Mrs Adeyemi said that the fence had stood since 1987; Mr Lund said that his survey of 2011 puts the line 40 cm further east. Neither had the original deed.",
+    "Jan 120, Feb 133, Mar 151, Apr 149, May 170, Jun 188\nreturns: 4, 5, 9, 14, 20, 31",
+    "lock.acquire()\nif key not in cache:\n    lock.release()\n    value = load(key)\n    lock.acquire()\n    cache[key] = value\nlock.release()\nreturn cache[key]",
+    "Dear team, as some of you know the heating in the west wing has been out since Monday. The contractor came twice and replaced the valve, but the pressure falls each night. We expect a decision by Thursday. Until then please work from the east wing. Best, Ines",
+    "upstream api { server 10.0.0.4:8080 max_fails=3; server 10.0.0.5:8080; }\nproxy_read_timeout 30s;\nkeepalive_timeout 75s;\nclient_max_body_size 1m;",
+    "Lena grew up in Bergen, moved to Lyon in 1999 and opened a bakery with her brother Tom. In 2008 they sold it to a chain. She now teaches; he went back to Norway.",
+    "Revenue grew 12% while headcount grew 31%. Support costs doubled. Management attributes this to 'one-time onboarding effects', as it did in each of the last three years.",
+    "CREATE TABLE orders (id serial, customer int, total numeric, created timestamp);\nSELECT customer, sum(total) FROM orders JOIN addresses USING (customer) GROUP BY customer;",
+    "The old mill at the edge of town has stood empty for years. Children say that a light burns there at night. Last week the roof fell in, and nobody was surprised.",
+]
 
 
 def draw(r: random.Random) -> tuple[str, float]:
