@@ -1,22 +1,29 @@
 //! The composition root: a configuration becomes a running gateway. Only this file knows every stage.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use tokio::{net::TcpListener, sync::Semaphore, time::MissedTickBehavior};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     auth::Keys,
     classifier::{self, Classifier},
     config::{self, Config, locate},
+    connections::{Door, Manners},
+    ext_proc,
     live::Live,
     routing::{Policy, Router},
     server,
     telemetry::Metrics,
+    tls,
     upstream::{Catalog, Client, Listings, look, servers},
 };
+
+/// How many bytes of one body Envoy may send ahead: most prompts arrive without a round trip for room.
+const BODY_WINDOW: u32 = 1 << 20;
 
 /// What the classifier is built from.
 pub fn classifier_options(settings: &config::Classifier) -> classifier::Options {
@@ -77,21 +84,82 @@ fn check_domains(config: &Config, classifier: &Classifier) -> anyhow::Result<()>
     }
 }
 
-/// Serves `live` on `listener` until `stop`, then drains. Every task it starts has ended when it returns.
-pub async fn run(live: Arc<Live>, listener: TcpListener, stop: CancellationToken) {
+/// The sockets that the doors listen on.
+pub struct Listeners {
+    /// The HTTP door.
+    pub http: TcpListener,
+    /// The Envoy door, when it is open, with its certificate.
+    pub ext_proc: Option<(TcpListener, Option<TlsAcceptor>)>,
+}
+
+impl Listeners {
+    /// Binds every address of the configuration.
+    ///
+    /// # Errors
+    /// Which address cannot be bound, or which certificate cannot be used.
+    pub async fn bind(config: &Config) -> anyhow::Result<Self> {
+        let ext_proc = match &config.ext_proc {
+            None => None,
+            Some(door) => {
+                let tls = door.tls.as_ref().map(|files| tls::acceptor(files, &["h2"]));
+                Some((
+                    bound(door.listen).await?,
+                    tls.transpose().context("ext_proc.tls")?,
+                ))
+            }
+        };
+        Ok(Self {
+            http: bound(config.listen).await?,
+            ext_proc,
+        })
+    }
+}
+
+async fn bound(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address}"))
+}
+
+/// Serves `live` on `listeners` until `stop`, then drains. Every task it starts has ended when it returns.
+pub async fn run(live: Arc<Live>, listeners: Listeners, stop: CancellationToken) {
     let tasks = TaskTracker::new();
     let over = CancellationToken::new();
     tasks.spawn(
         over.clone()
             .run_until_cancelled_owned(discover(live.clone())),
     );
-    server::serve(
-        listener,
-        server::routes(live.clone()),
-        &live.config.server,
-        stop,
-    )
-    .await;
+    let manners = Manners::of(&live.config.server);
+    let http = Door {
+        listener: listeners.http,
+        routes: server::routes(live.clone()),
+        tls: None,
+        manners,
+    };
+    let envoys = match (&live.config.ext_proc, listeners.ext_proc) {
+        (Some(settings), Some((listener, tls))) => {
+            let (routes, health) = ext_proc::routes(live.clone(), settings);
+            tasks.spawn(health.report(stop.clone()));
+            let manners = Manners {
+                streams: Some(settings.max_streams),
+                window: Some(BODY_WINDOW),
+                ..manners
+            };
+            Some(Door {
+                listener,
+                routes,
+                tls,
+                manners,
+            })
+        }
+        _ => None,
+    };
+    let envoys = async {
+        if let Some(door) = envoys {
+            door.serve(stop.clone()).await;
+        }
+    };
+    tokio::join!(http.serve(stop.clone()), envoys);
     over.cancel();
     tasks.close();
     tasks.wait().await;

@@ -3,7 +3,8 @@
 //!
 //! # The life of a request
 //!
-//! 1. **accept** ([`server`]): request id, trace, key, size limit; refused early when overloaded. Keys are [`auth`]'s.
+//! 1. **accept** ([`server`] or [`ext_proc`], then [`intake`]): request id, trace, key, size limit; refused early when
+//!    overloaded. Keys are [`auth`]'s, sockets [`connections`]'.
 //! 2. **read** ([`openai`]): the bytes, once; fields we do not know stay byte for byte.
 //! 3. **classify** ([`classifier`]): tokenise, wait for a batch, run; or time out and fall back.
 //! 4. **decide** and **plan** ([`routing`]): scores become a mode, and the mode the family's own switch.
@@ -12,8 +13,8 @@
 //! 7. **record** ([`telemetry`]): one log line, one set of metrics, one span, when the body ended, failed, or the client left.
 //!
 //! [`config`] is what the operator wrote, [`live`] what it became, [`app`] builds one from the other, and [`error`] is why a
-//! request failed. Dependencies point one way: `cli -> app -> server -> routing -> classifier`, `server -> upstream`;
-//! `config`, `openai`, `telemetry` and `error` are leaves.
+//! request failed. Dependencies point one way: `cli -> app -> {server, ext_proc} -> intake -> routing -> classifier`,
+//! `server -> upstream`; `config`, `openai`, `telemetry` and `error` are leaves.
 
 #![cfg_attr(
     test,
@@ -24,9 +25,13 @@
     )
 )]
 
+pub mod ext_proc;
 pub mod server;
 
+pub mod intake;
+
 pub mod auth;
+pub mod connections;
 
 pub mod openai;
 

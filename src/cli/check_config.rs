@@ -7,12 +7,16 @@ use crate::config::{DEFAULT_YAML, Flags};
 
 /// Prints the effective configuration, or fails with every problem.
 pub fn run(files: Vec<PathBuf>, print_default: bool) -> anyhow::Result<()> {
-    let text = match print_default {
-        true => DEFAULT_YAML.to_owned(),
-        false => serde_yaml::to_string(&load_config(&Flags {
-            files,
-            ..Flags::default()
-        })?)?,
-    };
+    if print_default {
+        return Ok(std::io::stdout().write_all(DEFAULT_YAML.as_bytes())?);
+    }
+    let config = load_config(&Flags {
+        files,
+        ..Flags::default()
+    })?;
+    for warning in config.warnings() {
+        eprintln!("thinkgate: warning: {warning}");
+    }
+    let text = serde_yaml::to_string(&config)?;
     Ok(std::io::stdout().write_all(text.as_bytes())?)
 }

@@ -3,10 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context;
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::load_config;
@@ -20,7 +17,7 @@ use crate::{
 pub fn run(flags: &Flags) -> anyhow::Result<()> {
     let config = load_config(flags)?;
     anyhow::ensure!(
-        !config.models.is_empty() || !config.discover.is_empty(),
+        !config.models.is_empty() || !config.discover.is_empty() || config.ext_proc.is_some(),
         "there is nothing to serve: give --upstream http://HOST:PORT, or models in a --config file (see configs/example.yaml)"
     );
     let _telemetry = telemetry::start(&config.telemetry)?;
@@ -47,13 +44,17 @@ pub(super) async fn serve(
     // Caught before anybody can know the address: a signal that comes right behind it must drain, not kill.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let listen = config.listen;
+    for warning in config.warnings() {
+        tracing::warn!(setting = warning.path, "{}", warning.message);
+    }
     let live = Arc::new(app::build(config)?);
-    let listener = TcpListener::bind(listen)
-        .await
-        .with_context(|| format!("cannot listen on {listen}"))?;
-    let address = listener.local_addr()?;
+    let listeners = app::Listeners::bind(&live.config).await?;
+    let address = listeners.http.local_addr()?;
     tracing::info!(listen = %address, "listening");
+    if let Some((listener, tls)) = &listeners.ext_proc {
+        let listen = listener.local_addr()?;
+        tracing::info!(%listen, tls = tls.is_some(), "listening for Envoy (ext_proc)");
+    }
     listening(address);
     let stop = CancellationToken::new();
     let signalled = async {
@@ -64,6 +65,6 @@ pub(super) async fn serve(
         tracing::info!("stopping: no new requests, running answers finish");
         stop.cancel();
     };
-    tokio::join!(app::run(live, listener, stop.clone()), signalled);
+    tokio::join!(app::run(live, listeners, stop.clone()), signalled);
     Ok(())
 }

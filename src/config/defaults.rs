@@ -12,6 +12,7 @@ impl Default for Config {
             server: Server::default(),
             auth: super::Auth::default(),
             upstream: Upstream::default(),
+            ext_proc: None,
             classifier: Classifier::default(),
             routing: Routing::default(),
             telemetry: Telemetry::default(),

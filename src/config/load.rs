@@ -311,8 +311,8 @@ mod tests {
     #[test]
     fn a_missing_required_field_is_one_line() {
         let problems =
-            load_text("models: { a: { gate: false } }\nrouting: { threshold: high }").unwrap_err();
+            load_text("aliases: { a: { direct: b } }\nrouting: { threshold: high }").unwrap_err();
         assert_eq!(problems.len(), 2, "{problems:#?}");
-        assert!(problems.iter().any(|problem| problem.contains("endpoints")));
+        assert!(problems.iter().any(|problem| problem.contains("reasoning")));
     }
 }

@@ -36,6 +36,8 @@ pub struct Config {
     pub auth: Auth,
     /// Waits and retries on the way to the model servers.
     pub upstream: Upstream,
+    /// The door for Envoy; absent: closed.
+    pub ext_proc: Option<ExtProc>,
     /// The model that decides.
     pub classifier: Classifier,
     /// What its scores mean.
@@ -103,6 +105,32 @@ pub struct Upstream {
     pub retries: u32,
     /// Between two looks at `/v1/models` of a server.
     pub discover_ms: u64,
+}
+
+/// The door for Envoy: an external processor (`envoy.service.ext_proc.v3`) over gRPC.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ExtProc {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Its certificate; absent: plain HTTP/2.
+    #[serde(default)]
+    pub tls: Option<Tls>,
+    /// Streams served at a time on one connection; every request in flight in Envoy is one.
+    #[serde(default = "streams")]
+    pub max_streams: u32,
+    /// The largest message, in bytes. In BUFFERED mode a message holds a whole request body, so `server.max_body_bytes` and
+    /// some room; what is larger ends the stream, which Envoy treats as a failure of the processor.
+    #[serde(default = "message_bytes")]
+    pub max_message_bytes: usize,
+}
+
+/// A certificate and its key, as PEM files.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Tls {
+    /// The chain, the server's own certificate first.
+    pub cert: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
 }
 
 /// The model that decides.
@@ -180,8 +208,12 @@ pub struct Model {
     /// False: never judged, always forwarded as it came.
     #[serde(default = "yes")]
     pub gate: bool,
-    /// The servers that have it.
+    /// The servers that have it. May be left out where Envoy owns them.
+    #[serde(default)]
     pub endpoints: Vec<Endpoint>,
+    /// The key of every endpoint without one of its own, and towards Envoy's: `env:NAME` or `file:PATH`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_key: Option<Secret>,
 }
 
 /// One server that has a model.
@@ -221,4 +253,12 @@ fn yes() -> bool {
 
 fn one() -> u32 {
     1
+}
+
+fn streams() -> u32 {
+    1024
+}
+
+fn message_bytes() -> usize {
+    64 << 20
 }

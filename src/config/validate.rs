@@ -12,6 +12,7 @@ impl Config {
     pub(super) fn problems(&self) -> Vec<Problem> {
         let mut found = Found(Vec::new());
         self.check_ranges(&mut found);
+        self.check_ext_proc(&mut found);
         self.check_auth(&mut found);
         self.check_models(&mut found);
         self.check_aliases(&mut found);
@@ -80,6 +81,39 @@ impl Config {
         );
     }
 
+    fn check_ext_proc(&self, found: &mut Found) {
+        let Some(door) = &self.ext_proc else { return };
+        let same = door.listen == self.listen && door.listen.port() != 0;
+        found.unless(
+            !same,
+            "ext_proc.listen",
+            "is the address of the HTTP door already",
+        );
+        found.unless(
+            door.max_streams > 0,
+            "ext_proc.max_streams",
+            "must be at least 1",
+        );
+        // A body over the limit is to be refused with 413, so it has to arrive first.
+        found.unless(
+            door.max_message_bytes as u64 > self.server.max_body_bytes,
+            "ext_proc.max_message_bytes",
+            "must be larger than server.max_body_bytes: a message holds a whole body",
+        );
+        let files = door
+            .tls
+            .iter()
+            .flat_map(|tls| [("cert", &tls.cert), ("key", &tls.key)]);
+        for (name, file) in files {
+            if let Err(error) = std::fs::File::open(file) {
+                let message = format!("`{}` cannot be read: {error}", file.display());
+                found
+                    .0
+                    .push(Problem::new(format!("ext_proc.tls.{name}"), message));
+            }
+        }
+    }
+
     fn check_auth(&self, found: &mut Found) {
         let mut names = BTreeSet::new();
         for (index, key) in self.auth.keys.iter().enumerate() {
@@ -96,10 +130,11 @@ impl Config {
         for (name, model) in &self.models {
             let path = format!("models.{name}");
             found.unless(
-                !model.endpoints.is_empty(),
+                !model.endpoints.is_empty() || self.ext_proc.is_some(),
                 format!("{path}.endpoints"),
-                "must name at least one server",
+                "must name at least one server; only behind Envoy (ext_proc) it may name none",
             );
+            found.secret(format!("{path}.api_key"), model.api_key.as_ref());
             if model.family != "auto" && Family::by_id(&model.family, name).is_none() {
                 let known = Family::ids().join(", ");
                 found.0.push(Problem::new(
@@ -142,6 +177,20 @@ impl Config {
                 );
             }
         }
+    }
+}
+
+/// Envoy's default `message_timeout` is 200 ms; a decision that may take this long leaves too little of it.
+const NEAR_MESSAGE_TIMEOUT_MS: u64 = 150;
+
+impl Config {
+    /// What is allowed and will likely disappoint.
+    pub fn warnings(&self) -> Vec<Problem> {
+        let near =
+            self.ext_proc.is_some() && self.classifier.deadline_ms >= NEAR_MESSAGE_TIMEOUT_MS;
+        let message = "is near Envoy's default message_timeout of 200 ms, after which Envoy fails the request; keep it under \
+                       150, or raise message_timeout in Envoy's configuration";
+        Vec::from_iter(near.then(|| Problem::new("classifier.deadline_ms", message)))
     }
 }
 
@@ -202,6 +251,38 @@ aliases:
                 "aliases.x.direct"
             ]
         );
+    }
+
+    #[test]
+    fn behind_envoy_a_model_may_have_no_endpoints_and_a_body_must_fit_a_message() {
+        let door = |more: &str| {
+            paths(&format!(
+                "{{models: {{m: {{}}}}, listen: '127.0.0.1:1', ext_proc: {{listen: '127.0.0.1:2'{more}}}}}"
+            ))
+        };
+        assert_eq!(paths("{models: {m: {}}}"), ["models.m.endpoints"]);
+        assert!(door("").is_empty());
+        assert_eq!(door(", max_streams: 0"), ["ext_proc.max_streams"]);
+        assert_eq!(
+            door(", max_message_bytes: 1000"),
+            ["ext_proc.max_message_bytes"]
+        );
+        assert_eq!(
+            door(", tls: {cert: no/such.crt, key: no/such.key}"),
+            ["ext_proc.tls.cert", "ext_proc.tls.key"]
+        );
+    }
+
+    #[test]
+    fn a_deadline_near_envoys_message_timeout_is_a_warning() {
+        let warned = |yaml: &str| !Config::from_yaml(yaml).unwrap().warnings().is_empty();
+        assert!(warned(
+            "{ext_proc: {listen: '127.0.0.1:1'}, classifier: {deadline_ms: 150}}"
+        ));
+        assert!(!warned(
+            "{ext_proc: {listen: '127.0.0.1:1'}, classifier: {deadline_ms: 149}}"
+        ));
+        assert!(!warned("{classifier: {deadline_ms: 150}}"));
     }
 
     #[test]

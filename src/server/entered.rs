@@ -1,4 +1,4 @@
-//! What every request goes through: a record, a place among those in flight, and one way to be refused.
+//! Requests of this door, let in and refused in one way.
 
 use axum::{body::Body, extract::Request, response::Response};
 use http::{Extensions, request::Parts};
@@ -7,15 +7,13 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::{refusal, refusal::ClientName, request_id::RequestId};
 use crate::{
     error::Error,
+    intake::{self, About},
     live::Live,
-    telemetry::{self, Outcome, Record},
+    telemetry::{Outcome, Record},
 };
 
-/// A request that was let in: it has a place among those in flight, and a record.
-pub struct Entered {
-    permit: OwnedSemaphorePermit,
-    record: Record,
-}
+/// A request that was let in.
+pub struct Entered(intake::Entered);
 
 impl Entered {
     /// Lets a request in.
@@ -32,39 +30,37 @@ impl Entered {
         body: Body,
         route: &'static str,
     ) -> Result<(Self, Body), Response> {
-        let record = begin(live, &parts.extensions, route);
-        telemetry::adopt(&record.span, &parts.headers);
-        match live.places.clone().try_acquire_owned() {
-            Ok(permit) => Ok((Self { permit, record }, body)),
-            Err(_) => Err(Self::failed(record, &Error::Overloaded, Some(body))),
+        match intake::Entered::enter(live, about(&parts.extensions, route), &parts.headers) {
+            Ok(entered) => Ok((Self(entered), body)),
+            Err((record, error)) => Err(Self::failed(record, &error, Some(body))),
         }
     }
 
     /// What is recorded of it.
     pub fn record(&mut self) -> &mut Record {
-        &mut self.record
+        &mut self.0.record
     }
 
     /// The place and the record, for the answer's body to carry.
     pub fn into_parts(self) -> (OwnedSemaphorePermit, Record) {
-        (self.permit, self.record)
+        (self.0.permit, self.0.record)
     }
 
     /// Answers with an error. `rest`: what of the request was not read.
     pub fn refuse(self, error: &Error, rest: Option<Body>) -> Response {
-        Self::failed(self.record, error, rest)
+        Self::failed(self.0.record, error, rest)
     }
 
     /// Refuses a request that no route takes; recorded like any other.
     pub fn turn_away(live: &Live, request: Request, error: &Error) -> Response {
         let (parts, body) = request.into_parts();
-        Self::failed(begin(live, &parts.extensions, "-"), error, Some(body))
+        let record = intake::Entered::begin(live, about(&parts.extensions, "-"));
+        Self::failed(record, error, Some(body))
     }
 
     /// Answers with an error and closes the record.
     pub fn failed(mut record: Record, error: &Error, rest: Option<Body>) -> Response {
         record.fail(error);
-        record.status = error.status().as_u16();
         match rest {
             Some(rest) => refusal::answer_early(error, rest),
             None => refusal::answer(error),
@@ -73,20 +69,21 @@ impl Entered {
 
     /// Answers with something made here and closes the record.
     pub fn answered(mut self, response: Response) -> Response {
-        self.record.status = response.status().as_u16();
-        self.record.outcome = Outcome::Complete;
+        self.0.record.status = response.status().as_u16();
+        self.0.record.outcome = Outcome::Complete;
         response
     }
 }
 
-/// Begins the record of a request.
-fn begin(live: &Live, about: &Extensions, route: &'static str) -> Record {
-    let id = about
-        .get::<RequestId>()
-        .map_or_else(|| "-".into(), |id| id.0.clone());
-    let mut record = Record::start(live.metrics.clone(), route, id);
-    record.client = about
-        .get::<ClientName>()
-        .and_then(|client| client.0.clone());
-    record
+/// What the middleware found out about a request.
+fn about(known: &Extensions, route: &'static str) -> About {
+    About {
+        route,
+        id: known
+            .get::<RequestId>()
+            .map_or_else(|| "-".into(), |id| id.0.clone()),
+        client: known
+            .get::<ClientName>()
+            .and_then(|client| client.0.clone()),
+    }
 }

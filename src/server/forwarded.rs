@@ -10,12 +10,13 @@ use axum::{
 use bytes::Bytes;
 use http::{header, request::Parts};
 
-use super::{UNVERSIONED, body, entered::Entered};
+use super::{body, entered::Entered};
 use crate::{
     error::Error,
+    intake::{self, route_name},
     live::Live,
     openai::NamedModel,
-    routing::{Mode, Rendered},
+    routing::Rendered,
     upstream::{Endpoint, Forward, Model},
 };
 
@@ -64,7 +65,7 @@ pub async fn handle(State(live): State<Arc<Live>>, request: Request) -> Response
     }
 }
 
-/// The model a request is for: the one it names, else the only one there is. Of an alias the one for unjudged requests.
+/// The model a request is for, with its endpoints.
 fn model_for(
     live: &Live,
     parts: &Parts,
@@ -75,29 +76,11 @@ fn model_for(
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok());
     let named = NamedModel::find(content_type, body)?;
+    let name = intake::model_of(live, named.as_ref())?;
     let catalog = live.catalog.load();
-    let target = catalog.resolve(named.as_ref().map(|named| named.name.as_str()))?;
-    let (name, _) = target.choose(Mode::Unchanged);
     let model = catalog
         .model(&name)
         .cloned()
         .ok_or_else(|| Error::NoEndpoint(format!("model `{name}`")))?;
     Ok((model, named))
-}
-
-/// The route as a label: one of a closed set, never a client's text.
-fn route_name(path: &str) -> &'static str {
-    const VERSIONED: [&str; 6] = [
-        "/v1/completions",
-        "/v1/responses",
-        "/v1/messages",
-        "/v1/embeddings",
-        "/v1/audio/transcriptions",
-        "/v1/audio/translations",
-    ];
-    let known = VERSIONED
-        .into_iter()
-        .chain(UNVERSIONED)
-        .find(|known| *known == path);
-    known.unwrap_or("/v1/*")
 }

@@ -1,6 +1,6 @@
 //! Chat requests: decide, forward, stream.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use axum::{
     body::Body,
@@ -9,11 +9,11 @@ use axum::{
 };
 use http::request::Parts;
 
-use super::{body, decision, entered::Entered};
+use super::{body, entered::Entered};
 use crate::{
     error::Error,
+    intake::{self, CHAT},
     live::Live,
-    openai::ChatRequest,
     routing::{Decision, Routed},
     upstream::{Endpoint, Forward, Model},
 };
@@ -21,7 +21,7 @@ use crate::{
 /// `POST /v1/chat/completions`.
 pub async fn handle(State(live): State<Arc<Live>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let (mut entered, body) = match Entered::enter(&live, &parts, body, "/v1/chat/completions") {
+    let (mut entered, body) = match Entered::enter(&live, &parts, body, CHAT) {
         Ok(entered) => entered,
         Err(refusal) => return refusal,
     };
@@ -41,32 +41,23 @@ pub async fn decide(
     parts: &Parts,
     body: Body,
 ) -> Result<(Arc<Model>, Routed), (Error, Option<Body>)> {
-    let wish = match decision::wish(&parts.headers) {
+    let wish = match intake::wish(&parts.headers) {
         Ok(wish) => wish,
         Err(error) => return Err((error, Some(body))),
     };
     let bytes = body::read(&parts.headers, body, &live.config.server)
         .await
         .map_err(|(error, rest)| (error, Some(rest)))?;
-    let record = entered.record();
-    record.bytes.0 = bytes.len() as u64;
     let all_read = |error| (error, None);
-    let began = Instant::now();
-    let request = ChatRequest::read(bytes).map_err(all_read)?;
-    let catalog = live.catalog.load_full();
-    let target = catalog
-        .resolve(request.model().as_deref())
-        .map_err(all_read)?;
-    let routed = live
-        .router
-        .route(request, wish, &target)
+    let routed = intake::judge(live, bytes, wish, entered.record())
         .await
         .map_err(all_read)?;
-    record.decided = Some(decision::decided(&routed, began.elapsed().as_secs_f64()));
-    record.model = routed.model.clone();
-    match catalog.model(&routed.model) {
+    match live.catalog.load().model(&routed.model) {
         Some(model) => Ok((model.clone(), routed)),
-        None => Err((Error::NoEndpoint(format!("model `{}`", routed.model)), None)),
+        None => Err(all_read(Error::NoEndpoint(format!(
+            "model `{}`",
+            routed.model
+        )))),
     }
 }
 
@@ -98,12 +89,16 @@ async fn forward(
             relay.record().settle(mode.as_str(), why.as_str());
             relay.hold(permit);
             let upstream = endpoint.model.as_deref().unwrap_or(&routed.model);
-            decision::tell(response.headers_mut(), &routed.decision, upstream);
+            response
+                .headers_mut()
+                .extend(intake::told(&routed.decision, upstream));
             response.map(Body::new)
         }
         Err((error, record)) => {
             let mut response = Entered::failed(record, &error, None);
-            decision::tell(response.headers_mut(), &routed.decision, &routed.model);
+            response
+                .headers_mut()
+                .extend(intake::told(&routed.decision, &routed.model));
             response
         }
     }

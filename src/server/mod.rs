@@ -1,9 +1,7 @@
 //! Front door 1: HTTP. All routes and all middleware on one screen.
 
 mod body;
-mod connections;
 mod cors;
-mod decision;
 mod entered;
 mod explain;
 mod forwarded;
@@ -25,19 +23,11 @@ use axum::{
 use tower_http::catch_panic::CatchPanicLayer;
 
 use self::entered::Entered;
-use crate::{error::Error, live::Live};
-
-pub use connections::serve;
-
-/// vLLM's unversioned inference routes. Its admin routes (`/sleep`, `/reset_prefix_cache`, ..) are not for clients.
-const UNVERSIONED: [&str; 6] = [
-    "/tokenize",
-    "/detokenize",
-    "/rerank",
-    "/score",
-    "/pooling",
-    "/classify",
-];
+use crate::{
+    error::Error,
+    intake::{CHAT, UNVERSIONED},
+    live::Live,
+};
 
 /// vLLM's admin routes that stand among the versioned ones, and spellings of the judged route that a server would redirect
 /// past us.
@@ -51,7 +41,7 @@ const NOT_FOR_CLIENTS: [&str; 3] = [
 pub fn routes(live: Arc<Live>) -> Router {
     let mut routes = Router::new()
         // judged: decide, forward, stream
-        .route("/v1/chat/completions", post(judged::handle))
+        .route(CHAT, post(judged::handle))
         .route("/explain", post(explain::handle))
         // answered here
         .route("/v1/models", get(models::list))

@@ -106,9 +106,10 @@ impl Record {
         }
     }
 
-    /// Says that the request failed.
+    /// Says that the request failed, and what the client was told.
     pub fn fail(&mut self, error: &Error) {
         self.outcome = Outcome::Failed(error.reason());
+        self.status = error.status().as_u16();
     }
 
     /// Says which mode the bytes had that the endpoint answered, and why.

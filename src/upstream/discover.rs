@@ -25,8 +25,15 @@ pub fn servers(config: &Config) -> Vec<Server> {
         .discover
         .iter()
         .map(|server| (&server.url, &server.api_key));
-    let endpoints = config.models.values().flat_map(|model| &model.endpoints);
-    let configured = endpoints.map(|endpoint| (&endpoint.url, &endpoint.api_key));
+    let configured = config.models.values().flat_map(|model| {
+        model
+            .endpoints
+            .iter()
+            .map(|endpoint| match endpoint.api_key {
+                Some(_) => (&endpoint.url, &endpoint.api_key),
+                None => (&endpoint.url, &model.api_key),
+            })
+    });
     let mut servers = BTreeMap::new();
     for (url, api_key) in discovered.chain(configured) {
         servers.entry(url.clone()).or_insert_with(|| Server {

@@ -14,8 +14,10 @@ const HOP_BY_HOP: [HeaderName; 8] = [
     HeaderName::from_static("keep-alive"),
 ];
 
-/// The prefix of our own headers.
-const OURS: &str = "x-thinkgate-";
+/// True for a header that only we may set: from a client it is a wish at most, from a model server it is forged.
+pub fn is_ours(name: &str) -> bool {
+    name.starts_with("x-thinkgate-")
+}
 
 /// The client's headers as a model server gets them. `looked_at`: the answer's body is read, so it must not be compressed.
 pub fn for_upstream(client: &HeaderMap, looked_at: bool) -> HeaderMap {
@@ -51,7 +53,7 @@ fn without_hop(from: &HeaderMap) -> HeaderMap {
     };
     let mut to = HeaderMap::with_capacity(from.len() + 6);
     for (name, value) in from {
-        if !HOP_BY_HOP.contains(name) && !name.as_str().starts_with(OURS) && !is_named(name) {
+        if !HOP_BY_HOP.contains(name) && !is_ours(name.as_str()) && !is_named(name) {
             to.append(name, value.clone());
         }
     }

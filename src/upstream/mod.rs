@@ -13,8 +13,9 @@ mod headers;
 mod refusal;
 
 pub use body::Relay;
-pub use catalog::{Catalog, Listing, Listings, Model};
+pub use catalog::{Catalog, Listing, Listings, Model, Profile};
 pub use client::{Client, Limits};
 pub use discover::{Server, look, servers};
 pub use endpoint::Endpoint;
 pub use forward::Forward;
+pub use headers::is_ours;

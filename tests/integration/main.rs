@@ -14,6 +14,7 @@ mod aliases;
 mod classifier;
 mod commands;
 mod conversation_bytes;
+mod envoy;
 mod errors;
 mod families;
 mod first_day;

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use thinkgate::{app, config::Config, live::Live};
-use tokio::{net::TcpListener, task::JoinHandle, time::sleep};
+use tokio::{task::JoinHandle, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -15,6 +15,8 @@ use super::{
 /// A gateway that runs until it is stopped or dropped.
 pub struct Gateway {
     pub address: SocketAddr,
+    /// Where the Envoy door listens, when it is open.
+    pub envoy: Option<SocketAddr>,
     pub live: Arc<Live>,
     stop: CancellationToken,
     task: JoinHandle<()>,
@@ -34,6 +36,7 @@ pub fn config(servers: &[&Server], yaml: &str) -> Config {
         config.classifier.model = fixture("models/tiny");
     }
     config.classifier.threads = 1;
+    config.listen = "127.0.0.1:0".parse().unwrap();
     if !yaml.contains("deadline_ms") {
         config.classifier.deadline_ms = 5_000; // a busy test machine must not change a decision
     }
@@ -72,12 +75,15 @@ impl Gateway {
     /// Starts without waiting for anything.
     pub async fn start_unready(config: Config) -> Self {
         let live = Arc::new(app::build(config).unwrap());
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let listeners = app::Listeners::bind(&live.config).await.unwrap();
+        let address = listeners.http.local_addr().unwrap();
+        let envoys = listeners.ext_proc.as_ref();
+        let envoy = envoys.map(|(listener, _)| listener.local_addr().unwrap());
         let stop = CancellationToken::new();
-        let task = tokio::spawn(app::run(live.clone(), listener, stop.clone()));
+        let task = tokio::spawn(app::run(live.clone(), listeners, stop.clone()));
         Self {
             address,
+            envoy,
             live,
             stop,
             task,

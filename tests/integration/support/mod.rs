@@ -1,5 +1,6 @@
 //! What the tests stand on: a gateway on port 0, a model server with a script, and raw HTTP.
 
+pub mod envoy;
 pub mod gateway;
 pub mod http;
 pub mod server;

@@ -41,22 +41,32 @@ pub fn wish(headers: &HeaderMap) -> Result<Option<Mode>, Error> {
     }
 }
 
-/// Tells the client what was decided. `upstream`: the model's name at the endpoint that answered.
-pub fn tell(headers: &mut HeaderMap, decision: &Decision, upstream: &str) {
-    headers.insert(MODE, HeaderValue::from_static(decision.mode.as_str()));
-    headers.insert(WHY, HeaderValue::from_static(decision.why.as_str()));
-    let mut tell = |name, value: Option<String>| {
-        if let Some(value) = value.and_then(|value| HeaderValue::try_from(value).ok()) {
-            headers.insert(name, value);
-        }
-    };
-    tell(SCORE, decision.score.map(|score| format!("{score:.3}")));
-    tell(DOMAIN, decision.domain.as_deref().map(str::to_owned));
-    tell(MODEL, Some(upstream.to_owned()));
+/// What the client is told of a decision. `upstream`: the model's name at the endpoint that answers.
+pub fn told(
+    decision: &Decision,
+    upstream: &str,
+) -> impl Iterator<Item = (HeaderName, HeaderValue)> + use<> {
+    let value = |text: String| HeaderValue::try_from(text).ok();
+    let score = decision
+        .score
+        .and_then(|score| value(format!("{score:.3}")));
+    let domain = decision
+        .domain
+        .as_deref()
+        .and_then(|domain| value(domain.to_owned()));
+    [
+        (MODE, Some(HeaderValue::from_static(decision.mode.as_str()))),
+        (WHY, Some(HeaderValue::from_static(decision.why.as_str()))),
+        (SCORE, score),
+        (DOMAIN, domain),
+        (MODEL, value(upstream.to_owned())),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name, value?)))
 }
 
 /// The decision as it is recorded.
-pub fn decided(routed: &Routed, seconds: f64) -> Decided {
+pub(super) fn decided(routed: &Routed, seconds: f64) -> Decided {
     let decision = &routed.decision;
     Decided {
         mode: decision.mode.as_str(),

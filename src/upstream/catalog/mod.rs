@@ -1,16 +1,19 @@
 //! Which models there are: configured ones and aliases always, discovered ones as their servers list them.
 
+mod build;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
+use http::HeaderValue;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Endpoint;
 use crate::{
-    config::{self, BaseUrl, Config, Secret},
+    config::{self, BaseUrl, Config},
     error::Error,
     routing::{Family, Mode, Target},
 };
@@ -34,8 +37,10 @@ pub struct Model {
     pub family: Option<&'static Family>,
     /// False: never judged.
     pub gate: bool,
-    /// The servers that have it.
+    /// The servers that have it. None where Envoy owns them.
     pub endpoints: Vec<Arc<Endpoint>>,
+    /// The `Authorization` of a request that Envoy sends to a server of its own.
+    key: Option<HeaderValue>,
     /// Its entry in `/v1/models`.
     entry: Value,
 }
@@ -47,39 +52,25 @@ pub struct Catalog {
     aliases: BTreeMap<String, config::Alias>,
     /// The servers that are to be discovered and have not answered yet. While there are any, no name is unknown.
     pub pending: Vec<BaseUrl>,
+    /// True when any name may be asked for: Envoy has the servers, and nothing is configured of their models.
+    open: bool,
+}
+
+/// A model as it is for a request whose server is not ours to choose.
+#[derive(Debug, Default)]
+pub struct Profile {
+    /// How it switches.
+    pub family: Option<&'static Family>,
+    /// Its name there, when it is another than here.
+    pub name: Option<String>,
+    /// The `Authorization` it wants, when it has a key.
+    pub authorization: Option<HeaderValue>,
 }
 
 impl Catalog {
     /// Puts together what is configured and what was discovered.
     pub fn build(config: &Config, listings: &Listings) -> Self {
-        let mut models: BTreeMap<Arc<str>, Model> = BTreeMap::new();
-        for server in &config.discover {
-            let listed = listings
-                .get(&server.url)
-                .map_or(&[][..], |listing| &listing.data);
-            for (id, entry) in listed
-                .iter()
-                .filter_map(|entry| Some((entry["id"].as_str()?, entry)))
-            {
-                let endpoint = discovered(server, id, entry);
-                let model = models.entry(id.into()).or_insert_with_key(|name| Model {
-                    name: name.clone(),
-                    family: endpoint.family,
-                    gate: true,
-                    endpoints: Vec::new(),
-                    entry: entry.clone(),
-                });
-                model.endpoints.push(endpoint);
-            }
-        }
-        for (name, settings) in &config.models {
-            let model = configured(name, settings, listings);
-            models.insert(model.name.clone(), model);
-        }
-        let models = models
-            .into_iter()
-            .map(|(name, model)| (name, Arc::new(model)))
-            .collect();
+        let models = build::models(config, listings);
         let servers = config.discover.iter().map(|server| &server.url);
         let pending = servers
             .filter(|url| !listings.contains_key(*url))
@@ -89,6 +80,10 @@ impl Catalog {
             models,
             aliases: config.aliases.clone(),
             pending,
+            open: config.ext_proc.is_some()
+                && config.models.is_empty()
+                && config.aliases.is_empty()
+                && config.discover.is_empty(),
         }
     }
 
@@ -104,6 +99,7 @@ impl Catalog {
                 self.models.keys().next(),
             ) {
                 (1, Some(only)) => only,
+                _ if self.open => "", // the server knows which
                 _ if !self.pending.is_empty() => {
                     return Err(Error::NoEndpoint("this request".into()));
                 }
@@ -133,6 +129,11 @@ impl Catalog {
                 family: model.family,
                 gate: model.gate,
             }),
+            None if self.open => Ok(Target::Model {
+                name: name.into(),
+                family: Family::recognise(name, None, None),
+                gate: true,
+            }),
             None if !self.pending.is_empty() => Err(Error::NoEndpoint(format!("model `{name}`"))),
             None => Err(Error::ModelNotFound {
                 model: name.into(),
@@ -144,6 +145,25 @@ impl Catalog {
     /// The model of this name.
     pub fn model(&self, name: &str) -> Option<&Arc<Model>> {
         self.models.get(name)
+    }
+
+    /// The model of this name for a request whose server Envoy chooses. Where several endpoints are configured, the first
+    /// speaks for all.
+    pub fn profile(&self, name: &str) -> Profile {
+        match self.models.get(name) {
+            Some(model) => Profile {
+                family: model.family,
+                name: model
+                    .endpoints
+                    .first()
+                    .and_then(|endpoint| endpoint.model.clone()),
+                authorization: model.key.clone(),
+            },
+            None => Profile {
+                family: Family::recognise(name, None, None),
+                ..Profile::default()
+            },
+        }
     }
 
     /// Every model, in the order of their names.
@@ -186,87 +206,7 @@ impl Catalog {
     }
 }
 
-/// A model as its server lists it, at that server.
-fn discovered(server: &config::Discover, id: &str, entry: &Value) -> Arc<Endpoint> {
-    let key = server
-        .api_key
-        .as_ref()
-        .and_then(|key| Secret::reveal(key).ok()); // revealed once already, when validated
-    let family = Family::recognise(id, entry["root"].as_str(), entry["parent"].as_str());
-    Arc::new(Endpoint::new(
-        server.url.clone(),
-        key.as_ref(),
-        1,
-        None,
-        family,
-    ))
-}
-
-fn configured(name: &str, settings: &config::Model, listings: &Listings) -> Model {
-    let endpoints: Vec<Arc<Endpoint>> = settings
-        .endpoints
-        .iter()
-        .map(|endpoint| endpoint_of(name, settings, endpoint, listings))
-        .collect();
-    let family = endpoints.iter().find_map(|endpoint| endpoint.family);
-    let listed = settings
-        .endpoints
-        .iter()
-        .find_map(|endpoint| listed(name, endpoint, listings));
-    let mut entry = listed.cloned().unwrap_or_else(|| entry_of_ours(name));
-    entry["id"] = name.into();
-    Model {
-        name: name.into(),
-        family,
-        gate: settings.gate,
-        endpoints,
-        entry,
-    }
-}
-
-fn endpoint_of(
-    name: &str,
-    settings: &config::Model,
-    endpoint: &config::Endpoint,
-    listings: &Listings,
-) -> Arc<Endpoint> {
-    let key = endpoint
-        .api_key
-        .as_ref()
-        .and_then(|key| Secret::reveal(key).ok());
-    let there = endpoint.model.as_deref().unwrap_or(name);
-    let family = match settings.family.as_str() {
-        "auto" => {
-            let entry = listed(name, endpoint, listings);
-            let says = |key: &str| entry.and_then(|entry| entry[key].as_str());
-            Family::recognise(there, says("root"), says("parent"))
-                .or_else(|| Family::recognise(name, None, None))
-        }
-        id => Family::by_id(id, there),
-    };
-    Arc::new(Endpoint::new(
-        endpoint.url.clone(),
-        key.as_ref(),
-        endpoint.weight,
-        endpoint.model.clone(),
-        family,
-    ))
-}
-
-/// The entry of a configured model in its server's list.
-fn listed<'l>(
-    name: &str,
-    endpoint: &config::Endpoint,
-    listings: &'l Listings,
-) -> Option<&'l Value> {
-    let there = endpoint.model.as_deref().unwrap_or(name);
-    listings
-        .get(&endpoint.url)?
-        .data
-        .iter()
-        .find(|entry| entry["id"] == there)
-}
-
+/// What a name of ours looks like in `/v1/models`.
 fn entry_of_ours(name: &str) -> Value {
     json!({"id": name, "object": "model", "created": 0, "owned_by": "thinkgate"})
 }
@@ -325,6 +265,25 @@ mod tests {
         ));
         let two = Catalog::build(&config, &listings(json!([{"id": "x"}, {"id": "y"}])));
         assert!(two.resolve(None).unwrap_err().to_string().contains("x, y"));
+    }
+
+    #[test]
+    fn behind_envoy_without_models_every_name_is_taken_for_what_it_says() {
+        let config = Config::from_yaml("{ext_proc: {listen: '127.0.0.1:1'}}").unwrap();
+        let catalog = Catalog::build(&config, &Listings::new());
+        let family = |name| match catalog.resolve(name) {
+            Ok(Target::Model { family, .. }) => family.map(|family| family.id),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(family(Some("Qwen/Qwen3-8B")), Some("qwen3"));
+        assert_eq!(family(Some("mystery")), None);
+        assert_eq!(family(None), None);
+        let config =
+            Config::from_yaml("{ext_proc: {listen: '127.0.0.1:1'}, models: {Qwen3-8B: {}}}")
+                .unwrap();
+        let catalog = Catalog::build(&config, &Listings::new());
+        assert!(catalog.resolve(Some("mystery")).is_err());
+        assert_eq!(catalog.profile("Qwen3-8B").family.unwrap().id, "qwen3");
     }
 
     #[test]

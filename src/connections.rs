@@ -1,0 +1,162 @@
+//! Connections of either door: accepted, served, and ended in order.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::Router;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto::Builder,
+    service::TowerToHyperService,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Server;
+
+/// A pause after an accept that failed for want of file descriptors, so that the loop does not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// A peer that answers no ping for this long is gone (HTTP/2). Without it a stream of a peer that lost its power would stay.
+const PING: Duration = Duration::from_secs(20);
+
+/// A socket and what is served on it.
+pub struct Door {
+    /// Where connections come in.
+    pub listener: TcpListener,
+    /// What answers them.
+    pub routes: Router,
+    /// With a certificate: TLS on every connection.
+    pub tls: Option<TlsAcceptor>,
+    /// How connections are treated.
+    pub manners: Manners,
+}
+
+/// How the connections of a door are treated.
+#[derive(Debug, Clone, Copy)]
+pub struct Manners {
+    /// How long a client may take to send its request headers, or to shake hands.
+    pub headers: Duration,
+    /// How long what runs may take to finish after the stop.
+    pub drain: Duration,
+    /// HTTP/2 streams at a time on one connection; `None` leaves the protocol's default.
+    pub streams: Option<u32>,
+    /// How many body bytes of one HTTP/2 stream may be on their way unread; `None` leaves the protocol's default.
+    pub window: Option<u32>,
+}
+
+impl Manners {
+    /// As the settings of the HTTP door say.
+    pub fn of(settings: &Server) -> Self {
+        Self {
+            headers: Duration::from_millis(settings.headers_ms),
+            drain: Duration::from_millis(settings.drain_ms),
+            streams: None,
+            window: None,
+        }
+    }
+
+    fn builder(&self) -> Builder<TokioExecutor> {
+        let mut builder = Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.headers);
+        let mut http2 = builder.http2();
+        http2
+            .timer(TokioTimer::new())
+            .keep_alive_interval(PING)
+            .keep_alive_timeout(PING);
+        if let Some(streams) = self.streams {
+            http2.max_concurrent_streams(streams);
+        }
+        if let Some(window) = self.window {
+            // The connection's window is shared by its streams; sixteen large bodies may be on their way at a time.
+            http2
+                .initial_stream_window_size(window)
+                .initial_connection_window_size(window.saturating_mul(16));
+        }
+        builder
+    }
+}
+
+impl Door {
+    /// Serves until `stop`; then accepts nothing new and lets what runs finish within `manners.drain`. With nothing in flight
+    /// it returns at once.
+    pub async fn serve(self, stop: CancellationToken) {
+        let builder = Arc::new(self.manners.builder());
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                accepted = self.listener.accept() => match accepted {
+                    Ok((stream, _)) => {
+                        let connection = Connection {
+                            routes: self.routes.clone(),
+                            builder: builder.clone(),
+                            stop: stop.clone(),
+                        };
+                        connections.spawn(connection.open(stream, self.tls.clone(), self.manners.headers));
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot accept a connection");
+                        sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+                Some(_) = connections.join_next() => {}
+                () = stop.cancelled() => break,
+            }
+        }
+        drop(self.listener);
+        let drained = async { while connections.join_next().await.is_some() {} };
+        if timeout(self.manners.drain, drained).await.is_err() {
+            tracing::warn!(
+                connections = connections.len(),
+                "server.drain_ms passed; ending what still runs"
+            );
+            connections.shutdown().await;
+        }
+    }
+}
+
+/// What a connection needs to be served.
+struct Connection {
+    routes: Router,
+    builder: Arc<Builder<TokioExecutor>>,
+    stop: CancellationToken,
+}
+
+impl Connection {
+    /// Shakes hands if need be, and serves.
+    async fn open(self, stream: TcpStream, tls: Option<TlsAcceptor>, patience: Duration) {
+        let _ = stream.set_nodelay(true); // an event leaves when it arrives; on a socket without the option it still leaves
+        match tls {
+            None => self.serve(stream).await,
+            Some(tls) => match timeout(patience, tls.accept(stream)).await {
+                Ok(Ok(stream)) => self.serve(stream).await,
+                Ok(Err(error)) => tracing::debug!(%error, "no TLS handshake"),
+                Err(_) => tracing::debug!("no TLS handshake in time"),
+            },
+        }
+    }
+
+    async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: S) {
+        let service = TowerToHyperService::new(self.routes);
+        let connection = self.builder.serve_connection(TokioIo::new(stream), service);
+        tokio::pin!(connection);
+        let served = tokio::select! {
+            served = connection.as_mut() => served,
+            () = self.stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = served {
+            tracing::debug!(%error, "connection ended"); // the client left, or sent what is not HTTP
+        }
+    }
+}

@@ -1,0 +1,408 @@
+//! One HTTP request as Envoy tells it: a state machine that hears messages and gives answers.
+//!
+//! What may be said when differs by body mode; see [`BodyMode`] and the variants of [`Stage`].
+
+use std::{mem, sync::Arc, time::Instant};
+
+use envoy_types::pb::envoy::service::ext_proc::v3::{
+    HttpBody, HttpHeaders, ProcessingRequest, body_mutation::Mutation, processing_request::Request,
+};
+use http::{HeaderValue, header};
+
+use super::{
+    delivery::{Answers, End, Whole, pass},
+    heard::Heard,
+    mode::BodyMode,
+    mutation::{HeaderChange, Way, refusal},
+    pieces::Pieces,
+    prepare::{self, Prepared, Told},
+};
+use crate::{
+    error::Error,
+    intake::{self, About, Entered, REQUEST_ID},
+    live::Live,
+    routing::Mode,
+    telemetry::Outcome,
+};
+
+/// One HTTP request and its answer.
+pub struct Exchange {
+    live: Arc<Live>,
+    request_mode: BodyMode,
+    response_mode: BodyMode,
+    /// True when Envoy wants no answers (`observability_mode`).
+    only_observes: bool,
+    stage: Stage,
+    id: HeaderValue,
+    /// What the client is to be told of the decision.
+    told: Told,
+}
+
+/// How far the request is.
+enum Stage {
+    /// Nothing was heard.
+    Start,
+    /// Its body is coming.
+    Reading(Reading),
+    /// It is on its way, or is none of ours; whatever still comes of it goes on as it came.
+    Sent(Option<Sent>),
+    /// It was refused; nothing more will be said.
+    Over,
+}
+
+impl Stage {
+    /// The request, as long as it is kept.
+    fn entered(&mut self) -> Option<&mut Entered> {
+        match self {
+            Self::Reading(reading) => Some(&mut reading.entered),
+            Self::Sent(sent) => sent.as_mut().map(|sent| &mut sent.entered),
+            Self::Start | Self::Over => None,
+        }
+    }
+
+    /// A request that was being read goes on.
+    fn send(&mut self) {
+        *self = match mem::replace(self, Self::Sent(None)) {
+            Self::Reading(reading) => Self::sent(reading.entered),
+            other => other,
+        };
+    }
+
+    /// What becomes of a request that goes on.
+    fn sent(entered: Entered) -> Self {
+        Self::Sent(Some(Sent {
+            entered,
+            at: Instant::now(),
+        }))
+    }
+}
+
+/// A request whose body is coming.
+struct Reading {
+    entered: Entered,
+    purpose: Purpose,
+    /// What changes in its head in any case.
+    head: HeaderChange,
+    body: Pieces,
+    /// True when pieces of the body were answered by clearing them.
+    is_cleared: bool,
+}
+
+/// Why a body is read.
+enum Purpose {
+    /// To judge it. Holds the mode the client asks for.
+    Judge(Option<Mode>),
+    /// To see which model it names. Holds its media type.
+    Name(Option<String>),
+}
+
+/// A request on its way.
+struct Sent {
+    entered: Entered,
+    at: Instant,
+}
+
+impl Exchange {
+    /// An exchange of which nothing is known yet.
+    pub fn new(live: Arc<Live>) -> Self {
+        Self {
+            live,
+            request_mode: BodyMode::Unsaid,
+            response_mode: BodyMode::Unsaid,
+            only_observes: false,
+            stage: Stage::Start,
+            id: HeaderValue::from_static("-"),
+            told: Told::new(),
+        }
+    }
+
+    /// True when nothing more will be answered.
+    pub fn is_over(&self) -> bool {
+        matches!(self.stage, Stage::Over)
+    }
+
+    /// Hears a message and adds what there is to answer; nothing at all to a filter that only observes.
+    pub async fn hear(&mut self, message: ProcessingRequest, answers: &mut Answers) {
+        if let Some(config) = &message.protocol_config {
+            (self.request_mode, self.response_mode) = BodyMode::of(Some(config));
+        }
+        self.only_observes = message.observability_mode;
+        if let Some(part) = message.request
+            && let Err(error) = self.answer(part, answers).await
+        {
+            self.refuse(&error, answers);
+        }
+        if self.only_observes {
+            answers.clear();
+        }
+    }
+
+    async fn answer(&mut self, part: Request, answers: &mut Answers) -> Result<(), Error> {
+        match part {
+            Request::RequestHeaders(head) => self.request_head(head, answers).await,
+            Request::RequestBody(body) => self.request_body(body, answers).await,
+            Request::RequestTrailers(_) => self.request_trailers(answers).await,
+            Request::ResponseHeaders(head) => {
+                self.response_head(head, answers);
+                Ok(())
+            }
+            Request::ResponseBody(body) => {
+                pass(Way::Response, self.response_mode, body, answers);
+                Ok(())
+            }
+            Request::ResponseTrailers(_) => {
+                answers.push_back(Way::Response.trailers());
+                Ok(())
+            }
+        }
+    }
+
+    /// Ends the request with an answer of ours. What was read of it is closed as failed.
+    fn refuse(&mut self, error: &Error, answers: &mut Answers) {
+        if let Some(entered) = self.stage.entered() {
+            entered.record.fail(error);
+        }
+        self.stage = Stage::Over;
+        answers.clear(); // answers not given yet would speak of a request that goes on
+        answers.push_back(refusal(error, &self.id));
+    }
+
+    async fn request_head(
+        &mut self,
+        head: HttpHeaders,
+        answers: &mut Answers,
+    ) -> Result<(), Error> {
+        let heard = Heard::read(head);
+        self.id = intake::request_id(&heard.headers);
+        // A prefix in front of /v1 is the route's business.
+        let path = heard
+            .path
+            .find("/v1/")
+            .map_or(&*heard.path, |at| &heard.path[at..]);
+        let is_judged = path == intake::CHAT && heard.method == "POST";
+        let about = About {
+            route: match (is_judged, intake::is_inference(path)) {
+                (true, _) => intake::CHAT,
+                (false, true) => intake::route_name(path),
+                (false, false) => "-",
+            },
+            id: self.id.to_str().unwrap_or_default().into(),
+            client: None,
+        };
+        let entered = self.enter(about, &heard)?;
+        let head = self.cleaned(&heard);
+        let has_body = !heard.is_all && self.request_mode != BodyMode::None;
+        let purpose = match (is_judged, has_body) {
+            // A chat request without a body is refused as such; one whose body Envoy does not show goes on.
+            (true, _) if has_body || heard.is_all => Purpose::Judge(None),
+            (false, true) if intake::is_inference(path) => {
+                Purpose::Name(heard.content_type().map(str::to_owned))
+            }
+            _ => {
+                self.stage = Stage::sent(entered);
+                answers.push_back(Way::Request.headers(head));
+                return Ok(());
+            }
+        };
+        self.stage = Stage::Reading(Reading {
+            entered,
+            purpose,
+            head,
+            body: Pieces::default(),
+            is_cleared: false,
+        });
+        self.read(&heard, answers).await
+    }
+
+    /// Begins to read the body of a request, if there may be one.
+    async fn read(&mut self, heard: &Heard, answers: &mut Answers) -> Result<(), Error> {
+        let limit = self.live.config.server.max_body_bytes;
+        if heard.announced().is_some_and(|length| length > limit) {
+            return Err(Error::TooLarge { limit });
+        }
+        if let Stage::Reading(Reading {
+            purpose: Purpose::Judge(wish),
+            ..
+        }) = &mut self.stage
+        {
+            *wish = intake::wish(&heard.headers)?;
+        }
+        if heard.is_all {
+            return self.finish(End::Head, answers).await;
+        }
+        self.send_head(answers);
+        Ok(())
+    }
+
+    /// Lets the request in, or says why not, and records that.
+    fn enter(&mut self, mut about: About, heard: &Heard) -> Result<Entered, Error> {
+        match intake::admit(&self.live, &heard.path, &heard.headers) {
+            Ok(client) => about.client = client,
+            Err(error) => {
+                Entered::begin(&self.live, about).fail(&error);
+                return Err(error);
+            }
+        }
+        Entered::enter(&self.live, about, &heard.headers).map_err(|(mut record, error)| {
+            record.fail(&error);
+            error
+        })
+    }
+
+    /// Answers a head at once where Envoy waits for that before it sends the body.
+    fn send_head(&mut self, answers: &mut Answers) {
+        let Stage::Reading(reading) = &mut self.stage else {
+            return;
+        };
+        match self.request_mode {
+            BodyMode::FullDuplex | BodyMode::None => {}
+            BodyMode::Buffered => {
+                answers.push_back(Way::Request.headers(mem::take(&mut reading.head)));
+            }
+            // The body may change after the head has gone, and with it the length.
+            BodyMode::Streamed | BodyMode::Partial | BodyMode::Unsaid => {
+                reading
+                    .head
+                    .remove
+                    .push(header::CONTENT_LENGTH.as_str().into());
+                answers.push_back(Way::Request.headers(mem::take(&mut reading.head)));
+            }
+        }
+    }
+
+    /// What changes in any request's head: nobody steers by headers of ours, and a key of ours goes no further.
+    fn cleaned(&self, heard: &Heard) -> HeaderChange {
+        let mut head = HeaderChange::default();
+        head.remove.extend(heard.ours().map(str::to_owned));
+        head.reroute = !head.remove.is_empty();
+        if !self.live.keys.are_open() {
+            let credentials = ["authorization", "x-api-key"];
+            head.remove.extend(
+                credentials
+                    .into_iter()
+                    .filter(|name| heard.headers.contains_key(*name))
+                    .map(str::to_owned),
+            );
+        }
+        if heard.headers.get(REQUEST_ID) != Some(&self.id) {
+            head.set(REQUEST_ID, self.id.clone());
+        }
+        head
+    }
+
+    async fn request_body(&mut self, body: HttpBody, answers: &mut Answers) -> Result<(), Error> {
+        let Stage::Reading(reading) = &mut self.stage else {
+            pass(Way::Request, self.request_mode, body, answers);
+            return Ok(());
+        };
+        let limit = self.live.config.server.max_body_bytes;
+        let is_last = body.end_of_stream;
+        if (reading.body.len() + body.body.len()) as u64 > limit {
+            return Err(Error::TooLarge { limit });
+        }
+        reading.body.push(body.body.into());
+        match self.request_mode {
+            // One message is all, even when trailers follow it.
+            BodyMode::Buffered => self.finish(End::Body, answers).await,
+            _ if is_last => self.finish(End::Body, answers).await,
+            BodyMode::FullDuplex => Ok(()),
+            // The rest of it will never be shown, so it cannot be judged.
+            BodyMode::Partial => {
+                tracing::warn!(
+                    "a body over Envoy's buffer limit in BUFFERED_PARTIAL mode goes on unjudged"
+                );
+                self.let_go(answers);
+                Ok(())
+            }
+            BodyMode::Streamed | BodyMode::Unsaid | BodyMode::None => {
+                reading.is_cleared = true;
+                let cleared = Some(Mutation::ClearBody(true));
+                answers.push_back(Way::Request.body(HeaderChange::default(), cleared));
+                Ok(())
+            }
+        }
+    }
+
+    async fn request_trailers(&mut self, answers: &mut Answers) -> Result<(), Error> {
+        match (&self.stage, self.request_mode) {
+            (Stage::Reading(_), BodyMode::FullDuplex) => self.finish(End::Trailers, answers).await,
+            // In the other modes the last chance to send a body was the answer to its last piece.
+            (Stage::Reading(reading), _) if reading.body.len() > 0 => Err(Error::invalid(
+                "A request body that ends in trailers cannot be judged in Envoy's STREAMED mode.",
+            )),
+            _ => {
+                answers.push_back(Way::Request.trailers());
+                Ok(())
+            }
+        }
+    }
+
+    /// Lets a request that was being read go on as it came.
+    fn let_go(&mut self, answers: &mut Answers) {
+        self.stage.send();
+        answers.push_back(Way::Request.unchanged());
+    }
+
+    /// The body is all there: decides, and sends the request on.
+    async fn finish(&mut self, end: End, answers: &mut Answers) -> Result<(), Error> {
+        let Stage::Reading(reading) = &mut self.stage else {
+            return Ok(());
+        };
+        let body = mem::take(&mut reading.body).into_bytes();
+        let prepared = match &reading.purpose {
+            Purpose::Judge(wish) => {
+                let (prepared, told) =
+                    prepare::judged(&self.live, body, *wish, &mut reading.entered).await?;
+                self.told = told;
+                prepared
+            }
+            Purpose::Name(content_type) => prepare::named(
+                &self.live,
+                body,
+                content_type.as_deref(),
+                &mut reading.entered,
+            )?,
+        };
+        let head = mem::take(&mut reading.head);
+        let is_cleared = reading.is_cleared;
+        self.stage.send();
+        let whole = Whole {
+            prepared: Prepared {
+                head: head.and(prepared.head),
+                ..prepared
+            },
+            is_cleared,
+            end,
+        };
+        whole.deliver(self.request_mode, answers);
+        Ok(())
+    }
+
+    /// Tells the client what was decided, and keeps what a server says in our name from it.
+    fn response_head(&mut self, head: HttpHeaders, answers: &mut Answers) {
+        let heard = Heard::read(head);
+        let since = match &self.stage {
+            Stage::Sent(Some(sent)) => Some(sent.at.elapsed()),
+            _ => None,
+        };
+        if let Some(entered) = self.stage.entered() {
+            let record = &mut entered.record;
+            record.status = heard.status;
+            record.stream = heard
+                .content_type()
+                .is_some_and(|media| media.starts_with("text/event-stream"));
+            record.headers_s = since.map(|since| since.as_secs_f64());
+            record.outcome = Outcome::Complete; // the rest is Envoy's to see
+        }
+        if self.only_observes {
+            self.stage = Stage::Sent(None); // Envoy keeps such a stream for seconds after its request is over
+        }
+        let mut change = HeaderChange {
+            remove: heard.ours().map(str::to_owned).collect(),
+            set: mem::take(&mut self.told),
+            reroute: false,
+        };
+        change.set(REQUEST_ID, self.id.clone());
+        answers.push_back(Way::Response.headers(change));
+    }
+}

@@ -1,0 +1,101 @@
+//! What goes on in place of a request: the same head and body that the HTTP door would send.
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, header};
+
+use super::mutation::HeaderChange;
+use crate::{
+    error::Error,
+    intake::{self, Entered},
+    live::Live,
+    openai::NamedModel,
+    routing::Mode,
+    upstream::Profile,
+};
+
+/// What a client is told of a decision, as headers of the answer.
+pub type Told = Vec<(HeaderName, HeaderValue)>;
+
+const MODE: HeaderName = HeaderName::from_static("x-thinkgate-mode");
+const MODEL: HeaderName = HeaderName::from_static("x-thinkgate-model");
+
+/// What goes on in place of what came.
+pub struct Prepared {
+    /// What changes in the head.
+    pub head: HeaderChange,
+    /// The body.
+    pub body: Bytes,
+    /// True when the body is another than came.
+    pub is_changed: bool,
+}
+
+/// Decides for a chat request. `wish`: the mode the client asks for.
+///
+/// # Errors
+/// What is wrong with it, or that its model is none of ours.
+pub async fn judged(
+    live: &Live,
+    body: Bytes,
+    wish: Option<Mode>,
+    entered: &mut Entered,
+) -> Result<(Prepared, Told), Error> {
+    let routed = intake::judge(live, body.clone(), wish, &mut entered.record).await?;
+    let profile = live.catalog.load().profile(&routed.model);
+    let upstream = profile.name.as_deref().unwrap_or(&routed.model);
+    let rendered = routed.render(profile.family, profile.name.as_deref()).body;
+    let told: Told = intake::told(&routed.decision, upstream).collect();
+    let mut head = HeaderChange::default();
+    let steering = told
+        .iter()
+        .filter(|(name, _)| *name == MODE || *name == MODEL);
+    head.set.extend(steering.cloned());
+    head.reroute = true;
+    Ok((going(head, profile, rendered, &body), told))
+}
+
+/// Names the model of a request that is not judged as its server knows it. A request that names none goes on as it came.
+///
+/// # Errors
+/// When the model it names is none of ours.
+pub fn named(
+    live: &Live,
+    body: Bytes,
+    content_type: Option<&str>,
+    entered: &mut Entered,
+) -> Result<Prepared, Error> {
+    entered.record.bytes.0 = body.len() as u64;
+    let mut head = HeaderChange::default();
+    let found = NamedModel::find(content_type, &body)?;
+    let name = match intake::model_of(live, found.as_ref()) {
+        Ok(name) => name,
+        Err(_) if found.is_none() => {
+            return Ok(going(head, Profile::default(), body.clone(), &body));
+        }
+        Err(error) => return Err(error),
+    };
+    let catalog = live.catalog.load();
+    if let Some(model) = catalog.model(&name) {
+        entered.record.model = model.name.clone();
+    }
+    let profile = catalog.profile(&name);
+    let upstream = profile.name.as_deref().unwrap_or(&name);
+    if let Ok(value) = HeaderValue::try_from(upstream) {
+        head.set(MODEL, value);
+        head.reroute = true;
+    }
+    let renamed = found.map_or_else(|| body.clone(), |found| found.rename(&body, upstream));
+    Ok(going(head, profile, renamed, &body))
+}
+
+/// A request with the key of its model.
+fn going(mut head: HeaderChange, profile: Profile, body: Bytes, came: &Bytes) -> Prepared {
+    if let Some(key) = profile.authorization {
+        head.set(header::AUTHORIZATION, key);
+    }
+    let is_changed = body != came;
+    Prepared {
+        head,
+        body,
+        is_changed,
+    }
+}

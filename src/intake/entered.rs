@@ -1,0 +1,58 @@
+//! What every request goes through: a record, and a place among those in flight.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::{
+    error::Error,
+    live::Live,
+    telemetry::{self, Record},
+};
+
+/// What is known of a request when it comes in.
+#[derive(Debug)]
+pub struct About {
+    /// The route as a label.
+    pub route: &'static str,
+    /// `x-request-id`.
+    pub id: Arc<str>,
+    /// Whose key it came with.
+    pub client: Option<Arc<str>>,
+}
+
+/// A request that was let in: it has a place among those in flight, and a record.
+#[derive(Debug)]
+pub struct Entered {
+    /// Its place; free for another when dropped.
+    pub permit: OwnedSemaphorePermit,
+    /// What is recorded of it; written when dropped.
+    pub record: Record,
+}
+
+impl Entered {
+    /// Begins the record of a request that may not come in at all.
+    pub fn begin(live: &Live, about: About) -> Record {
+        let mut record = Record::start(live.metrics.clone(), about.route, about.id);
+        record.client = about.client;
+        record
+    }
+
+    /// Lets a request in. `headers`: where the client's trace is.
+    ///
+    /// # Errors
+    /// The record back, and why, when `server.max_in_flight` are being served already.
+    #[expect(
+        clippy::result_large_err,
+        reason = "a record is what the caller keeps either way"
+    )]
+    pub fn enter(live: &Live, about: About, headers: &HeaderMap) -> Result<Self, (Record, Error)> {
+        let record = Self::begin(live, about);
+        telemetry::adopt(&record.span, headers);
+        match live.places.clone().try_acquire_owned() {
+            Ok(permit) => Ok(Self { permit, record }),
+            Err(_) => Err((record, Error::Overloaded)),
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! What no route should see: a path that means another one, and whoever has no key.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+use percent_encoding::percent_decode_str;
+
+use crate::{error::Error, live::Live};
+
+/// Whose key a request came with; `None` where no keys are asked for. `path`: without the query.
+///
+/// # Errors
+/// A 400 for a path with a dot segment, a 401 without a key of ours.
+pub fn admit(live: &Live, path: &str, headers: &HeaderMap) -> Result<Option<Arc<str>>, Error> {
+    if has_dot_segment(path) {
+        return Err(Error::invalid("The path has a dot segment."));
+    }
+    live.keys.admit(headers)
+}
+
+/// `.` and `..`, raw or encoded, mean another path to whoever resolves them later than we do.
+pub fn has_dot_segment(path: &str) -> bool {
+    let is_dot = |segment: &str| matches!(segment, "." | "..");
+    path.contains(['.', '%', '\\'])
+        && percent_decode_str(path)
+            .decode_utf8_lossy()
+            .split(['/', '\\'])
+            .any(is_dot)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_with_a_dot_segment_is_seen_raw_or_encoded() {
+        for (path, dotted) in [
+            ("/v1/../admin", true),
+            ("/v1/%2e%2E/admin", true),
+            ("/v1/./x", true),
+            ("/v1/a%2F..%2Fb", true),
+            ("/v1/models/Qwen3.5", false),
+            ("/v1/models/a..b", false),
+        ] {
+            assert_eq!(has_dot_segment(path), dotted, "{path}");
+        }
+    }
+}

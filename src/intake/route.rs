@@ -1,0 +1,36 @@
+//! Which requests are judged, and what the others are called.
+
+/// The path of chat requests, the ones that are judged.
+pub const CHAT: &str = "/v1/chat/completions";
+
+/// vLLM's unversioned inference routes. Its admin routes (`/sleep`, `/reset_prefix_cache`, ..) are not for clients.
+pub const UNVERSIONED: [&str; 6] = [
+    "/tokenize",
+    "/detokenize",
+    "/rerank",
+    "/score",
+    "/pooling",
+    "/classify",
+];
+
+/// True for a path that names a model in its body, judged or not.
+pub fn is_inference(path: &str) -> bool {
+    path.starts_with("/v1/") || UNVERSIONED.contains(&path)
+}
+
+/// A route that is not judged, as a label: one of a closed set, never a client's text.
+pub fn route_name(path: &str) -> &'static str {
+    const VERSIONED: [&str; 6] = [
+        "/v1/completions",
+        "/v1/responses",
+        "/v1/messages",
+        "/v1/embeddings",
+        "/v1/audio/transcriptions",
+        "/v1/audio/translations",
+    ];
+    let known = VERSIONED
+        .into_iter()
+        .chain(UNVERSIONED)
+        .find(|known| *known == path);
+    known.unwrap_or("/v1/*")
+}

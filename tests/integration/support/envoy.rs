@@ -1,0 +1,356 @@
+//! Envoy's side of ext_proc, as its filter behaves in each body mode (measured with Envoy 1.40), for cases that a real one
+//! would take minutes to go through.
+
+use std::{collections::BTreeMap, net::SocketAddr};
+
+use envoy_types::pb::envoy::{
+    config::core::v3::{HeaderMap, HeaderValue},
+    extensions::filters::http::ext_proc::v3::processing_mode::BodySendMode,
+    service::ext_proc::v3::{
+        BodyMutation, CommonResponse, HeaderMutation, HttpBody, HttpHeaders, HttpTrailers,
+        ImmediateResponse, ProcessingRequest, ProcessingResponse, ProtocolConfiguration,
+        body_mutation::Mutation, external_processor_client::ExternalProcessorClient,
+        processing_request::Request, processing_response::Response,
+    },
+};
+use futures_util::stream;
+use tokio::{
+    sync::mpsc::{UnboundedSender, unbounded_channel},
+    time::timeout,
+};
+use tonic::Streaming;
+
+use super::http::PATIENCE;
+
+pub use BodySendMode::{Buffered, FullDuplexStreamed, Streamed};
+
+/// A request as a client sends it to Envoy.
+#[derive(Debug, Clone)]
+pub struct Ask<'a> {
+    pub method: &'a str,
+    pub path: &'a str,
+    pub headers: Vec<(&'a str, &'a str)>,
+    /// The body in the pieces it arrives in.
+    pub pieces: Vec<&'a [u8]>,
+    pub trailers: bool,
+}
+
+impl<'a> Ask<'a> {
+    /// A chat request whose body arrives at once.
+    pub fn chat(body: &'a str) -> Self {
+        Self {
+            method: "POST",
+            path: "/v1/chat/completions",
+            headers: vec![("content-type", "application/json")],
+            pieces: vec![body.as_bytes()],
+            trailers: false,
+        }
+    }
+
+    pub fn with(mut self, headers: &[(&'a str, &'a str)]) -> Self {
+        self.headers.extend(headers);
+        self
+    }
+}
+
+/// What Envoy does with a request in the end.
+#[derive(Debug)]
+pub enum Did {
+    /// Sends this to the server.
+    Sent(Sent),
+    /// Answers the client itself.
+    Refused(Refused),
+}
+
+/// A request as the server gets it, and what the answer's head becomes.
+#[derive(Debug, Default)]
+pub struct Sent {
+    pub headers: BTreeMap<String, String>,
+    pub body: Vec<u8>,
+    /// True when the route was chosen anew with the changed headers.
+    pub rerouted: bool,
+    /// The head of the answer, which was `200` with forged headers of ours.
+    pub answer: BTreeMap<String, String>,
+    /// The largest piece the body came back in.
+    pub largest: usize,
+}
+
+#[derive(Debug)]
+pub struct Refused {
+    pub status: u32,
+    pub headers: BTreeMap<String, String>,
+    pub body: String,
+}
+
+impl Did {
+    pub fn sent(self) -> Sent {
+        match self {
+            Self::Sent(sent) => sent,
+            Self::Refused(refused) => panic!("refused: {refused:?}"),
+        }
+    }
+
+    pub fn refused(self) -> Refused {
+        match self {
+            Self::Refused(refused) => refused,
+            Self::Sent(sent) => panic!("sent: {sent:?}"),
+        }
+    }
+}
+
+/// One stream of Envoy's filter.
+pub struct Talk {
+    out: Option<UnboundedSender<ProcessingRequest>>,
+    answers: Streaming<ProcessingResponse>,
+    first: Option<ProtocolConfiguration>,
+    pub observes: bool,
+}
+
+impl Talk {
+    pub async fn open(address: SocketAddr, mode: Option<BodySendMode>) -> Self {
+        let mut client = ExternalProcessorClient::connect(format!("http://{address}"))
+            .await
+            .unwrap()
+            .max_encoding_message_size(usize::MAX);
+        let (out, messages) = unbounded_channel();
+        let messages = stream::unfold(messages, |mut messages| async move {
+            Some((messages.recv().await?, messages))
+        });
+        Self {
+            out: Some(out),
+            answers: client.process(messages).await.unwrap().into_inner(),
+            first: mode.map(|mode| ProtocolConfiguration {
+                request_body_mode: mode.into(),
+                ..ProtocolConfiguration::default()
+            }),
+            observes: false,
+        }
+    }
+
+    pub fn say(&mut self, part: Request) {
+        let message = ProcessingRequest {
+            request: Some(part),
+            protocol_config: self.first.take(),
+            observability_mode: self.observes,
+            ..ProcessingRequest::default()
+        };
+        self.out.as_ref().unwrap().send(message).unwrap();
+    }
+
+    /// Ends Envoy's side of the stream.
+    pub fn hang_up(&mut self) {
+        self.out = None;
+    }
+
+    /// The next answer; `None` at the end of the stream.
+    pub async fn hear(&mut self) -> Option<Response> {
+        let answer = timeout(PATIENCE, self.answers.message())
+            .await
+            .expect("no answer");
+        answer.unwrap()?.response
+    }
+
+    pub fn say_head(&mut self, ask: &Ask<'_>) {
+        let pseudo = [(":method", ask.method), (":path", ask.path)];
+        let all = pseudo.iter().chain(&ask.headers);
+        self.say(Request::RequestHeaders(head(
+            all.copied(),
+            ask.pieces.is_empty() && !ask.trailers,
+        )));
+    }
+
+    pub fn say_body(&mut self, piece: &[u8], is_last: bool) {
+        self.say(Request::RequestBody(HttpBody {
+            body: piece.to_vec(),
+            end_of_stream: is_last,
+            ..HttpBody::default()
+        }));
+    }
+}
+
+fn head<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>, end_of_stream: bool) -> HttpHeaders {
+    let headers = pairs
+        .map(|(key, value)| HeaderValue {
+            key: key.into(),
+            raw_value: value.into(),
+            ..HeaderValue::default()
+        })
+        .collect();
+    HttpHeaders {
+        headers: Some(HeaderMap { headers }),
+        end_of_stream,
+        ..HttpHeaders::default()
+    }
+}
+
+/// Takes one request through the filter, and an answer of the server back.
+pub async fn through(address: SocketAddr, mode: BodySendMode, ask: &Ask<'_>) -> Did {
+    let mut talk = Talk::open(address, Some(mode)).await;
+    let mut sent = Sent {
+        headers: ask
+            .headers
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect(),
+        ..Sent::default()
+    };
+    talk.say_head(ask);
+    let done = match mode {
+        FullDuplexStreamed => in_full_duplex(&mut talk, ask, &mut sent).await,
+        _ => in_turns(&mut talk, mode, ask, &mut sent).await,
+    };
+    if let Err(refused) = done {
+        assert!(talk.hear().await.is_none(), "an answer after a refusal");
+        return Did::Refused(refusal(refused));
+    }
+    let forged = [
+        (":status", "200"),
+        ("x-thinkgate-why", "forged"),
+        ("x-thinkgate-forged", "1"),
+    ];
+    talk.say(Request::ResponseHeaders(head(forged.into_iter(), false)));
+    let Some(Response::ResponseHeaders(answer)) = talk.hear().await else {
+        panic!("no answer to the response's head")
+    };
+    sent.answer = [("x-thinkgate-why", "forged"), ("x-thinkgate-forged", "1")]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into();
+    change(&mut sent.answer, answer.response.unwrap().header_mutation);
+    talk.hang_up();
+    assert!(talk.hear().await.is_none(), "an answer too many");
+    Did::Sent(sent)
+}
+
+/// BUFFERED and STREAMED: exactly one answer for every message.
+async fn in_turns(
+    talk: &mut Talk,
+    mode: BodySendMode,
+    ask: &Ask<'_>,
+    sent: &mut Sent,
+) -> Result<(), ImmediateResponse> {
+    match talk.hear().await {
+        Some(Response::RequestHeaders(answer)) => {
+            let common = answer.response.unwrap();
+            sent.rerouted |= common.clear_route_cache;
+            change(&mut sent.headers, common.header_mutation);
+        }
+        Some(Response::ImmediateResponse(refused)) => return Err(refused),
+        other => panic!("{other:?}"),
+    }
+    let whole = ask.pieces.concat();
+    let mut messages: Vec<(&[u8], bool)> = match mode {
+        Streamed => ask.pieces.iter().map(|piece| (*piece, false)).collect(),
+        _ => vec![(&whole, !ask.trailers)],
+    };
+    if ask.pieces.is_empty() {
+        messages.clear();
+    } else if mode == Streamed && !ask.trailers {
+        messages.push((&[], true)); // Envoy says the end of a streamed body with an empty piece
+    }
+    for (piece, is_last) in messages {
+        talk.say_body(piece, is_last);
+        let common = match talk.hear().await {
+            Some(Response::RequestBody(answer)) => answer.response.unwrap(),
+            Some(Response::ImmediateResponse(refused)) => return Err(refused),
+            other => panic!("{other:?}"),
+        };
+        match (common.body_mutation, common.header_mutation) {
+            (_, Some(_)) if mode == Streamed => panic!("the head is gone by now"),
+            (Some(body), headers) => {
+                change(&mut sent.headers, headers);
+                take(sent, body);
+                if let Some(length) = sent.headers.get("content-length") {
+                    assert_eq!(*length, sent.body.len().to_string(), "Envoy refuses this");
+                }
+            }
+            (None, headers) => {
+                change(&mut sent.headers, headers);
+                sent.body.extend_from_slice(piece);
+            }
+        }
+        sent.rerouted |= common.clear_route_cache;
+    }
+    if ask.trailers {
+        talk.say(Request::RequestTrailers(HttpTrailers::default()));
+        match talk.hear().await {
+            Some(Response::RequestTrailers(_)) => {}
+            Some(Response::ImmediateResponse(refused)) => return Err(refused),
+            other => panic!("{other:?}"),
+        }
+    }
+    Ok(())
+}
+
+/// FULL_DUPLEX_STREAMED: everything is sent without waiting; what comes back is the request.
+async fn in_full_duplex(
+    talk: &mut Talk,
+    ask: &Ask<'_>,
+    sent: &mut Sent,
+) -> Result<(), ImmediateResponse> {
+    for piece in &ask.pieces {
+        talk.say_body(piece, false);
+    }
+    match (ask.trailers, ask.pieces.is_empty()) {
+        (true, _) => talk.say(Request::RequestTrailers(HttpTrailers::default())),
+        (false, false) => talk.say_body(&[], true),
+        (false, true) => {}
+    }
+    let mut is_first = true;
+    loop {
+        let common: CommonResponse = match talk.hear().await {
+            Some(Response::RequestHeaders(answer)) if is_first => {
+                let common = answer.response.unwrap();
+                sent.rerouted = common.clear_route_cache;
+                change(&mut sent.headers, common.header_mutation);
+                is_first = false;
+                if ask.pieces.is_empty() && !ask.trailers {
+                    return Ok(());
+                }
+                continue;
+            }
+            Some(Response::RequestBody(answer)) if !is_first => answer.response.unwrap(),
+            Some(Response::RequestTrailers(_)) if ask.trailers && !is_first => return Ok(()),
+            Some(Response::ImmediateResponse(refused)) => return Err(refused),
+            other => panic!("{other:?}"),
+        };
+        let Some(Mutation::StreamedResponse(piece)) = common.body_mutation.unwrap().mutation else {
+            panic!("full duplex takes streamed responses only")
+        };
+        sent.largest = sent.largest.max(piece.body.len());
+        sent.body.extend_from_slice(&piece.body);
+        if piece.end_of_stream {
+            assert!(!ask.trailers, "the trailers are the end");
+            return Ok(());
+        }
+    }
+}
+
+fn take(sent: &mut Sent, body: BodyMutation) {
+    match body.mutation.unwrap() {
+        Mutation::Body(body) => sent.body.extend_from_slice(&body),
+        Mutation::ClearBody(true) => {}
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Removes first and sets then, as Envoy does.
+fn change(headers: &mut BTreeMap<String, String>, mutation: Option<HeaderMutation>) {
+    let mutation = mutation.unwrap_or_default();
+    for name in &mutation.remove_headers {
+        headers.remove(name);
+    }
+    for option in mutation.set_headers {
+        let pair = option.header.unwrap();
+        headers.insert(pair.key, String::from_utf8(pair.raw_value).unwrap());
+    }
+}
+
+fn refusal(refused: ImmediateResponse) -> Refused {
+    let mut headers = BTreeMap::new();
+    change(&mut headers, refused.headers);
+    Refused {
+        status: refused.status.unwrap().code.try_into().unwrap(),
+        headers,
+        body: String::from_utf8(refused.body).unwrap(),
+    }
+}
