@@ -2,8 +2,10 @@
 
 import contextlib
 import http.client
+import json
 import os
 import pathlib
+import re
 import signal
 import socket
 import subprocess
@@ -140,6 +142,28 @@ class Gateway(Child):
     def wait(self, seconds: float = 30) -> "Gateway":
         self.wait_for("/ready", 200, seconds)
         return self
+
+
+class Processor(Child):
+    """thinkgate with both doors open: HTTP as ever, and gRPC for Envoy at `grpc_port`."""
+
+    def __init__(self, log: pathlib.Path, config: dict | None = None, ext_proc: dict | None = None, env: dict | None = None):
+        port, self.grpc_port = free_port(), free_port()
+        ext_proc = {"listen": f"{LOOPBACK}:{self.grpc_port}"} | (ext_proc or {})
+        file = log.with_suffix(".yaml")
+        file.write_text(json.dumps({"listen": f"{LOOPBACK}:{port}", "ext_proc": ext_proc} | (config or {}), indent=1))
+        super().__init__([thinkgate_binary(), "serve", "--config", file], port, log, env)
+
+    def wait(self, seconds: float = 30) -> "Processor":
+        self.wait_for("/ready", 200, seconds)
+        return self
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of a metric over all series with these labels."""
+        _, body = self.get("/metrics")
+        lines = [line for line in body.decode().splitlines() if re.match(rf"{name}[{{ ]", line)]
+        wanted = [f'{label}="{value}"' for label, value in labels.items()]
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if all(pair in line for pair in wanted))
 
 
 def make_model(folder: pathlib.Path, *flags: str) -> pathlib.Path:

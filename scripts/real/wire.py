@@ -55,10 +55,11 @@ def switch_in(sent: bytes, received: bytes) -> bool | None:
     if sent == received:
         return None
     extra = len(received) - len(sent)
-    for at in range(len(sent) + 1):
-        if received[:at] == sent[:at] and received[at + extra :] == sent[at:]:
-            if found := SWITCH.fullmatch(received[at : at + extra]):
-                return (found[1] or found[2]) == b"true"
+    for place in SWITCH.finditer(received):
+        for at in range(place.start(), place.end() - extra + 1):
+            if received[:at] == sent[:at] and received[at + extra :] == sent[at:]:
+                if found := SWITCH.fullmatch(received[at : at + extra]):
+                    return (found[1] or found[2]) == b"true"
     # `"chat_template_kwargs": null` counts as absent, and an object takes its place.
     for value in (b"true", b"false"):
         if received == re.sub(rb'("chat_template_kwargs"\s*:\s*)null', rb'\1{"enable_thinking":' + value + b"}", sent):
