@@ -6,6 +6,7 @@ import http.client
 import json
 import random
 import shutil
+import signal
 import subprocess
 import threading
 import time
@@ -196,10 +197,11 @@ def make_certificate(folder):
     return certificate, key
 
 
-def test_envoys_health_check_sees_thinkgate_come_and_go(log, tmp_path):
+def test_envoys_health_check_sees_thinkgate_go_and_come_back(log, tmp_path):
     check = {"timeout": "1s", "interval": "0.1s", "no_traffic_interval": "0.1s", "unhealthy_threshold": 1, "healthy_threshold": 1,
              "grpc_health_check": {"service_name": "envoy.service.ext_proc.v3.ExternalProcessor"}}  # fmt: skip
-    with Processor(log, MODELS) as processor, envoy(tmp_path, processor.wait(), Door(), health_checks=[check]) as running:
+    door = Door()
+    with Processor(log, MODELS) as processor, envoy(tmp_path, processor.wait(), door, health_checks=[check]) as running:
         def healthy() -> bool:
             return running.stat("thinkgate.membership_healthy") == 1
 
@@ -208,3 +210,22 @@ def test_envoys_health_check_sees_thinkgate_come_and_go(log, tmp_path):
         processor.process.kill()
         processor.process.wait()
         seconds_until(lambda: not healthy(), 10)
+        with Processor(log, MODELS, {"listen": f"{LOOPBACK}:{processor.grpc_port}"}) as another:
+            another.wait()
+            seconds_until(healthy, 10)
+            assert ask(door).header("x-thinkgate-why") == "classifier"
+
+
+def test_sigterm_lets_running_answers_be_told(envoy_hop, vllm, log, tmp_path):
+    """vLLM generates for two seconds more; then Envoy asks for the headers of the answer, as ever."""
+    door = Door()
+    with Processor(log, MODELS) as processor:
+        clusters = [cluster("upstream", envoy_hop.port), grpc_cluster("thinkgate", processor.wait().grpc_port)]
+        with Envoy(bootstrap([door], clusters), tmp_path).wait(), concurrent.futures.ThreadPoolExecutor(1) as pool:
+            body = chat_body(MODEL, HARD, max_tokens=600, ignore_eos=True)
+            asked = pool.submit(exchange, door.port, request_bytes(body, headers=CLOSE))
+            seconds_until(lambda: vllm.running() == 1, 10)
+            processor.process.send_signal(signal.SIGTERM)
+            answer = asked.result(60)
+            assert (answer.status, answer.header("x-thinkgate-mode")) == (200, "reasoning")
+            assert processor.process.wait(5) == 0, processor.log_end()
