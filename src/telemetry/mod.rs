@@ -5,12 +5,11 @@ mod metrics;
 mod record;
 mod trace;
 
-use std::io::{self, IsTerminal};
+use std::io::{self, BufWriter, IsTerminal};
 
 use opentelemetry_sdk::trace::SdkTracerProvider;
-use tracing_subscriber::{
-    EnvFilter, Layer, filter::filter_fn, layer::SubscriberExt, util::SubscriberInitExt,
-};
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
 
 pub use metrics::{Attempt, Metrics};
 pub use record::{Decided, Outcome, Record};
@@ -18,13 +17,19 @@ pub use trace::{adopt, inject};
 
 use crate::config::{LogFormat, Telemetry};
 
-/// Keeps the exporter alive; flushes it when dropped.
+/// Log lines that may wait for standard error to take them. More are dropped: a full disk or a stuck reader stops no request.
+const WAITING_LINES: usize = 16_384;
+
+/// Keeps the exporters alive; flushes them when dropped.
 #[derive(Debug)]
-pub struct Guard(Option<SdkTracerProvider>);
+pub struct Guard {
+    traces: Option<SdkTracerProvider>,
+    _lines: WorkerGuard,
+}
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        if let Some(provider) = &self.0 {
+        if let Some(provider) = &self.traces {
             let _ = provider.shutdown(); // the last spans are lost if the collector is gone; nothing else is
         }
     }
@@ -35,8 +40,14 @@ impl Drop for Guard {
 /// # Errors
 /// When the filter or the collector's address is no good, or logging runs already.
 pub fn start(settings: &Telemetry) -> anyhow::Result<Guard> {
+    // Written by a thread of its own: many at a time under load, at once when there are few.
+    let (writer, guard) = NonBlockingBuilder::default()
+        .lossy(true)
+        .buffered_lines_limit(WAITING_LINES)
+        .thread_name("log")
+        .finish(BufWriter::new(io::stderr()));
     let lines = tracing_subscriber::fmt::layer()
-        .with_writer(io::stderr)
+        .with_writer(writer)
         .with_ansi(io::stderr().is_terminal());
     let lines = match settings.format {
         LogFormat::Json => lines
@@ -47,16 +58,19 @@ pub fn start(settings: &Telemetry) -> anyhow::Result<Guard> {
             .boxed(),
         LogFormat::Text => lines.boxed(),
     };
-    // Request spans are for the collector; a log line carries what it needs itself.
-    let filter = EnvFilter::try_new(&settings.log)?;
-    let lines = lines
-        .with_filter(filter)
-        .with_filter(filter_fn(|metadata| metadata.target() != trace::TARGET));
+    // Request spans are for the collector; a log line carries what it needs itself. One filter with a level, no second one
+    // beside it: a filter that cannot say which levels it wants makes every library below us build its own trace spans.
+    let no_spans = format!("{}=off", trace::TARGET).parse()?;
+    let filter = EnvFilter::try_new(&settings.log)?.add_directive(no_spans);
+    let lines = lines.with_filter(filter);
     let provider = settings.otlp.as_ref().map(trace::provider).transpose()?;
     let spans = provider.as_ref().map(trace::layer);
     tracing_subscriber::registry()
         .with(lines)
         .with(spans)
         .try_init()?;
-    Ok(Guard(provider))
+    Ok(Guard {
+        traces: provider,
+        _lines: guard,
+    })
 }

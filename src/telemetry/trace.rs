@@ -7,9 +7,9 @@ use opentelemetry::{
 };
 use opentelemetry_otlp::{WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::{Resource, propagation::TraceContextPropagator, trace::SdkTracerProvider};
-use tracing::{Span, Subscriber};
+use tracing::{Level, Span, Subscriber};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
-use tracing_subscriber::{Layer, filter::filter_fn, registry::LookupSpan};
+use tracing_subscriber::{Layer, filter::Targets, registry::LookupSpan};
 
 use crate::{config::BaseUrl, tls};
 
@@ -46,7 +46,7 @@ pub fn layer<S: Subscriber + for<'a> LookupSpan<'a>>(
 ) -> impl Layer<S> + use<S> {
     tracing_opentelemetry::layer()
         .with_tracer(provider.tracer("thinkgate"))
-        .with_filter(filter_fn(|metadata| metadata.target() == TARGET))
+        .with_filter(Targets::new().with_target(TARGET, Level::INFO))
 }
 
 /// Makes `span` a part of the trace that the client's headers name.
