@@ -20,6 +20,7 @@ use crate::{
     telemetry::Metrics,
     tls,
     upstream::{Catalog, Client, Listings, look, servers},
+    workers::Workers,
 };
 
 /// How many bytes of one body Envoy may send ahead: most prompts arrive without a round trip for room.
@@ -122,7 +123,12 @@ async fn bound(address: SocketAddr) -> anyhow::Result<TcpListener> {
 }
 
 /// Serves `live` on `listeners` until `stop`, then drains. Every task it starts has ended when it returns.
-pub async fn run(live: Arc<Live>, listeners: Listeners, stop: CancellationToken) {
+pub async fn run(
+    live: Arc<Live>,
+    listeners: Listeners,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let workers = Workers::start().context("cannot start the threads that serve")?;
     let tasks = TaskTracker::new();
     let over = CancellationToken::new();
     tasks.spawn(
@@ -156,13 +162,15 @@ pub async fn run(live: Arc<Live>, listeners: Listeners, stop: CancellationToken)
     };
     let envoys = async {
         if let Some(door) = envoys {
-            door.serve(stop.clone()).await;
+            door.serve(&workers, stop.clone()).await;
         }
     };
-    tokio::join!(http.serve(stop.clone()), envoys);
+    tokio::join!(http.serve(&workers, stop.clone()), envoys);
+    drop(workers);
     over.cancel();
     tasks.close();
     tasks.wait().await;
+    Ok(())
 }
 
 /// Looks at the servers' lists of models, again and again, and swaps the catalog when one changed.

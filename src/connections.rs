@@ -1,6 +1,6 @@
 //! Connections of either door: accepted, served, and ended in order.
 
-use std::{sync::Arc, time::Duration};
+use std::{net, sync::Arc, time::Duration};
 
 use axum::Router;
 use hyper_util::{
@@ -17,7 +17,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Server;
+use crate::{config::Server, workers::Workers};
 
 /// A pause after an accept that failed for want of file descriptors, so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -88,19 +88,23 @@ impl Manners {
 impl Door {
     /// Serves until `stop`; then accepts nothing new and lets what runs finish within `manners.drain`. With nothing in flight
     /// it returns at once.
-    pub async fn serve(self, stop: CancellationToken) {
+    pub async fn serve(self, workers: &Workers, stop: CancellationToken) {
         let builder = Arc::new(self.manners.builder());
         let mut connections = JoinSet::new();
+        let mut workers = workers.in_turn();
         loop {
             tokio::select! {
                 accepted = self.listener.accept() => match accepted {
                     Ok((stream, _)) => {
+                        let (Ok(stream), Some(worker)) = (stream.into_std(), workers.next()) else {
+                            continue;
+                        };
                         let connection = Connection {
                             routes: self.routes.clone(),
                             builder: builder.clone(),
                             stop: stop.clone(),
                         };
-                        connections.spawn(connection.open(stream, self.tls.clone(), self.manners.headers));
+                        connections.spawn_on(connection.open(stream, self.tls.clone(), self.manners.headers), worker);
                     }
                     Err(error) => {
                         tracing::warn!(%error, "cannot accept a connection");
@@ -132,7 +136,11 @@ struct Connection {
 
 impl Connection {
     /// Shakes hands if need be, and serves.
-    async fn open(self, stream: TcpStream, tls: Option<TlsAcceptor>, patience: Duration) {
+    async fn open(self, stream: net::TcpStream, tls: Option<TlsAcceptor>, patience: Duration) {
+        // Registered here, so that this thread hears of its bytes.
+        let Ok(stream) = TcpStream::from_std(stream) else {
+            return;
+        };
         let _ = stream.set_nodelay(true); // an event leaves when it arrives; on a socket without the option it still leaves
         match tls {
             None => self.serve(stream).await,

@@ -4,7 +4,8 @@
 //! # The life of a request
 //!
 //! 1. **accept** ([`server`] or [`ext_proc`], then [`intake`]): request id, trace, key, size limit; refused early when
-//!    overloaded. Keys are [`auth`]'s, sockets [`connections`]'.
+//!    overloaded. Keys are [`auth`]'s, sockets [`connections`]', threads
+//!    [`workers`]'.
 //! 2. **read** ([`openai`]): the bytes, once; fields we do not know stay byte for byte.
 //! 3. **classify** ([`classifier`]): tokenise, wait for a batch, run; or time out and fall back.
 //! 4. **decide** and **plan** ([`routing`]): scores become a mode, and the mode the family's own switch.
@@ -49,3 +50,4 @@ pub mod config;
 pub mod error;
 pub mod live;
 pub mod tls;
+pub mod workers;

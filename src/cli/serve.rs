@@ -65,6 +65,6 @@ pub(super) async fn serve(
         tracing::info!("stopping: no new requests, running answers finish");
         stop.cancel();
     };
-    tokio::join!(app::run(live, listeners, stop.clone()), signalled);
-    Ok(())
+    let (served, ()) = tokio::join!(app::run(live, listeners, stop.clone()), signalled);
+    served
 }

@@ -83,11 +83,12 @@ impl ExternalProcessor for Processor {
         &self,
         request: Request<Streaming<ProcessingRequest>>,
     ) -> Result<Response<Answers>, Status> {
-        let talk = Talk {
+        // In a box, because it is moved for every answer.
+        let talk = Box::new(Talk {
             messages: request.into_inner(),
             exchange: Exchange::new(self.live.clone()),
             answers: VecDeque::with_capacity(2),
-        };
+        });
         // No task and no channel: the stream is polled while Envoy listens, and dropping it drops what it waits for.
         let answers = stream::unfold(Some(talk), |talk| async { talk?.next().await });
         Ok(Response::new(Box::pin(answers)))
@@ -103,7 +104,9 @@ struct Talk {
 
 impl Talk {
     /// The next answer. Between answers as many messages are read as it takes.
-    async fn next(mut self) -> Option<(Result<ProcessingResponse, Status>, Option<Self>)> {
+    async fn next(
+        mut self: Box<Self>,
+    ) -> Option<(Result<ProcessingResponse, Status>, Option<Box<Self>>)> {
         loop {
             if let Some(answer) = self.answers.pop_front() {
                 return Some((Ok(answer), Some(self)));

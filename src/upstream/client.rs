@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{config::Upstream, telemetry::Metrics, tls};
+use crate::{config::Upstream, telemetry::Metrics, tls, workers::Workers};
 
 /// The limits of one answer.
 #[derive(Debug, Clone, Copy)]
@@ -22,7 +22,8 @@ pub struct Limits {
 /// Connections to model servers, shared by all requests.
 #[derive(Debug, Clone)]
 pub struct Client {
-    pub(super) http: reqwest::Client,
+    /// One a worker, so that a request and its connection stay on one thread.
+    http: Vec<reqwest::Client>,
     pub(super) limits: Limits,
     pub(super) metrics: Arc<Metrics>,
 }
@@ -42,19 +43,30 @@ impl Client {
             idle: milliseconds(settings.idle_ms),
             retries: settings.retries,
         };
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never()) // moving on is decided in `forward`, where it is counted
-            .referer(false)
-            .tcp_nodelay(true)
-            .connect_timeout(limits.connect)
-            .pool_idle_timeout(milliseconds(settings.pool_idle_ms))
-            .build()?;
+        let build = || {
+            reqwest::Client::builder()
+                .no_proxy()
+                .redirect(reqwest::redirect::Policy::none())
+                .retry(reqwest::retry::never()) // moving on is decided in `forward`, where it is counted
+                .referer(false)
+                .tcp_nodelay(true)
+                .connect_timeout(limits.connect)
+                .pool_idle_timeout(milliseconds(settings.pool_idle_ms))
+                .build()
+        };
+        let http = (0..Workers::count())
+            .map(|_| build())
+            .collect::<Result<_, _>>()?;
         Ok(Self {
             http,
             limits,
             metrics,
         })
+    }
+
+    /// The client of the thread that asks.
+    pub(super) fn http(&self) -> &reqwest::Client {
+        let here = Workers::here() % self.http.len();
+        &self.http[here] // as many as workers, one at least
     }
 }

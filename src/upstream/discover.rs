@@ -49,7 +49,10 @@ pub fn servers(config: &Config) -> Vec<Server> {
 /// # Errors
 /// Why it cannot be said, in words for the log.
 pub async fn look(client: &Client, server: &Server) -> Result<Listing, String> {
-    let mut request = client.http.get(server.url.join("/v1/models")).timeout(LOOK);
+    let mut request = client
+        .http()
+        .get(server.url.join("/v1/models"))
+        .timeout(LOOK);
     if let Some(key) = server
         .api_key
         .as_ref()

@@ -142,7 +142,7 @@ impl<R: Fn(&Endpoint, bool) -> Rendered> Forward<'_, R> {
     ) -> Result<reqwest::Response, Error> {
         let url = endpoint.url.join(self.path);
         let request = client
-            .http
+            .http()
             .request(self.method.clone(), url)
             .headers(headers);
         let request = if body.is_empty() && bodyless(&self.method) {

@@ -33,7 +33,7 @@ async fn a_running_stream_finishes() {
     let stopped = gateway.stop();
     let answer = asked.await.unwrap();
     assert!(answer.complete && answer.text().ends_with("data: [DONE]\n\n"));
-    stopped.await.unwrap();
+    stopped.await.unwrap().unwrap();
     assert!(
         TcpStream::connect(address).await.is_err(),
         "nothing new is accepted"
@@ -47,7 +47,7 @@ async fn with_nothing_in_flight_it_stops_at_once_whatever_connections_are_open()
     let _idle = TcpStream::connect(gateway.address).await.unwrap();
     assert_eq!(gateway.chat(&chat(EASY)).await.status, 200);
     let began = Instant::now();
-    gateway.stop().await.unwrap();
+    gateway.stop().await.unwrap().unwrap();
     assert!(
         began.elapsed() < Duration::from_secs(2),
         "{:?}",
@@ -68,7 +68,7 @@ async fn the_drain_has_a_limit() {
     }
     sleep(Duration::from_millis(100)).await;
     let began = Instant::now();
-    gateway.stop().await.unwrap();
+    gateway.stop().await.unwrap().unwrap();
     assert!(
         began.elapsed() < Duration::from_secs(5),
         "{:?}",

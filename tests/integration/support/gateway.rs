@@ -19,7 +19,7 @@ pub struct Gateway {
     pub envoy: Option<SocketAddr>,
     pub live: Arc<Live>,
     stop: CancellationToken,
-    task: JoinHandle<()>,
+    task: JoinHandle<anyhow::Result<()>>,
 }
 
 impl Drop for Gateway {
@@ -108,8 +108,8 @@ impl Gateway {
     }
 
     /// Asks it to stop; the handle ends when it has drained.
-    pub fn stop(mut self) -> JoinHandle<()> {
+    pub fn stop(mut self) -> JoinHandle<anyhow::Result<()>> {
         self.stop.cancel();
-        std::mem::replace(&mut self.task, tokio::spawn(async {}))
+        std::mem::replace(&mut self.task, tokio::spawn(async { Ok(()) }))
     }
 }
