@@ -115,7 +115,9 @@ pub struct ExtProc {
     /// Its certificate; absent: plain HTTP/2.
     #[serde(default)]
     pub tls: Option<Tls>,
-    /// Streams served at a time on one connection; every request in flight in Envoy is one.
+    /// Streams served at a time on one connection; every request that Envoy asks about is one. Envoy opens a new connection's
+    /// first streams before it has heard of this limit, and fails the requests of those over it: keep it above what arrives
+    /// at once.
     #[serde(default = "streams")]
     pub max_streams: u32,
     /// The largest message, in bytes. In BUFFERED mode a message holds a whole request body, so `server.max_body_bytes` and

@@ -1,0 +1,121 @@
+"""Interleaved rounds over every peer; medians of per-round ratios to the model server itself."""
+
+import argparse
+import contextlib
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+from peers import MODEL, NAMES, RIG, Peers
+
+TICK = os.sysconf("SC_CLK_TCK")
+PROMPT = "Tell me about the opening hours of the museum and how I get there by bus from the station. " * 9
+
+
+def body(**more) -> str:
+    """A chat request of about 1 KB. The client has chosen for itself, so that nothing has to be decided."""
+    chat = {"model": MODEL, "messages": [{"role": "user", "content": PROMPT}], "reasoning_effort": "low"}
+    return json.dumps(chat | more, separators=(",", ":"))
+
+
+DECIDED = json.dumps({"model": MODEL, "messages": [{"role": "user", "content": PROMPT}]}, separators=(",", ":"))
+# name: connections, request, what it is
+LOADS = {
+    "c1": (1, body(), "plain answers, 1 connection"),
+    "c32": (32, body(), "plain answers, 32 connections"),
+    "decided_c32": (32, DECIDED, "plain answers, 32 connections, decision from the cache"),
+    "stream_c1": (1, body(stream=True), "streams of 52 events, 1 connection"),
+    "stream_c32": (32, body(stream=True), "streams of 52 events, 32 connections"),
+    "paced_c8": (8, body(stream=True, seed=7), "streams of an event every 2 ms, 8 connections"),
+}
+
+
+def seconds_of(processes) -> float:
+    """User and system time of the programs and their children so far."""
+    parents, times = {}, {}
+    for folder in pathlib.Path("/proc").iterdir():
+        if folder.name.isdigit():
+            with contextlib.suppress(OSError):  # ended meanwhile
+                fields = (folder / "stat").read_text().rsplit(")", 1)[1].split()
+                parents.setdefault(int(fields[1]), []).append(int(folder.name))
+                times[int(folder.name)] = int(fields[11]) + int(fields[12])
+    todo, total = [child.process.pid for child in processes], 0
+    while todo:
+        pid = todo.pop()
+        total += times.get(pid, 0)
+        todo += parents.get(pid, [])
+    return total / TICK
+
+
+def measure(port: int, processes, connections: int, request: pathlib.Path, seconds: float) -> dict:
+    before = seconds_of(processes)
+    command = [RIG, "load", f"127.0.0.1:{port}", request, str(connections), str(seconds)]
+    out = subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds + 60).stdout
+    seen = json.loads(out)
+    seen["cpu_us"] = (seconds_of(processes) - before) * 1e6 / max(seen["n"], 1)
+    return seen
+
+
+def started(names: list[str], peers: Peers) -> dict:
+    running = {}
+    for name in names:
+        try:
+            running[name] = getattr(peers, name)()
+        except (LookupError, OSError, AssertionError, RuntimeError, TimeoutError) as error:
+            print(f"compare: {name} is left out: {error}", file=sys.stderr)
+    return running
+
+
+def table(load: str, what: str, rounds: list[dict], names: list[str]) -> str:
+    lines = [f"{what} (`{load}`)", "", "| | rate / direct | p50 / direct | p99 / direct | first byte / direct | CPU us | errors |", "|---|---|---|---|---|---|---|"]
+
+    def ratio(name, key):
+        values = [seen[name][key] / seen["direct"][key] for seen in rounds if seen[name][key] and seen["direct"][key]]
+        return statistics.median(values) if values else float("nan")
+
+    for name in names:
+        if name not in rounds[0]:
+            continue
+        cpu = statistics.median(seen[name]["cpu_us"] for seen in rounds)
+        errors = sum(seen[name]["errors"] for seen in rounds)
+        ratios = [ratio(name, key) for key in ("rate", "p50", "p99", "first_p50")]
+        shown = [f"{value:.3f}" if value < 1 else f"{value:.1f}" for value in ratios]
+        lines.append(f"| {name.replace('_', ' + ') if 'envoy_' in name else name.replace('_', '-')} | {' | '.join(shown)} | {cpu:.0f} | {errors} |")
+    direct = statistics.median(seen["direct"]["rate"] for seen in rounds)
+    return "\n".join([*lines, "", f"direct: {direct:.0f} requests a second", ""])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="scripts/compare")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=2)
+    parser.add_argument("--only", help=f"of {','.join(NAMES)}; direct is always there")
+    parser.add_argument("--loads", default=",".join(LOADS), help=f"of {','.join(LOADS)}")
+    parser.add_argument("--json", help="write every round there")
+    options = parser.parse_args()
+    names = ["direct", *[name for name in NAMES[1:] if not options.only or name in options.only.split(",")]]
+    results: dict[str, list[dict]] = {load: [] for load in options.loads.split(",")}
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        folder = pathlib.Path(folder)
+        running = started(names, Peers(folder, stack))
+        for number in range(options.rounds):
+            for load, rounds in results.items():
+                connections, text, _ = LOADS[load]
+                request = folder / f"{load}.json"
+                request.write_text(text)
+                rounds.append({name: measure(*running[name], connections, request, options.seconds) for name in running})
+                time.sleep(0.2)
+            print(f"compare: round {number + 1} of {options.rounds}, load average {os.getloadavg()[0]:.1f}", file=sys.stderr)
+    for load, rounds in results.items():
+        print(table(load, LOADS[load][2], rounds, names))
+    if options.json:
+        pathlib.Path(options.json).write_text(json.dumps(results))
+
+
+if __name__ == "__main__":
+    main()
