@@ -1,5 +1,7 @@
 //! CORS as vLLM does it: only for requests with an `Origin`, any method and header.
 
+use std::sync::Arc;
+
 use axum::{
     extract::{Request, State},
     middleware::Next,
@@ -29,11 +31,12 @@ pub fn layer(origins: &[String]) -> Option<CorsLayer> {
 
 /// Answers preflights and marks answers, for browsers; any other client sees no difference.
 pub async fn apply(
-    State(layer): State<Option<CorsLayer>>,
+    State(layer): State<Arc<Option<CorsLayer>>>,
     request: Request,
     next: Next,
 ) -> Response {
-    match layer.filter(|_| request.headers().contains_key(header::ORIGIN)) {
+    let is_from_browser = request.headers().contains_key(header::ORIGIN);
+    match layer.as_ref().as_ref().filter(|_| is_from_browser) {
         Some(layer) => layer.layer(next).oneshot(request).await.into_response(),
         None => next.run(request).await,
     }

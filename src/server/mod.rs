@@ -65,7 +65,7 @@ pub fn routes(live: Arc<Live>) -> Router {
             refusal::answer(&Error::Internal)
         }))
         .layer(from_fn_with_state(
-            cors::layer(&live.config.server.cors),
+            Arc::new(cors::layer(&live.config.server.cors)),
             cors::apply,
         ))
         .layer(from_fn(request_id::stamp))

@@ -1,9 +1,9 @@
 //! The instruments, all in one place, and their Prometheus text.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use opentelemetry::{
-    KeyValue,
+    KeyValue, StringValue,
     metrics::{Counter, Histogram, Meter, MeterProvider, UpDownCounter},
 };
 use opentelemetry_sdk::metrics::SdkMeterProvider;
@@ -148,10 +148,10 @@ impl Metrics {
     }
 
     /// One attempt at an endpoint.
-    pub fn attempt(&self, model: &str, endpoint: &str, outcome: Attempt) {
+    pub fn attempt(&self, model: &Arc<str>, endpoint: &Arc<str>, outcome: Attempt) {
         let labels = [
-            label("model", model),
-            label("endpoint", endpoint),
+            label("model", model.clone()),
+            label("endpoint", endpoint.clone()),
             label("outcome", outcome.as_str()),
         ];
         self.attempts.add(1, &labels);
@@ -162,7 +162,7 @@ impl Metrics {
             .decided
             .as_ref()
             .map_or(("", ""), |decided| (decided.mode, decided.why));
-        let model = label("model", &record.model);
+        let model = label("model", record.model.clone());
         let (mode, route) = (label("mode", mode), label("route", record.route));
         self.requests.add(
             1,
@@ -212,8 +212,9 @@ impl Metrics {
     }
 }
 
-fn label(key: &'static str, value: &str) -> KeyValue {
-    KeyValue::new(key, value.to_owned())
+/// A label; words of ours and shared names are not copied.
+fn label(key: &'static str, value: impl Into<StringValue>) -> KeyValue {
+    KeyValue::new(key, value.into())
 }
 
 fn counter(meter: &Meter, name: &'static str, about: &'static str) -> Counter<u64> {

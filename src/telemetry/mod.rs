@@ -1,15 +1,17 @@
 //! What the gateway says about itself: one log line, one set of metrics and one span a request. Metadata only; prompts, keys
 //! and bodies are never written.
 
+mod lines;
 mod metrics;
 mod record;
 mod trace;
 
-use std::io::{self, BufWriter, IsTerminal};
+use std::io::{self, IsTerminal};
 
 use opentelemetry_sdk::trace::SdkTracerProvider;
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
+
+use lines::{Lines, Writing};
 
 pub use metrics::{Attempt, Metrics};
 pub use record::{Decided, Outcome, Record};
@@ -17,14 +19,11 @@ pub use trace::{adopt, inject};
 
 use crate::config::{LogFormat, Telemetry};
 
-/// Log lines that may wait for standard error to take them. More are dropped: a full disk or a stuck reader stops no request.
-const WAITING_LINES: usize = 16_384;
-
 /// Keeps the exporters alive; flushes them when dropped.
 #[derive(Debug)]
 pub struct Guard {
     traces: Option<SdkTracerProvider>,
-    _lines: WorkerGuard,
+    _lines: Writing,
 }
 
 impl Drop for Guard {
@@ -40,12 +39,7 @@ impl Drop for Guard {
 /// # Errors
 /// When the filter or the collector's address is no good, or logging runs already.
 pub fn start(settings: &Telemetry) -> anyhow::Result<Guard> {
-    // Written by a thread of its own: many at a time under load, at once when there are few.
-    let (writer, guard) = NonBlockingBuilder::default()
-        .lossy(true)
-        .buffered_lines_limit(WAITING_LINES)
-        .thread_name("log")
-        .finish(BufWriter::new(io::stderr()));
+    let (writer, writing) = Lines::start(io::stderr())?;
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(writer)
         .with_ansi(io::stderr().is_terminal());
@@ -71,6 +65,6 @@ pub fn start(settings: &Telemetry) -> anyhow::Result<Guard> {
         .try_init()?;
     Ok(Guard {
         traces: provider,
-        _lines: guard,
+        _lines: writing,
     })
 }

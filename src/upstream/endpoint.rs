@@ -7,11 +7,16 @@ use std::sync::{
 
 use http::HeaderValue;
 use rand::seq::IndexedRandom;
+use url::Url;
 
 use crate::{
     config::{BaseUrl, Revealed},
+    error::Error,
     routing::Family,
 };
+
+/// The path of chat requests.
+const CHAT: &str = "/v1/chat/completions";
 
 /// One server that has a model.
 #[derive(Debug)]
@@ -24,6 +29,8 @@ pub struct Endpoint {
     pub family: Option<&'static Family>,
     /// The address as a label, shared by every record that names it.
     pub label: Arc<str>,
+    /// Where chat requests go, which are most.
+    chat: Option<Url>,
     key: Option<HeaderValue>,
     weight: u32,
     in_flight: AtomicUsize,
@@ -41,6 +48,7 @@ impl Endpoint {
     ) -> Self {
         let label = url.as_str().into();
         Self {
+            chat: Url::parse(&url.join(CHAT)).ok(),
             url,
             model,
             family,
@@ -55,6 +63,18 @@ impl Endpoint {
     /// The `Authorization` this endpoint wants, when it has a key of its own.
     pub fn authorization(&self) -> Option<&HeaderValue> {
         self.key.as_ref()
+    }
+
+    /// The URL of `path` here, which begins with a slash and may carry a query.
+    ///
+    /// # Errors
+    /// A 400 when the path makes no URL.
+    pub(super) fn at(&self, path: &str) -> Result<Url, Error> {
+        match &self.chat {
+            Some(chat) if path == CHAT => Ok(chat.clone()),
+            _ => Url::parse(&self.url.join(path))
+                .map_err(|_| Error::invalid("The path makes no URL.")),
+        }
     }
 
     /// True when the server took a request only without our switch.

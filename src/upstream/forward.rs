@@ -140,17 +140,13 @@ impl<R: Fn(&Endpoint, bool) -> Rendered> Forward<'_, R> {
         headers: HeaderMap,
         body: Bytes,
     ) -> Result<reqwest::Response, Error> {
-        let url = endpoint.url.join(self.path);
-        let request = client
-            .http()
-            .request(self.method.clone(), url)
-            .headers(headers);
-        let request = if body.is_empty() && bodyless(&self.method) {
-            request
-        } else {
-            request.body(body)
-        };
-        match timeout(client.limits.headers, request.send()).await {
+        let url = endpoint.at(self.path)?;
+        let mut request = reqwest::Request::new(self.method.clone(), url);
+        *request.headers_mut() = headers;
+        if !(body.is_empty() && bodyless(&self.method)) {
+            *request.body_mut() = Some(body.into());
+        }
+        match timeout(client.limits.headers, client.http().execute(request)).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => Err(named(&error, client)),
             Err(_) => Err(Error::timeout(Limit::Headers, client.limits.headers)),

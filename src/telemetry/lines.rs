@@ -1,0 +1,196 @@
+//! Log lines on their way to standard error: gathered in memory, and written a moment later by a thread of their own.
+//!
+//! A write for every line costs more than all the rest of a log line, and a reader that stopped, or a full disk, would stop
+//! requests with it.
+
+use std::{
+    io::{self, Write},
+    mem,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use tracing_subscriber::fmt::MakeWriter;
+
+/// How long lines are gathered before they are written.
+const GATHER: Duration = Duration::from_millis(10);
+
+/// Bytes that may wait to be written. Lines beyond are dropped and counted.
+const WAITING: usize = 8 << 20;
+
+/// Where lines are put.
+#[derive(Debug, Clone, Default)]
+pub struct Lines(Arc<Shared>);
+
+/// Writes what still waits when it is dropped.
+#[derive(Debug)]
+pub struct Writing {
+    lines: Lines,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    waiting: Mutex<Waiting>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    bytes: Vec<u8>,
+    dropped: u64,
+    is_over: bool,
+}
+
+impl Lines {
+    /// Starts the thread that writes to `out`.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start(out: impl Write + Send + 'static) -> io::Result<(Self, Writing)> {
+        let lines = Self::default();
+        let here = lines.clone();
+        let thread = thread::Builder::new().name("log".into());
+        let writing = Writing {
+            lines: lines.clone(),
+            thread: Some(thread.spawn(move || here.write_to(out))?),
+        };
+        Ok((lines, writing))
+    }
+
+    fn write_to(&self, mut out: impl Write) {
+        let mut bytes = Vec::new();
+        loop {
+            let mut waiting = self.waiting();
+            while waiting.bytes.is_empty() && !waiting.is_over {
+                let changed = self.0.changed.wait(waiting);
+                waiting = changed.unwrap_or_else(PoisonError::into_inner);
+            }
+            if !waiting.is_over {
+                drop(waiting);
+                thread::sleep(GATHER);
+                waiting = self.waiting();
+            }
+            let is_over = waiting.is_over;
+            let dropped = mem::take(&mut waiting.dropped);
+            mem::swap(&mut bytes, &mut waiting.bytes);
+            drop(waiting);
+            if dropped > 0 {
+                bytes.extend_from_slice(format!("{{\"level\":\"WARN\",\"message\":\"log lines dropped\",\"count\":{dropped}}}\n").as_bytes());
+            }
+            let _ = out.write_all(&bytes).and_then(|()| out.flush()); // nowhere to say that nothing can be said
+            bytes.clear();
+            if is_over {
+                return;
+            }
+        }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.0
+            .waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        self.lines.waiting().is_over = true;
+        self.lines.0.changed.notify_one();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A line comes in one write.
+impl Write for &Lines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let mut waiting = self.waiting();
+        if waiting.bytes.len() + line.len() > WAITING {
+            waiting.dropped += 1;
+            return Ok(line.len());
+        }
+        let is_first = waiting.bytes.is_empty();
+        waiting.bytes.extend_from_slice(line);
+        drop(waiting);
+        if is_first {
+            self.0.changed.notify_one();
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Lines {
+    type Writer = &'a Lines;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    /// Takes what is written, one write at a time, and only when it is asked for it.
+    struct Slow(mpsc::SyncSender<Vec<u8>>);
+
+    impl Write for Slow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.send(bytes.to_vec()).map_err(io::Error::other)?;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_reader_that_stopped_stops_nobody_and_is_told_what_it_missed() {
+        let (sender, written) = mpsc::sync_channel(0);
+        let (lines, writing) = Lines::start(Slow(sender)).unwrap();
+        let line = vec![b'x'; 1 << 20];
+        for _ in 0..30 {
+            (&lines).write_all(&line).unwrap(); // returns, though nobody reads
+        }
+        let reader = thread::spawn(move || written.iter().flatten().collect::<Vec<u8>>());
+        drop(writing); // writes what waits
+        let all = reader.join().unwrap();
+        let kept = all.iter().filter(|byte| **byte == b'x').count() >> 20;
+        let text = String::from_utf8(all).unwrap();
+        let missed: usize = text
+            .rsplit_once("\"count\":")
+            .and_then(|(_, count)| count.trim_end().trim_end_matches('}').parse().ok())
+            .unwrap();
+        assert!((8..=16).contains(&kept), "{kept} kept");
+        assert_eq!(kept + missed, 30);
+    }
+
+    #[test]
+    fn a_disk_that_is_full_ends_nothing() {
+        struct Full;
+        impl Write for Full {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::StorageFull.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let (lines, writing) = Lines::start(Full).unwrap();
+        (&lines).write_all(b"lost\n").unwrap();
+        thread::sleep(3 * GATHER);
+        (&lines).write_all(b"lost too\n").unwrap();
+        drop(writing);
+    }
+}
