@@ -63,6 +63,7 @@ pub fn build(config: Config) -> anyhow::Result<Live> {
         places: Arc::new(Semaphore::new(
             config.server.max_in_flight.min(Semaphore::MAX_PERMITS),
         )),
+        stopping: CancellationToken::new(),
         metrics,
         config,
     })
@@ -149,6 +150,7 @@ pub async fn run(
             let manners = Manners {
                 streams: Some(settings.max_streams),
                 window: Some(BODY_WINDOW),
+                serves_late_comers: false, // Envoy is told to go elsewhere, and would come back at once
                 ..manners
             };
             Some(Door {
@@ -165,12 +167,26 @@ pub async fn run(
             door.serve(&workers, stop.clone()).await;
         }
     };
-    tokio::join!(http.serve(&workers, stop.clone()), envoys);
+    let doors = async { tokio::join!(http.serve(&workers, stop.clone()), envoys) };
+    tokio::select! {
+        _ = doors => {}
+        () = end_in_order(&live, &stop) => {}
+    }
     drop(workers);
     over.cancel();
     tasks.close();
     tasks.wait().await;
     Ok(())
+}
+
+/// From the stop on: not ready any more, and after `server.drain_ms` no answer goes on. Never returns; the doors do.
+async fn end_in_order(live: &Live, stop: &CancellationToken) {
+    stop.cancelled().await;
+    live.stopping.cancel();
+    tokio::time::sleep(Duration::from_millis(live.config.server.drain_ms)).await;
+    tracing::warn!("server.drain_ms passed; ending the answers that still run");
+    live.client.cut();
+    std::future::pending().await
 }
 
 /// Looks at the servers' lists of models, again and again, and swaps the catalog when one changed.

@@ -1,6 +1,11 @@
 //! Connections of either door: accepted, served, and ended in order.
 
-use std::{net, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{self, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::Router;
 use hyper_util::{
@@ -11,6 +16,7 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
+    runtime::Handle,
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -21,6 +27,9 @@ use crate::{config::Server, workers::Workers};
 
 /// A pause after an accept that failed for want of file descriptors, so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What is cut when the drain is over has this long to say so to its client.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A peer that answers no ping for this long is gone (HTTP/2). Without it a stream of a peer that lost its power would stay.
 const PING: Duration = Duration::from_secs(20);
@@ -44,6 +53,8 @@ pub struct Manners {
     pub headers: Duration,
     /// How long what runs may take to finish after the stop.
     pub drain: Duration,
+    /// True: connections that come during the drain are served, one request each. False: they are refused.
+    pub serves_late_comers: bool,
     /// HTTP/2 streams at a time on one connection; `None` leaves the protocol's default.
     pub streams: Option<u32>,
     /// How many body bytes of one HTTP/2 stream may be on their way unread; `None` leaves the protocol's default.
@@ -56,9 +67,17 @@ impl Manners {
         Self {
             headers: Duration::from_millis(settings.headers_ms),
             drain: Duration::from_millis(settings.drain_ms),
+            serves_late_comers: true,
             streams: None,
             window: None,
         }
+    }
+
+    /// For connections of one request.
+    fn builder_of_one(&self) -> Builder<TokioExecutor> {
+        let mut builder = self.builder();
+        builder.http1().keep_alive(false);
+        builder
     }
 
     fn builder(&self) -> Builder<TokioExecutor> {
@@ -86,43 +105,81 @@ impl Manners {
 }
 
 impl Door {
-    /// Serves until `stop`; then accepts nothing new and lets what runs finish within `manners.drain`. With nothing in flight
-    /// it returns at once.
+    /// Serves until `stop`; then lets what runs finish within `manners.drain`. With nothing in flight it returns at once.
     pub async fn serve(self, workers: &Workers, stop: CancellationToken) {
-        let builder = Arc::new(self.manners.builder());
         let mut connections = JoinSet::new();
-        let mut workers = workers.in_turn();
+        let mut spawn = Spawn {
+            builder: Arc::new(self.manners.builder()),
+            workers: workers.in_turn(),
+            door: &self,
+            stop: stop.clone(),
+        };
         loop {
             tokio::select! {
-                accepted = self.listener.accept() => match accepted {
-                    Ok((stream, _)) => {
-                        let (Ok(stream), Some(worker)) = (stream.into_std(), workers.next()) else {
-                            continue;
-                        };
-                        let connection = Connection {
-                            routes: self.routes.clone(),
-                            builder: builder.clone(),
-                            stop: stop.clone(),
-                        };
-                        connections.spawn_on(connection.open(stream, self.tls.clone(), self.manners.headers), worker);
-                    }
-                    Err(error) => {
-                        tracing::warn!(%error, "cannot accept a connection");
-                        sleep(ACCEPT_PAUSE).await;
-                    }
-                },
+                accepted = self.listener.accept() => spawn.accepted(accepted, &mut connections).await,
                 Some(_) = connections.join_next() => {}
                 () = stop.cancelled() => break,
             }
         }
-        drop(self.listener);
-        let drained = async { while connections.join_next().await.is_some() {} };
-        if timeout(self.manners.drain, drained).await.is_err() {
+        // Late comers are not told to stop but allowed one request: told at once, they would end before it is read.
+        spawn.builder = Arc::new(self.manners.builder_of_one());
+        spawn.stop = CancellationToken::new();
+        let drained = async {
+            while !connections.is_empty() {
+                tokio::select! {
+                    // A probe that asks whether we are ready hears that we are not, and a client that comes late is served.
+                    accepted = self.listener.accept(), if self.manners.serves_late_comers => {
+                        spawn.accepted(accepted, &mut connections).await;
+                    }
+                    _ = connections.join_next() => {}
+                }
+            }
+        };
+        if timeout(self.manners.drain + LAST_WORDS, drained)
+            .await
+            .is_err()
+        {
             tracing::warn!(
                 connections = connections.len(),
-                "server.drain_ms passed; ending what still runs"
+                "ending connections that do not end"
             );
             connections.shutdown().await;
+        }
+    }
+}
+
+/// Gives connections to workers in turn.
+struct Spawn<'a, W> {
+    builder: Arc<Builder<TokioExecutor>>,
+    workers: W,
+    door: &'a Door,
+    stop: CancellationToken,
+}
+
+impl<'a, W: Iterator<Item = &'a Handle>> Spawn<'a, W> {
+    async fn accepted(
+        &mut self,
+        accepted: io::Result<(TcpStream, SocketAddr)>,
+        connections: &mut JoinSet<()>,
+    ) {
+        let stream = match accepted.and_then(|(stream, _)| stream.into_std()) {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                return sleep(ACCEPT_PAUSE).await;
+            }
+        };
+        let connection = Connection {
+            routes: self.door.routes.clone(),
+            builder: self.builder.clone(),
+            stop: self.stop.clone(),
+        };
+        if let Some(worker) = self.workers.next() {
+            let tls = self.door.tls.clone();
+            connections.spawn_on(
+                connection.open(stream, tls, self.door.manners.headers),
+                worker,
+            );
         }
     }
 }

@@ -62,6 +62,9 @@ pub enum Error {
         /// Its value, in milliseconds.
         limit_ms: u64,
     },
+    /// The gateway was told to stop, and the time for running answers to finish is over.
+    #[error("The gateway is stopping; send the request again.")]
+    Stopping,
     /// The client stopped sending before its body was complete.
     #[error("The request body ended early.")]
     Incomplete,
@@ -126,7 +129,7 @@ impl Error {
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Overloaded => StatusCode::TOO_MANY_REQUESTS,
-            Self::NoEndpoint(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoEndpoint(_) | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             Self::Unreachable | Self::Reset => StatusCode::BAD_GATEWAY,
             Self::Timeout { .. } => StatusCode::GATEWAY_TIMEOUT,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -149,6 +152,7 @@ impl Error {
             Self::ModelNotFound { .. } => Some("model_not_found"),
             Self::Overloaded => Some("overloaded"),
             Self::NoEndpoint(_) => Some("no_endpoint"),
+            Self::Stopping => Some("stopping"),
             Self::Unreachable => Some("upstream_unreachable"),
             Self::Reset => Some("upstream_reset"),
             Self::Timeout { .. } => Some("upstream_timeout"),
@@ -170,7 +174,11 @@ impl Error {
 
     /// Seconds for a `Retry-After` header, for failures that pass by themselves.
     pub fn retry_after(&self) -> Option<u64> {
-        matches!(self, Self::Overloaded | Self::NoEndpoint(_)).then_some(1)
+        matches!(
+            self,
+            Self::Overloaded | Self::NoEndpoint(_) | Self::Stopping
+        )
+        .then_some(1)
     }
 
     /// OpenAI's error body.

@@ -10,6 +10,7 @@ use super::{
     Classification, Options,
     excerpt::Excerpt,
     labels::Labels,
+    queue::Runs,
     session::Session,
     tokenizer::{Reader, Tokens},
 };
@@ -84,6 +85,12 @@ pub struct Model {
     session: Session,
     labels: Labels,
     max_tokens: usize,
+}
+
+impl Runs for Model {
+    fn run(&mut self, excerpts: &[Excerpt]) -> Vec<Result<Classification, RunError>> {
+        self.classify(excerpts)
+    }
 }
 
 impl Model {

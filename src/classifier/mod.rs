@@ -21,6 +21,7 @@ pub use load::LoadError;
 
 use self::{
     excerpt::{Excerpt, Fingerprint},
+    load::Model,
     queue::{Job, Queue},
 };
 
@@ -126,10 +127,11 @@ impl Classifier {
     /// # Errors
     /// One message that names the file at fault and the command that fixes it.
     pub fn start(options: &Options) -> Result<Self, LoadError> {
-        let model = load::Model::load(options)?;
+        let model = Model::load(options)?;
+        let again = options.clone();
         let (max_tokens, domains) = (model.max_tokens(), model.domains().to_vec());
         Ok(Self {
-            queue: Queue::start(model, options.queue)?,
+            queue: Queue::start(model, move || Model::load(&again), options.queue)?,
             cache: (options.cache > 0).then(|| Cache::new(options.cache)),
             max_tokens,
             deadline: options.deadline,
@@ -155,6 +157,11 @@ impl Classifier {
     pub async fn classify_patiently(&self, text: &str) -> Result<Classification, Miss> {
         self.remembered(Excerpt::of(text, self.max_tokens), true)
             .await
+    }
+
+    /// True when the model failed for good: every further decision falls back.
+    pub fn is_down(&self) -> bool {
+        self.queue.is_down()
     }
 
     /// The subjects the model can name; empty without a second head.

@@ -61,6 +61,7 @@ impl Default for Classifier {
             deadline_ms: 100,
             queue: 256,
             cache: 65_536,
+            required: false,
         }
     }
 }

@@ -155,6 +155,8 @@ pub struct Classifier {
     pub queue: usize,
     /// How many scores are remembered; 0 is none.
     pub cache: usize,
+    /// True: `/ready` is 503 once the model has failed for good. False: its requests fall back, and `/ready` says so.
+    pub required: bool,
 }
 
 /// What scores mean.

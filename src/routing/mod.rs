@@ -75,6 +75,11 @@ impl Router {
         Self { classifier, policy }
     }
 
+    /// True when the classifier failed for good, so that every decision it should make falls back.
+    pub fn is_degraded(&self) -> bool {
+        self.classifier.is_down()
+    }
+
     /// Decides for one request. `wish` is the client's `x-thinkgate-mode`.
     ///
     /// Trouble of the classifier is no error: the decision falls back and says so.

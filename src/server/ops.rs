@@ -16,7 +16,7 @@ pub async fn health() -> StatusCode {
     StatusCode::OK
 }
 
-/// `GET /ready`: 200, or 503 with what is still pending.
+/// `GET /ready`: 200, or 503 with what is still pending; and what is degraded in either case.
 pub async fn ready(State(live): State<Arc<Live>>) -> Response {
     let pending = live.pending();
     let status = if pending.is_empty() {
@@ -24,7 +24,8 @@ pub async fn ready(State(live): State<Arc<Live>>) -> Response {
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    let body = json!({"ready": pending.is_empty(), "pending": pending});
+    let body =
+        json!({"ready": pending.is_empty(), "pending": pending, "degraded": live.degraded()});
     (
         status,
         [(header::CONTENT_TYPE, "application/json")],

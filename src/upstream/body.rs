@@ -17,7 +17,9 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
-use super::{Endpoint, Limits, endpoint::InFlight};
+use tokio_util::sync::WaitForCancellationFutureOwned;
+
+use super::{Client, Endpoint, endpoint::InFlight};
 use crate::{
     error::{Error, Limit},
     openai::{JsonUsage, SseScanner},
@@ -70,6 +72,7 @@ pub struct Relay {
     inner: Option<reqwest::Body>,
     look: Look,
     wait: Wait,
+    cut: Pin<Box<WaitForCancellationFutureOwned>>,
     record: Record,
     attempt: Answered,
     permit: Option<OwnedSemaphorePermit>,
@@ -102,10 +105,11 @@ impl Relay {
     pub(super) fn new(
         inner: reqwest::Body,
         look: Look,
-        limits: Limits,
+        client: &Client,
         record: Record,
         attempt: Answered,
     ) -> Self {
+        let limits = client.limits;
         let wait = Wait {
             timer: Box::pin(sleep(limits.first_chunk)),
             since: Some(Instant::now()),
@@ -117,6 +121,7 @@ impl Relay {
             inner: Some(inner),
             look,
             wait,
+            cut: Box::pin(client.cut.clone().cancelled_owned()),
             record,
             attempt,
             permit: None,
@@ -213,7 +218,10 @@ impl Body for Relay {
             }
             Poll::Ready(Some(Err(_))) => Poll::Ready(this.fails(&Error::Reset)),
             Poll::Pending => {
-                let error = ready!(this.wait.poll_over(cx));
+                let error = match this.cut.as_mut().poll(cx) {
+                    Poll::Ready(()) => Error::Stopping,
+                    Poll::Pending => ready!(this.wait.poll_over(cx)),
+                };
                 Poll::Ready(this.fails(&error))
             }
         }

@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use tokio_util::sync::CancellationToken;
+
 use crate::{config::Upstream, telemetry::Metrics, tls, workers::Workers};
 
 /// The limits of one answer.
@@ -26,6 +28,8 @@ pub struct Client {
     http: Vec<reqwest::Client>,
     pub(super) limits: Limits,
     pub(super) metrics: Arc<Metrics>,
+    /// Cancelled when running answers have had their time after the stop.
+    pub(super) cut: CancellationToken,
 }
 
 impl Client {
@@ -61,7 +65,13 @@ impl Client {
             http,
             limits,
             metrics,
+            cut: CancellationToken::new(),
         })
+    }
+
+    /// Ends every answer that still runs: streams of events with an event that says so, other bodies by aborting them.
+    pub fn cut(&self) {
+        self.cut.cancel();
     }
 
     /// The client of the thread that asks.

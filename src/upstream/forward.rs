@@ -171,7 +171,7 @@ impl<R: Fn(&Endpoint, bool) -> Rendered> Forward<'_, R> {
         record.status = parts.status.as_u16();
         let look = Look::at(&parts.headers, self.looked_at);
         record.stream = look.is_sse();
-        let mut response = Response::new(Relay::new(body, look, client.limits, record, attempt));
+        let mut response = Response::new(Relay::new(body, look, client, record, attempt));
         *response.status_mut() = parts.status;
         *response.headers_mut() = headers;
         response

@@ -74,8 +74,35 @@ async fn the_drain_has_a_limit() {
         "{:?}",
         began.elapsed()
     );
-    assert!(
-        !asked.await.unwrap().complete,
-        "what was cut off does not look finished"
+    let answer = asked.await.unwrap();
+    assert!(answer.complete, "{}", answer.text());
+    let last = answer.text().trim_end().rsplit("data: ").next().unwrap();
+    let last: serde_json::Value = serde_json::from_str(last).unwrap();
+    assert_eq!(
+        last["error"]["code"], "stopping",
+        "a stream that is cut says so"
     );
+    assert!(!answer.text().contains("[DONE]"));
+}
+
+#[tokio::test]
+async fn while_an_answer_runs_a_probe_hears_not_ready_and_a_late_client_is_served() {
+    let server = Server::start(|_| slow(800)).await;
+    let gateway = Gateway::before(&server).await;
+    let address = gateway.address;
+    let ask = move || async move {
+        super::support::send(address, "POST", "/v1/chat/completions", &[], &chat(EASY)).await
+    };
+    let running = tokio::spawn(ask());
+    while server.arrived().is_empty() {
+        sleep(Duration::from_millis(5)).await;
+    }
+    let stopped = gateway.stop();
+    sleep(Duration::from_millis(50)).await;
+    let ready = super::support::send(address, "GET", "/ready", &[], "").await;
+    assert_eq!(ready.status, 503);
+    assert_eq!(ready.json()["pending"][0], "stopping");
+    assert!(ask().await.text().ends_with("data: [DONE]\n\n"));
+    assert!(running.await.unwrap().complete);
+    stopped.await.unwrap().unwrap();
 }
