@@ -206,11 +206,12 @@ async fn discover(live: Arc<Live>) {
         for (server, seen) in futures_util::future::join_all(looks).await {
             match seen {
                 Ok(listing) => {
-                    if troubles.remove(&server.url).is_some() || !listings.contains_key(&server.url)
-                    {
+                    let is_back = troubles.remove(&server.url).is_some();
+                    if is_back || !listings.contains_key(&server.url) {
                         tracing::info!(server = %server.url, models = listing.data.len(), "listed its models");
                     }
-                    changed |= listings.get(&server.url) != Some(&listing);
+                    // One that was away may have come back with other flags, and obey the switch it refused.
+                    changed |= is_back || listings.get(&server.url) != Some(&listing);
                     listings.insert(server.url.clone(), listing);
                 }
                 Err(trouble) => {
@@ -225,7 +226,7 @@ async fn discover(live: Arc<Live>) {
             }
         }
         if changed {
-            let catalog = Catalog::build(&live.config, &listings);
+            let catalog = live.catalog.load().rebuild(&live.config, &listings);
             warn_of(&catalog, &live.config, &listings);
             live.catalog.store(Arc::new(catalog));
         }

@@ -45,6 +45,8 @@ impl Default for Upstream {
             idle_ms: 120_000,
             pool_idle_ms: 4_000,
             retries: 2,
+            failures: 5,
+            open_ms: 5_000,
             discover_ms: 5_000,
         }
     }

@@ -103,6 +103,10 @@ pub struct Upstream {
     pub pool_idle_ms: u64,
     /// How many other endpoints may be tried after the first.
     pub retries: u32,
+    /// Failures in a row after which an endpoint is left out: refused or reset connections, and limits that passed.
+    pub failures: u32,
+    /// How long it is left out before one request tries it again. A model's last endpoint is never left out.
+    pub open_ms: u64,
     /// Between two looks at `/v1/models` of a server.
     pub discover_ms: u64,
 }

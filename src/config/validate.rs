@@ -49,6 +49,7 @@ impl Config {
             ("upstream.headers_ms", upstream.headers_ms),
             ("upstream.first_chunk_ms", upstream.first_chunk_ms),
             ("upstream.idle_ms", upstream.idle_ms),
+            ("upstream.open_ms", upstream.open_ms),
             ("upstream.discover_ms", upstream.discover_ms),
             ("classifier.deadline_ms", classifier.deadline_ms),
         ] {
@@ -58,6 +59,11 @@ impl Config {
                 "must be at least 1 millisecond; nothing waits for ever",
             );
         }
+        found.unless(
+            upstream.failures > 0,
+            "upstream.failures",
+            "must be at least 1",
+        );
         found.unless(
             classifier.queue > 0,
             "classifier.queue",

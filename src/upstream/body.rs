@@ -178,6 +178,9 @@ impl Relay {
     /// The last thing a client hears of a body that failed: an event where events are spoken, else an aborted body.
     fn fails(&mut self, error: &Error) -> Option<Result<Frame<Bytes>, io::Error>> {
         self.inner = None;
+        if *error != Error::Stopping {
+            self.attempt.running.endpoint().failed();
+        }
         self.record.fail(error);
         let Look::Sse(scanner) = &self.look else {
             return Some(Err(io::Error::other(error.to_string())));

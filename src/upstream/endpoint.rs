@@ -1,14 +1,18 @@
 //! One server that has a model, and the choice between several.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Instant,
 };
 
 use http::HeaderValue;
 use rand::seq::IndexedRandom;
 use url::Url;
 
+use super::breaker::{Breaker, Patience, Turned};
 use crate::{
     config::{BaseUrl, Revealed},
     error::Error,
@@ -33,31 +37,67 @@ pub struct Endpoint {
     chat: Option<Url>,
     key: Option<HeaderValue>,
     weight: u32,
-    in_flight: AtomicUsize,
     refuses: AtomicBool,
+    condition: Arc<Condition>,
+}
+
+/// What is said of an endpoint where it is configured or listed.
+#[derive(Debug)]
+pub struct Site {
+    /// Its address.
+    pub url: BaseUrl,
+    /// Its key.
+    pub key: Option<Revealed>,
+    /// Its share of the requests.
+    pub weight: u32,
+    /// The model's name there, when it is another than here.
+    pub model: Option<String>,
+    /// How the model switches there.
+    pub family: Option<&'static Family>,
+}
+
+/// What is known of a server from the requests it was sent; outlives a change of its list of models.
+#[derive(Debug)]
+struct Condition {
+    in_flight: AtomicUsize,
+    breaker: Breaker,
 }
 
 impl Endpoint {
-    /// An endpoint with its key, its share of the requests, and what is known of the model there.
-    pub fn new(
-        url: BaseUrl,
-        key: Option<&Revealed>,
-        weight: u32,
-        model: Option<String>,
-        family: Option<&'static Family>,
-    ) -> Self {
-        let label = url.as_str().into();
+    /// An endpoint of which nothing has been asked yet.
+    pub fn new(site: Site, patience: Patience) -> Self {
         Self {
-            chat: Url::parse(&url.join(CHAT)).ok(),
-            url,
-            model,
-            family,
-            label,
-            key: key.and_then(bearer),
-            weight,
-            in_flight: AtomicUsize::new(0),
+            chat: Url::parse(&site.url.join(CHAT)).ok(),
+            label: site.url.as_str().into(),
+            url: site.url,
+            model: site.model,
+            family: site.family,
+            key: site.key.as_ref().and_then(bearer),
+            weight: site.weight,
             refuses: AtomicBool::new(false),
+            condition: Arc::new(Condition {
+                in_flight: AtomicUsize::new(0),
+                breaker: Breaker::new(patience),
+            }),
         }
+    }
+
+    /// The same endpoint in a newer catalog: in the condition it was in before.
+    pub(super) fn taking_over(mut self, before: Option<&Self>) -> Self {
+        if let Some(before) = before {
+            self.condition = before.condition.clone();
+        }
+        self
+    }
+
+    /// True for the same model at the same server.
+    pub(super) fn is_at(&self, url: &BaseUrl, model: Option<&str>) -> bool {
+        self.url == *url && self.model.as_deref() == model
+    }
+
+    /// True unless it keeps failing.
+    pub(super) fn is_fit(&self) -> bool {
+        self.condition.breaker.admits(Instant::now())
     }
 
     /// The `Authorization` this endpoint wants, when it has a key of its own.
@@ -87,15 +127,32 @@ impl Endpoint {
         self.refuses.store(true, Ordering::Relaxed);
     }
 
+    /// The server answered, whatever it said.
+    pub(super) fn answered(&self) {
+        if self.condition.breaker.succeeded() == Turned::Closed {
+            tracing::info!(endpoint = &*self.label, "the endpoint answers again");
+        }
+    }
+
+    /// The server could not be reached, or did not answer to the end or in time.
+    pub(super) fn failed(&self) {
+        if self.condition.breaker.failed(Instant::now()) == Turned::Open {
+            tracing::warn!(
+                endpoint = &*self.label,
+                "the endpoint keeps failing and is left out for a while"
+            );
+        }
+    }
+
     /// Counts a request as running here until the guard is dropped.
     pub fn enter(self: &Arc<Self>) -> InFlight {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        self.condition.in_flight.fetch_add(1, Ordering::Relaxed);
         InFlight(self.clone())
     }
 
     /// Requests in flight relative to the endpoint's share.
     fn load(&self) -> f64 {
-        self.in_flight.load(Ordering::Relaxed) as f64 / f64::from(self.weight)
+        self.condition.in_flight.load(Ordering::Relaxed) as f64 / f64::from(self.weight)
     }
 }
 
@@ -119,17 +176,35 @@ impl InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.0.condition.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 /// Of the endpoints not yet tried, the less loaded of two drawn by weight ("The Power of Two Choices", Mitzenmacher 2001).
+/// Those that keep failing are left out, unless there is no other to begin with.
 pub fn pick(endpoints: &[Arc<Endpoint>], tried: &[Arc<Endpoint>]) -> Option<Arc<Endpoint>> {
+    let now = Instant::now();
+    loop {
+        let picked = pick_among(endpoints, tried, Endpoint::is_fit);
+        match picked {
+            Some(endpoint) if endpoint.condition.breaker.enter(now) => return Some(endpoint),
+            Some(_) => {} // somebody else got the trial
+            None if tried.is_empty() => return pick_among(endpoints, tried, |_| true),
+            None => return None,
+        }
+    }
+}
+
+fn pick_among(
+    endpoints: &[Arc<Endpoint>],
+    tried: &[Arc<Endpoint>],
+    is_fit: impl Fn(&Endpoint) -> bool,
+) -> Option<Arc<Endpoint>> {
     let is_tried =
         |endpoint: &&Arc<Endpoint>| tried.iter().any(|tried| Arc::ptr_eq(tried, endpoint));
     let left: Vec<&Arc<Endpoint>> = endpoints
         .iter()
-        .filter(|endpoint| !is_tried(endpoint))
+        .filter(|endpoint| !is_tried(endpoint) && is_fit(endpoint))
         .collect();
     let mut rng = rand::rng();
     let mut draw = || {
@@ -147,16 +222,42 @@ pub fn pick(endpoints: &[Arc<Endpoint>], tried: &[Arc<Endpoint>]) -> Option<Arc<
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
+    #[test]
+    fn an_endpoint_that_keeps_failing_is_left_out_unless_it_is_the_last() {
+        let all = [endpoint("a", 1), endpoint("b", 1)];
+        for _ in 0..PATIENCE.failures {
+            all[0].failed();
+        }
+        for _ in 0..50 {
+            assert!(Arc::ptr_eq(&pick(&all, &[]).unwrap(), &all[1]));
+        }
+        assert!(
+            pick(&all, &all[1..]).is_none(),
+            "no use in trying it second"
+        );
+        assert!(Arc::ptr_eq(&pick(&all[..1], &[]).unwrap(), &all[0]));
+        all[0].answered();
+        assert!((0..50).any(|_| Arc::ptr_eq(&pick(&all, &[]).unwrap(), &all[0])));
+    }
+
+    const PATIENCE: Patience = Patience {
+        failures: 3,
+        open: Duration::from_secs(60),
+    };
+
     fn endpoint(host: &str, weight: u32) -> Arc<Endpoint> {
-        Arc::new(Endpoint::new(
-            BaseUrl::parse(&format!("http://{host}")).unwrap(),
-            None,
+        let site = Site {
+            url: BaseUrl::parse(&format!("http://{host}")).unwrap(),
+            key: None,
             weight,
-            None,
-            None,
-        ))
+            model: None,
+            family: None,
+        };
+        Arc::new(Endpoint::new(site, PATIENCE))
     }
 
     #[test]

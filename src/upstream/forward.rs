@@ -61,6 +61,11 @@ impl<R: Fn(&Endpoint, bool) -> Rendered> Forward<'_, R> {
             let running = endpoint.enter();
             let sent = Instant::now();
             let result = self.attempt(client, &endpoint, &headers, &record).await;
+            match &result {
+                Ok(_) => endpoint.answered(),
+                Err(Error::Invalid { .. }) => {} // ours, not the endpoint's
+                Err(_) => endpoint.failed(),
+            }
             client
                 .metrics
                 .attempt(&model.name, &endpoint.label, outcome(&result));

@@ -4,6 +4,7 @@
 //! client's body closes the request to the server.
 
 mod body;
+mod breaker;
 mod catalog;
 mod client;
 mod discover;

@@ -195,3 +195,47 @@ async fn a_400_that_is_not_about_our_switch_is_relayed() {
         );
     }
 }
+
+#[tokio::test]
+async fn an_endpoint_that_is_down_is_left_out_and_tried_again_when_it_is_back() {
+    let down = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = down.local_addr().unwrap();
+    drop(down);
+    let up = Server::friendly().await;
+    let yaml = format!(
+        "{{ upstream: {{ failures: 2, open_ms: 400 }}, models: {{ Qwen3-tiny: {{ endpoints: [{{ url: 'http://{address}', weight: 1000000 }}, {{ url: '{}' }}] }} }} }}",
+        up.url()
+    );
+    let gateway = Gateway::start(config(&[], &yaml)).await;
+    let refused = async || {
+        let metrics = gateway.get("/metrics").await;
+        let line = metrics.text().lines().find_map(|line| {
+            line.starts_with("thinkgate_upstream_attempts_total")
+                .then_some(line)
+                .filter(|line| line.contains("unreachable"))?
+                .rsplit(' ')
+                .next()
+        });
+        line.map_or(0, |count| count.parse().unwrap())
+    };
+    for _ in 0..8 {
+        assert_eq!(gateway.chat(&chat(EASY)).await.status, 200);
+    }
+    assert_eq!(
+        refused().await,
+        2,
+        "it was asked after it had been left out"
+    );
+    tokio::time::sleep(Duration::from_millis(450)).await;
+    for _ in 0..4 {
+        assert_eq!(gateway.chat(&chat(EASY)).await.status, 200);
+    }
+    assert_eq!(refused().await, 3, "one request tries it again");
+    let listener = tokio::net::TcpListener::bind(address).await.unwrap();
+    let back = Server::on(listener, r#"{"data":[]}"#, |_| json("200 OK", OK_BODY)).await;
+    tokio::time::sleep(Duration::from_millis(450)).await;
+    for _ in 0..4 {
+        assert_eq!(gateway.chat(&chat(EASY)).await.status, 200);
+    }
+    assert_eq!(back.arrived().len(), 4, "it is back");
+}

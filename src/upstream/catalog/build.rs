@@ -1,110 +1,145 @@
 //! Models out of what is configured and what servers list.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde_json::Value;
 
-use super::{Listings, Model, entry_of_ours};
+use super::{Catalog, Listings, Model, entry_of_ours};
 use crate::{
     config::{self, Config, Revealed, Secret},
     routing::Family,
-    upstream::endpoint::{Endpoint, bearer},
+    upstream::{
+        breaker::Patience,
+        endpoint::{Endpoint, Site, bearer},
+    },
 };
 
-/// Every model: what is configured wins over what was discovered under the same name.
-pub fn models(config: &Config, listings: &Listings) -> BTreeMap<Arc<str>, Arc<Model>> {
-    let mut models: BTreeMap<Arc<str>, Model> = BTreeMap::new();
-    for server in &config.discover {
-        let listed = listings
-            .get(&server.url)
-            .map_or(&[][..], |listing| &listing.data);
-        for (id, entry) in listed
+/// What a catalog is built from.
+pub struct Build<'a> {
+    /// What the operator wrote.
+    pub config: &'a Config,
+    /// What servers list now.
+    pub listings: &'a Listings,
+    /// The catalog so far, whose endpoints may be there still.
+    pub before: &'a Catalog,
+}
+
+impl Build<'_> {
+    /// Every model: what is configured wins over what was discovered under the same name.
+    pub fn models(&self) -> BTreeMap<Arc<str>, Arc<Model>> {
+        let mut models: BTreeMap<Arc<str>, Model> = BTreeMap::new();
+        for server in &self.config.discover {
+            let listed = self
+                .listings
+                .get(&server.url)
+                .map_or(&[][..], |listing| &listing.data);
+            for (id, entry) in listed
+                .iter()
+                .filter_map(|entry| Some((entry["id"].as_str()?, entry)))
+            {
+                let endpoint = self.discovered(server, id, entry);
+                let model = models.entry(id.into()).or_insert_with_key(|name| Model {
+                    name: name.clone(),
+                    family: endpoint.family,
+                    gate: true,
+                    endpoints: Vec::new(),
+                    key: None,
+                    entry: entry.clone(),
+                });
+                model.endpoints.push(endpoint);
+            }
+        }
+        for (name, settings) in &self.config.models {
+            let model = self.configured(name, settings);
+            models.insert(model.name.clone(), model);
+        }
+        models
+            .into_iter()
+            .map(|(name, model)| (name, Arc::new(model)))
+            .collect()
+    }
+
+    /// A model as its server lists it, at that server.
+    fn discovered(&self, server: &config::Discover, id: &str, entry: &Value) -> Arc<Endpoint> {
+        let family = Family::recognise(id, entry["root"].as_str(), entry["parent"].as_str());
+        self.endpoint(
+            id,
+            Site {
+                url: server.url.clone(),
+                key: revealed(server.api_key.as_ref()),
+                weight: 1,
+                model: None,
+                family,
+            },
+        )
+    }
+
+    /// A model as it is configured, with what its servers say of it.
+    fn configured(&self, name: &str, settings: &config::Model) -> Model {
+        let endpoints: Vec<Arc<Endpoint>> = settings
+            .endpoints
             .iter()
-            .filter_map(|entry| Some((entry["id"].as_str()?, entry)))
-        {
-            let endpoint = discovered(server, id, entry);
-            let model = models.entry(id.into()).or_insert_with_key(|name| Model {
-                name: name.clone(),
-                family: endpoint.family,
-                gate: true,
-                endpoints: Vec::new(),
-                key: None,
-                entry: entry.clone(),
-            });
-            model.endpoints.push(endpoint);
+            .map(|endpoint| self.configured_at(name, settings, endpoint))
+            .collect();
+        let family = match endpoints.as_slice() {
+            [] => family_of(name, settings, None),
+            some => some.iter().find_map(|endpoint| endpoint.family),
+        };
+        let listed = settings
+            .endpoints
+            .iter()
+            .find_map(|endpoint| listed(name, endpoint, self.listings));
+        let mut entry = listed.cloned().unwrap_or_else(|| entry_of_ours(name));
+        entry["id"] = name.into();
+        let key = revealed(settings.api_key.as_ref());
+        Model {
+            name: name.into(),
+            family,
+            gate: settings.gate,
+            endpoints,
+            key: key.as_ref().and_then(bearer),
+            entry,
         }
     }
-    for (name, settings) in &config.models {
-        let model = configured(name, settings, listings);
-        models.insert(model.name.clone(), model);
+
+    fn configured_at(
+        &self,
+        name: &str,
+        settings: &config::Model,
+        endpoint: &config::Endpoint,
+    ) -> Arc<Endpoint> {
+        let there = endpoint.model.as_deref().unwrap_or(name);
+        let entry = listed(name, endpoint, self.listings);
+        let family = match family_of(there, settings, entry) {
+            None if settings.family == "auto" => Family::recognise(name, None, None),
+            family => family,
+        };
+        self.endpoint(
+            name,
+            Site {
+                url: endpoint.url.clone(),
+                key: revealed(endpoint.api_key.as_ref().or(settings.api_key.as_ref())),
+                weight: endpoint.weight,
+                model: endpoint.model.clone(),
+                family,
+            },
+        )
     }
-    models
-        .into_iter()
-        .map(|(name, model)| (name, Arc::new(model)))
-        .collect()
-}
 
-/// A model as its server lists it, at that server.
-fn discovered(server: &config::Discover, id: &str, entry: &Value) -> Arc<Endpoint> {
-    let key = revealed(server.api_key.as_ref());
-    let family = Family::recognise(id, entry["root"].as_str(), entry["parent"].as_str());
-    Arc::new(Endpoint::new(
-        server.url.clone(),
-        key.as_ref(),
-        1,
-        None,
-        family,
-    ))
-}
-
-/// A model as it is configured, with what its servers say of it.
-fn configured(name: &str, settings: &config::Model, listings: &Listings) -> Model {
-    let endpoints: Vec<Arc<Endpoint>> = settings
-        .endpoints
-        .iter()
-        .map(|endpoint| endpoint_of(name, settings, endpoint, listings))
-        .collect();
-    let family = match endpoints.as_slice() {
-        [] => family_of(name, settings, None),
-        some => some.iter().find_map(|endpoint| endpoint.family),
-    };
-    let listed = settings
-        .endpoints
-        .iter()
-        .find_map(|endpoint| listed(name, endpoint, listings));
-    let mut entry = listed.cloned().unwrap_or_else(|| entry_of_ours(name));
-    entry["id"] = name.into();
-    Model {
-        name: name.into(),
-        family,
-        gate: settings.gate,
-        endpoints,
-        key: revealed(settings.api_key.as_ref())
-            .as_ref()
-            .and_then(bearer),
-        entry,
+    /// An endpoint, in the condition that it was in before.
+    fn endpoint(&self, name: &str, site: Site) -> Arc<Endpoint> {
+        let settings = &self.config.upstream;
+        let patience = Patience {
+            failures: settings.failures,
+            open: Duration::from_millis(settings.open_ms),
+        };
+        let before = self.before.model(name).and_then(|model| {
+            let mut there = model.endpoints.iter();
+            there.find(|endpoint| endpoint.is_at(&site.url, site.model.as_deref()))
+        });
+        let endpoint = Endpoint::new(site, patience);
+        Arc::new(endpoint.taking_over(before.map(Arc::as_ref)))
     }
-}
-
-fn endpoint_of(
-    name: &str,
-    settings: &config::Model,
-    endpoint: &config::Endpoint,
-    listings: &Listings,
-) -> Arc<Endpoint> {
-    let key = revealed(endpoint.api_key.as_ref().or(settings.api_key.as_ref()));
-    let there = endpoint.model.as_deref().unwrap_or(name);
-    let family = match family_of(there, settings, listed(name, endpoint, listings)) {
-        None if settings.family == "auto" => Family::recognise(name, None, None),
-        family => family,
-    };
-    Arc::new(Endpoint::new(
-        endpoint.url.clone(),
-        key.as_ref(),
-        endpoint.weight,
-        endpoint.model.clone(),
-        family,
-    ))
 }
 
 /// The family that is configured for a model, or the one its names tell. `there`: its name at the server that lists `entry`.

@@ -19,10 +19,21 @@ use crate::{
 };
 
 /// What one server's `/v1/models` says, the entries as it wrote them.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 pub struct Listing {
     /// One entry a model.
     pub data: Vec<Value>,
+}
+
+/// Two lists of the same models are equal, whenever they were asked for: vLLM writes the time of the question into every
+/// entry, and draws ids for its permissions.
+impl PartialEq for Listing {
+    fn eq(&self, other: &Self) -> bool {
+        const LASTS: [&str; 4] = ["id", "root", "parent", "max_model_len"];
+        let same =
+            |(one, another): (&Value, &Value)| LASTS.iter().all(|key| one[key] == another[key]);
+        self.data.len() == other.data.len() && self.data.iter().zip(&other.data).all(same)
+    }
 }
 
 /// The latest listing of every server that ever answered.
@@ -70,7 +81,17 @@ pub struct Profile {
 impl Catalog {
     /// Puts together what is configured and what was discovered.
     pub fn build(config: &Config, listings: &Listings) -> Self {
-        let models = build::models(config, listings);
+        Self::default().rebuild(config, listings)
+    }
+
+    /// The same after a list has changed. Endpoints that are still there keep their requests in flight and their breakers.
+    pub fn rebuild(&self, config: &Config, listings: &Listings) -> Self {
+        let build = build::Build {
+            config,
+            listings,
+            before: self,
+        };
+        let models = build.models();
         let servers = config.discover.iter().map(|server| &server.url);
         let pending = servers
             .filter(|url| !listings.contains_key(*url))
@@ -284,6 +305,31 @@ mod tests {
         let catalog = Catalog::build(&config, &Listings::new());
         assert!(catalog.resolve(Some("mystery")).is_err());
         assert_eq!(catalog.profile("Qwen3-8B").family.unwrap().id, "qwen3");
+    }
+
+    #[test]
+    fn vllms_list_is_the_same_however_often_it_is_asked_for() {
+        let asked = |created: u64, root: &str| -> Listing {
+            let permission = json!([{"id": format!("modelperm-{created}"), "created": created}]);
+            let entry =
+                json!({"id": "m", "root": root, "created": created, "permission": permission});
+            serde_json::from_value(json!({"data": [entry]})).unwrap()
+        };
+        assert_eq!(asked(1, "Qwen3-8B"), asked(2, "Qwen3-8B"));
+        assert_ne!(asked(1, "Qwen3-8B"), asked(1, "Qwen3-4B"));
+    }
+
+    #[test]
+    fn an_endpoint_that_is_still_there_keeps_its_condition() {
+        let config = Config::from_yaml("{models: {m: {endpoints: [{url: 'http://a'}]}}}").unwrap();
+        let first = Catalog::build(&config, &Listings::new());
+        let endpoint = |catalog: &Catalog| catalog.model("m").unwrap().endpoints[0].clone();
+        for _ in 0..config.upstream.failures {
+            endpoint(&first).failed();
+        }
+        let next = first.rebuild(&config, &listings(json!([{"id": "m"}])));
+        assert!(!endpoint(&next).is_fit());
+        assert!(endpoint(&Catalog::build(&config, &Listings::new())).is_fit());
     }
 
     #[test]
