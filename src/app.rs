@@ -89,9 +89,17 @@ fn check_domains(config: &Config, classifier: &Classifier) -> anyhow::Result<()>
 /// The sockets that the doors listen on.
 pub struct Listeners {
     /// The HTTP door.
-    pub http: TcpListener,
-    /// The Envoy door, when it is open, with its certificate.
-    pub ext_proc: Option<(TcpListener, Option<TlsAcceptor>)>,
+    pub http: Listener,
+    /// The Envoy door, when it is open.
+    pub ext_proc: Option<Listener>,
+}
+
+/// A socket, and its certificate when it has one.
+pub struct Listener {
+    /// The socket.
+    pub socket: TcpListener,
+    /// What makes its connections TLS.
+    pub tls: Option<TlsAcceptor>,
 }
 
 impl Listeners {
@@ -100,18 +108,23 @@ impl Listeners {
     /// # Errors
     /// Which address cannot be bound, or which certificate cannot be used.
     pub async fn bind(config: &Config) -> anyhow::Result<Self> {
+        let certificate = |files: &Option<config::Tls>, protocols: &[&str]| {
+            let files = files.as_ref();
+            files
+                .map(|files| tls::acceptor(files, protocols))
+                .transpose()
+        };
         let ext_proc = match &config.ext_proc {
             None => None,
-            Some(door) => {
-                let tls = door.tls.as_ref().map(|files| tls::acceptor(files, &["h2"]));
-                Some((
-                    bound(door.listen).await?,
-                    tls.transpose().context("ext_proc.tls")?,
-                ))
-            }
+            Some(door) => Some(Listener {
+                tls: certificate(&door.tls, &["h2"]).context("ext_proc.tls")?,
+                socket: bound(door.listen).await?,
+            }),
         };
+        let tls = certificate(&config.server.tls, &["h2", "http/1.1"]).context("server.tls")?;
+        let socket = bound(config.listen).await?;
         Ok(Self {
-            http: bound(config.listen).await?,
+            http: Listener { socket, tls },
             ext_proc,
         })
     }
@@ -138,13 +151,13 @@ pub async fn run(
     );
     let manners = Manners::of(&live.config.server);
     let http = Door {
-        listener: listeners.http,
+        listener: listeners.http.socket,
         routes: server::routes(live.clone()),
-        tls: None,
+        tls: listeners.http.tls,
         manners,
     };
     let envoys = match (&live.config.ext_proc, listeners.ext_proc) {
-        (Some(settings), Some((listener, tls))) => {
+        (Some(settings), Some(listener)) => {
             let (routes, health) = ext_proc::routes(live.clone(), settings);
             tasks.spawn(health.report(stop.clone()));
             let manners = Manners {
@@ -154,9 +167,9 @@ pub async fn run(
                 ..manners
             };
             Some(Door {
-                listener,
+                listener: listener.socket,
                 routes,
-                tls,
+                tls: listener.tls,
                 manners,
             })
         }

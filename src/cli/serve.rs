@@ -49,11 +49,11 @@ pub(super) async fn serve(
     }
     let live = Arc::new(app::build(config)?);
     let listeners = app::Listeners::bind(&live.config).await?;
-    let address = listeners.http.local_addr()?;
-    tracing::info!(listen = %address, "listening");
-    if let Some((listener, tls)) = &listeners.ext_proc {
-        let listen = listener.local_addr()?;
-        tracing::info!(%listen, tls = tls.is_some(), "listening for Envoy (ext_proc)");
+    let address = listeners.http.socket.local_addr()?;
+    tracing::info!(listen = %address, tls = listeners.http.tls.is_some(), "listening");
+    if let Some(listener) = &listeners.ext_proc {
+        let listen = listener.socket.local_addr()?;
+        tracing::info!(%listen, tls = listener.tls.is_some(), "listening for Envoy (ext_proc)");
     }
     listening(address);
     let stop = CancellationToken::new();

@@ -32,6 +32,7 @@ impl Default for Server {
             body_idle_ms: 30_000,
             drain_ms: 30_000,
             cors: vec!["*".into()],
+            tls: None,
         }
     }
 }

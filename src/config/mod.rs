@@ -68,6 +68,8 @@ pub struct Server {
     pub drain_ms: u64,
     /// Origins that browsers may call from; `"*"` is any, empty turns CORS off.
     pub cors: Vec<String>,
+    /// Its certificate; absent: plain HTTP.
+    pub tls: Option<Tls>,
 }
 
 /// Who may come in.

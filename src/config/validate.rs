@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use tracing_subscriber::EnvFilter;
 
-use super::{Config, Problem, Secret};
+use super::{Config, Problem, Secret, Tls};
 use crate::routing::Family;
 
 impl Config {
@@ -12,6 +12,7 @@ impl Config {
     pub(super) fn problems(&self) -> Vec<Problem> {
         let mut found = Found(Vec::new());
         self.check_ranges(&mut found);
+        found.tls("server.tls", self.server.tls.as_ref());
         self.check_ext_proc(&mut found);
         self.check_auth(&mut found);
         self.check_models(&mut found);
@@ -106,18 +107,7 @@ impl Config {
             "ext_proc.max_message_bytes",
             "must be larger than server.max_body_bytes: a message holds a whole body",
         );
-        let files = door
-            .tls
-            .iter()
-            .flat_map(|tls| [("cert", &tls.cert), ("key", &tls.key)]);
-        for (name, file) in files {
-            if let Err(error) = std::fs::File::open(file) {
-                let message = format!("`{}` cannot be read: {error}", file.display());
-                found
-                    .0
-                    .push(Problem::new(format!("ext_proc.tls.{name}"), message));
-            }
-        }
+        found.tls("ext_proc.tls", door.tls.as_ref());
     }
 
     fn check_auth(&self, found: &mut Found) {
@@ -206,6 +196,18 @@ impl Found {
     fn unless(&mut self, holds: bool, path: impl Into<String>, message: impl Into<String>) {
         if !holds {
             self.0.push(Problem::new(path, message));
+        }
+    }
+
+    fn tls(&mut self, path: &str, files: Option<&Tls>) {
+        let files = files
+            .iter()
+            .flat_map(|tls| [("cert", &tls.cert), ("key", &tls.key)]);
+        for (name, file) in files {
+            if let Err(error) = std::fs::File::open(file) {
+                let message = format!("`{}` cannot be read: {error}", file.display());
+                self.0.push(Problem::new(format!("{path}.{name}"), message));
+            }
         }
     }
 

@@ -25,3 +25,4 @@ mod replay;
 mod shutdown;
 mod streams;
 mod telemetry;
+mod tls;

@@ -76,9 +76,9 @@ impl Gateway {
     pub async fn start_unready(config: Config) -> Self {
         let live = Arc::new(app::build(config).unwrap());
         let listeners = app::Listeners::bind(&live.config).await.unwrap();
-        let address = listeners.http.local_addr().unwrap();
+        let address = listeners.http.socket.local_addr().unwrap();
         let envoys = listeners.ext_proc.as_ref();
-        let envoy = envoys.map(|(listener, _)| listener.local_addr().unwrap());
+        let envoy = envoys.map(|listener| listener.socket.local_addr().unwrap());
         let stop = CancellationToken::new();
         let task = tokio::spawn(app::run(live.clone(), listeners, stop.clone()));
         Self {
