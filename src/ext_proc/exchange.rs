@@ -2,7 +2,7 @@
 //!
 //! What may be said when differs by body mode; see [`BodyMode`] and the variants of [`Stage`].
 
-use std::{mem, sync::Arc, time::Instant};
+use std::{mem, sync::Arc};
 
 use envoy_types::pb::envoy::service::ext_proc::v3::{
     HttpBody, HttpHeaders, ProcessingRequest, body_mutation::Mutation, processing_request::Request,
@@ -16,12 +16,12 @@ use super::{
     mutation::{HeaderChange, Way, refusal},
     pieces::Pieces,
     prepare::{self, Prepared, Told},
+    stage::{Purpose, Reading, Stage},
 };
 use crate::{
     error::Error,
     intake::{self, About, Entered, REQUEST_ID},
     live::Live,
-    routing::Mode,
     telemetry::Outcome,
 };
 
@@ -36,70 +36,6 @@ pub struct Exchange {
     id: HeaderValue,
     /// What the client is to be told of the decision.
     told: Told,
-}
-
-/// How far the request is.
-enum Stage {
-    /// Nothing was heard.
-    Start,
-    /// Its body is coming.
-    Reading(Reading),
-    /// It is on its way, or is none of ours; whatever still comes of it goes on as it came.
-    Sent(Option<Sent>),
-    /// It was refused; nothing more will be said.
-    Over,
-}
-
-impl Stage {
-    /// The request, as long as it is kept.
-    fn entered(&mut self) -> Option<&mut Entered> {
-        match self {
-            Self::Reading(reading) => Some(&mut reading.entered),
-            Self::Sent(sent) => sent.as_mut().map(|sent| &mut sent.entered),
-            Self::Start | Self::Over => None,
-        }
-    }
-
-    /// A request that was being read goes on.
-    fn send(&mut self) {
-        *self = match mem::replace(self, Self::Sent(None)) {
-            Self::Reading(reading) => Self::sent(reading.entered),
-            other => other,
-        };
-    }
-
-    /// What becomes of a request that goes on.
-    fn sent(entered: Entered) -> Self {
-        Self::Sent(Some(Sent {
-            entered,
-            at: Instant::now(),
-        }))
-    }
-}
-
-/// A request whose body is coming.
-struct Reading {
-    entered: Entered,
-    purpose: Purpose,
-    /// What changes in its head in any case.
-    head: HeaderChange,
-    body: Pieces,
-    /// True when pieces of the body were answered by clearing them.
-    is_cleared: bool,
-}
-
-/// Why a body is read.
-enum Purpose {
-    /// To judge it. Holds the mode the client asks for.
-    Judge(Option<Mode>),
-    /// To see which model it names. Holds its media type.
-    Name(Option<String>),
-}
-
-/// A request on its way.
-struct Sent {
-    entered: Entered,
-    at: Instant,
 }
 
 impl Exchange {
@@ -175,11 +111,11 @@ impl Exchange {
         let heard = Heard::read(head);
         self.id = intake::request_id(&heard.headers);
         // A prefix in front of /v1 is the route's business.
+        let is_judged = heard.path.ends_with(intake::CHAT) && heard.method == "POST";
         let path = heard
             .path
             .find("/v1/")
             .map_or(&*heard.path, |at| &heard.path[at..]);
-        let is_judged = path == intake::CHAT && heard.method == "POST";
         let about = About {
             route: match (is_judged, intake::is_inference(path)) {
                 (true, _) => intake::CHAT,

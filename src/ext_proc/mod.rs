@@ -11,6 +11,7 @@ mod mode;
 mod mutation;
 mod pieces;
 mod prepare;
+mod stage;
 
 use std::{collections::VecDeque, pin::Pin, sync::Arc, time::Duration};
 
