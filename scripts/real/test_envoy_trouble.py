@@ -166,8 +166,12 @@ def test_as_a_shadow_it_only_says_what_it_would_do(log, tmp_path):
         assert got.header("x-thinkgate-mode") is None and answer.header("x-thinkgate-mode") is None
         seconds_until(lambda: processor.metric("thinkgate_requests_total", mode="reasoning", why="classifier") == 1, 5)
         seconds_until(lambda: processor.metric("thinkgate_in_flight") == 0, 5)
-        lines = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
-        assert any('"reasoning"' in json.dumps(line) and '"classifier"' in json.dumps(line) for line in lines)
+
+        def is_logged() -> bool:
+            lines = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
+            return any((line.get("mode"), line.get("why")) == ("reasoning", "classifier") for line in lines)
+
+        seconds_until(is_logged, 5)  # lines are gathered for a moment before they are written
 
 
 def test_envoy_reaches_thinkgate_by_tls(log, tmp_path):
