@@ -22,18 +22,31 @@ import export_onnx  # noqa: E402
 from router import data, distil, epoch, finetune, model as router_model, vocabulary  # noqa: E402
 
 
-def calibrate(model, tokenizer, valid: list[data.Prompt], device: str) -> float:
-    """The temperature that fits held-out labels best, folded into the reasoning head."""
-    r = random.Random(5)
-    prompts = epoch.draw(valid, 99, scale=0.2)
-    prompts = r.sample(prompts, min(len(prompts), 4000))
-    logits, _ = finetune.predict(model, tokenizer, [p.text for p in prompts], device=device)
-    want = torch.tensor([[1 - p.label, p.label] for p in prompts], dtype=torch.float32)
-    best = min((float(torch.nn.functional.cross_entropy(logits / t, want)), t) for t in [x / 20 for x in range(10, 60)])[1]
+def calibrate(model, tokenizer, valid: list[data.Prompt], device: str) -> tuple[float, float]:
+    """The temperature and the offset that fit held-out labels best, folded into the reasoning head.
+
+    At most 150 prompts a source, so that no source decides, and none from the generators: their held-out prompts are like
+    those trained on, and the model is surer of them than it may be of what people write.
+    """
+    r, chosen, weights = random.Random(5), [], []
+    for source in sorted({p.source for p in valid}):
+        group = [p for p in valid if p.source == source]
+        group = r.sample(group, min(150, len(group)))
+        chosen += group
+        weights += [1 / len(group)] * len(group)
+    logits, _ = finetune.predict(model, tokenizer, [p.text for p in chosen], longest=256, device=device)
+    gap, want = logits[:, 1] - logits[:, 0], torch.tensor([p.label for p in chosen])
+    weight = torch.tensor(weights)
+
+    def loss(t: float, offset: float) -> float:
+        return float(torch.nn.functional.binary_cross_entropy_with_logits(gap / t + offset, want, weight))
+
+    _, t, offset = min((loss(t / 20, b / 20), t / 20, b / 20) for t in range(10, 60) for b in range(-30, 31))
     with torch.no_grad():
-        model.classifier.weight /= best
-        model.classifier.bias /= best
-    return best
+        model.classifier.weight /= t
+        model.classifier.bias /= t
+        model.classifier.bias[1] += offset
+    return t, offset
 
 
 def main() -> None:
@@ -45,6 +58,7 @@ def main() -> None:
     parser.add_argument("--distil-steps", type=int, default=854)
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--minutes", type=float, default=float("inf"), help="end the task's schedule after that long at the latest")
+    parser.add_argument("--average", type=Path, help="task.pt of another run: the result is the mean of both")
     parser.add_argument("--scale", type=float, default=1.0, help="share of an epoch's prompts: a small one for a quick try")
     parser.add_argument("--without", default="", help="generated kinds to leave out, to measure them unseen: puzzle:walking,...")
     parser.add_argument("--threads", type=int, default=0)
@@ -74,8 +88,11 @@ def main() -> None:
         scale=args.scale,
         minutes=args.minutes,
     )
-    temperature = calibrate(model, tokenizer, parts["valid"], device)
-    print(f"temperature {temperature:.2f}")
+    if args.average:
+        other = torch.load(args.average, map_location=device)["model"]
+        model.load_state_dict({name: (mine + other[name]) / 2 for name, mine in model.state_dict().items()})
+    temperature, offset = calibrate(model, tokenizer, parts["valid"], device)
+    print(f"temperature {temperature:.2f}, offset {offset:.2f}")
 
     checkpoint = args.work / "checkpoint"
     model.to("cpu").save_pretrained(checkpoint)
@@ -84,7 +101,7 @@ def main() -> None:
     prompts = random.Random(7).sample(prompts, 1500)
     # Twice the length it was trained on: attention grows with the square, and a decision has to be made in time.
     report = export_onnx.export(str(checkpoint), args.out, prompts, True, ["reasoning"], max_tokens=256)
-    (args.work / "export.json").write_text(json.dumps({**report, "temperature": temperature}, indent=1) + "\n")
+    (args.work / "export.json").write_text(json.dumps({**report, "temperature": temperature, "offset": offset}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
