@@ -10,6 +10,7 @@ from pathlib import Path
 def read(path: Path) -> dict[str, dict[str, list[str]]]:
     """Field, list, entries."""
     fields: dict[str, dict[str, list[str]]] = {}
+    field: dict[str, list[str]] = {}
     entries: list[str] = []
     for line in path.read_text().splitlines():
         if line.startswith("## "):
