@@ -90,6 +90,8 @@ fn check_domains(config: &Config, classifier: &Classifier) -> anyhow::Result<()>
 pub struct Listeners {
     /// The HTTP door.
     pub http: Listener,
+    /// The door for operators, when they have their own.
+    pub ops: Option<Listener>,
     /// The Envoy door, when it is open.
     pub ext_proc: Option<Listener>,
 }
@@ -123,8 +125,16 @@ impl Listeners {
         };
         let tls = certificate(&config.server.tls, &["h2", "http/1.1"]).context("server.tls")?;
         let socket = bound(config.listen).await?;
+        let ops = match &config.ops {
+            None => None,
+            Some(ops) => Some(Listener {
+                socket: bound(ops.listen).await?,
+                tls: None,
+            }),
+        };
         Ok(Self {
             http: Listener { socket, tls },
+            ops,
             ext_proc,
         })
     }
@@ -180,7 +190,18 @@ pub async fn run(
             door.serve(&workers, stop.clone()).await;
         }
     };
-    let doors = async { tokio::join!(http.serve(&workers, stop.clone()), envoys) };
+    let ops = async {
+        if let Some(listener) = listeners.ops {
+            let door = Door {
+                listener: listener.socket,
+                routes: server::ops_routes(live.clone()),
+                tls: listener.tls,
+                manners,
+            };
+            door.serve(&workers, stop.clone()).await;
+        }
+    };
+    let doors = async { tokio::join!(http.serve(&workers, stop.clone()), ops, envoys) };
     tokio::select! {
         _ = doors => {}
         () = end_in_order(&live, &stop) => {}

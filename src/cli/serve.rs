@@ -51,6 +51,9 @@ pub(super) async fn serve(
     let listeners = app::Listeners::bind(&live.config).await?;
     let address = listeners.http.socket.local_addr()?;
     tracing::info!(listen = %address, tls = listeners.http.tls.is_some(), "listening");
+    if let Some(listener) = &listeners.ops {
+        tracing::info!(listen = %listener.socket.local_addr()?, "listening for operators");
+    }
     if let Some(listener) = &listeners.ext_proc {
         let listen = listener.socket.local_addr()?;
         tracing::info!(%listen, tls = listener.tls.is_some(), "listening for Envoy (ext_proc)");
@@ -62,7 +65,7 @@ pub(super) async fn serve(
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        tracing::info!("stopping: no new requests, running answers finish");
+        tracing::info!("stopping: not ready any more; running answers finish");
         stop.cancel();
     };
     let (served, ()) = tokio::join!(app::run(live, listeners, stop.clone()), signalled);

@@ -9,6 +9,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            ops: None,
             server: Server::default(),
             auth: super::Auth::default(),
             upstream: Upstream::default(),

@@ -30,6 +30,8 @@ pub const DEFAULT_YAML: &str = include_str!("../../configs/default.yaml");
 pub struct Config {
     /// Where the HTTP door listens.
     pub listen: SocketAddr,
+    /// Where operators ask; absent: at `listen`, beside the clients.
+    pub ops: Option<Ops>,
     /// Limits of the HTTP door.
     pub server: Server,
     /// Who may come in.
@@ -70,6 +72,13 @@ pub struct Server {
     pub cors: Vec<String>,
     /// Its certificate; absent: plain HTTP.
     pub tls: Option<Tls>,
+}
+
+/// An address for operators alone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Ops {
+    /// Where `/metrics` and `/explain` are, and no longer at the clients' address; `/health` and `/ready` are at both.
+    pub listen: SocketAddr,
 }
 
 /// Who may come in.

@@ -13,6 +13,7 @@ impl Config {
         let mut found = Found(Vec::new());
         self.check_ranges(&mut found);
         found.tls("server.tls", self.server.tls.as_ref());
+        self.check_addresses(&mut found);
         self.check_ext_proc(&mut found);
         self.check_auth(&mut found);
         self.check_models(&mut found);
@@ -88,14 +89,24 @@ impl Config {
         );
     }
 
+    fn check_addresses(&self, found: &mut Found) {
+        let mut taken = vec![self.listen];
+        for (path, listen) in [
+            ("ops.listen", self.ops.as_ref().map(|ops| ops.listen)),
+            (
+                "ext_proc.listen",
+                self.ext_proc.as_ref().map(|door| door.listen),
+            ),
+        ] {
+            let Some(listen) = listen else { continue };
+            let is_free = listen.port() == 0 || !taken.contains(&listen);
+            found.unless(is_free, path, "is the address of another door already");
+            taken.push(listen);
+        }
+    }
+
     fn check_ext_proc(&self, found: &mut Found) {
         let Some(door) = &self.ext_proc else { return };
-        let same = door.listen == self.listen && door.listen.port() != 0;
-        found.unless(
-            !same,
-            "ext_proc.listen",
-            "is the address of the HTTP door already",
-        );
         found.unless(
             door.max_streams > 0,
             "ext_proc.max_streams",

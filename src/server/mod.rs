@@ -39,16 +39,18 @@ const NOT_FOR_CLIENTS: [&str; 3] = [
 
 /// The HTTP door of one gateway.
 pub fn routes(live: Arc<Live>) -> Router {
-    let mut routes = Router::new()
+    let mut routes = match &live.config.ops {
+        None => for_operators(),
+        Some(_) => Router::new(), // they have a door of their own
+    };
+    routes = routes
         // judged: decide, forward, stream
         .route(CHAT, post(judged::handle))
-        .route("/explain", post(explain::handle))
         // answered here
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::one))
         .route("/health", get(ops::health))
         .route("/ready", get(ops::ready))
-        .route("/metrics", get(ops::metrics))
         // forwarded as they come
         .route("/v1/{*rest}", any(forwarded::handle));
     for path in UNVERSIONED {
@@ -57,6 +59,26 @@ pub fn routes(live: Arc<Live>) -> Router {
     for path in NOT_FOR_CLIENTS {
         routes = routes.route(path, any(unknown));
     }
+    dressed(routes, live)
+}
+
+/// The door for operators alone.
+pub fn ops_routes(live: Arc<Live>) -> Router {
+    let routes = for_operators()
+        .route("/health", get(ops::health))
+        .route("/ready", get(ops::ready));
+    dressed(routes, live)
+}
+
+/// What clients need not see.
+fn for_operators() -> Router<Arc<Live>> {
+    Router::new()
+        .route("/explain", post(explain::handle))
+        .route("/metrics", get(ops::metrics))
+}
+
+/// Routes with all middleware.
+fn dressed(routes: Router<Arc<Live>>, live: Arc<Live>) -> Router {
     routes
         .fallback(unknown)
         .method_not_allowed_fallback(not_allowed)

@@ -282,3 +282,22 @@ async fn a_servers_own_error_is_relayed_as_it_is() {
     assert_eq!((answer.status, answer.text()), (404, body));
     assert_eq!(answer.decision(), ("direct", "classifier"));
 }
+
+#[tokio::test]
+async fn with_an_address_for_operators_clients_see_neither_metrics_nor_explain() {
+    let server = Server::friendly().await;
+    let gateway = Gateway::with(&server, "ops: { listen: '127.0.0.1:0' }").await;
+    let ops = gateway.ops.unwrap();
+    let body = chat(EASY);
+    let ask = async |address, method, path| send(address, method, path, &[], &body).await.status;
+    for (method, path) in [("GET", "/metrics"), ("POST", "/explain")] {
+        assert_eq!(ask(gateway.address, method, path).await, 404, "{path}");
+        assert_eq!(ask(ops, method, path).await, 200, "{path}");
+    }
+    for path in ["/health", "/ready"] {
+        assert_eq!(ask(gateway.address, "GET", path).await, 200, "{path}");
+        assert_eq!(ask(ops, "GET", path).await, 200, "{path}");
+    }
+    assert_eq!(ask(ops, "POST", "/v1/chat/completions").await, 404);
+    assert!(server.arrived().is_empty());
+}

@@ -17,6 +17,8 @@ pub struct Gateway {
     pub address: SocketAddr,
     /// Where the Envoy door listens, when it is open.
     pub envoy: Option<SocketAddr>,
+    /// Where operators ask, when they have their own door.
+    pub ops: Option<SocketAddr>,
     pub live: Arc<Live>,
     stop: CancellationToken,
     task: JoinHandle<anyhow::Result<()>>,
@@ -77,13 +79,15 @@ impl Gateway {
         let live = Arc::new(app::build(config).unwrap());
         let listeners = app::Listeners::bind(&live.config).await.unwrap();
         let address = listeners.http.socket.local_addr().unwrap();
-        let envoys = listeners.ext_proc.as_ref();
-        let envoy = envoys.map(|listener| listener.socket.local_addr().unwrap());
+        let address_of = |listener: &app::Listener| listener.socket.local_addr().unwrap();
+        let envoy = listeners.ext_proc.as_ref().map(address_of);
+        let ops = listeners.ops.as_ref().map(address_of);
         let stop = CancellationToken::new();
         let task = tokio::spawn(app::run(live.clone(), listeners, stop.clone()));
         Self {
             address,
             envoy,
+            ops,
             live,
             stop,
             task,
