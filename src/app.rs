@@ -104,6 +104,17 @@ pub struct Listener {
     pub tls: Option<TlsAcceptor>,
 }
 
+impl Listener {
+    fn door(self, routes: axum::Router, manners: Manners) -> Door {
+        Door {
+            listener: self.socket,
+            tls: self.tls,
+            routes,
+            manners,
+        }
+    }
+}
+
 impl Listeners {
     /// Binds every address of the configuration.
     ///
@@ -160,50 +171,27 @@ pub async fn run(
             .run_until_cancelled_owned(discover(live.clone())),
     );
     let manners = Manners::of(&live.config.server);
-    let http = Door {
-        listener: listeners.http.socket,
-        routes: server::routes(live.clone()),
-        tls: listeners.http.tls,
-        manners,
-    };
-    let envoys = match (&live.config.ext_proc, listeners.ext_proc) {
-        (Some(settings), Some(listener)) => {
-            let (routes, health) = ext_proc::routes(live.clone(), settings);
-            tasks.spawn(health.report(stop.clone()));
-            let manners = Manners {
-                streams: Some(settings.max_streams),
-                window: Some(BODY_WINDOW),
-                serves_late_comers: false, // Envoy is told to go elsewhere, and would come back at once
-                ..manners
-            };
-            Some(Door {
-                listener: listener.socket,
-                routes,
-                tls: listener.tls,
-                manners,
-            })
-        }
-        _ => None,
-    };
-    let envoys = async {
-        if let Some(door) = envoys {
-            door.serve(&workers, stop.clone()).await;
-        }
-    };
-    let ops = async {
-        if let Some(listener) = listeners.ops {
-            let door = Door {
-                listener: listener.socket,
-                routes: server::ops_routes(live.clone()),
-                tls: listener.tls,
-                manners,
-            };
-            door.serve(&workers, stop.clone()).await;
-        }
-    };
-    let doors = async { tokio::join!(http.serve(&workers, stop.clone()), ops, envoys) };
+    let mut doors = vec![listeners.http.door(server::routes(live.clone()), manners)];
+    if let Some(listener) = listeners.ops {
+        doors.push(listener.door(server::ops_routes(live.clone()), manners));
+    }
+    if let (Some(settings), Some(listener)) = (&live.config.ext_proc, listeners.ext_proc) {
+        let (routes, health) = ext_proc::routes(live.clone(), settings);
+        tasks.spawn(health.report(stop.clone()));
+        let manners = Manners {
+            streams: Some(settings.max_streams),
+            window: Some(BODY_WINDOW),
+            serves_late_comers: false, // Envoy is told to go elsewhere, and would come back at once
+            ..manners
+        };
+        doors.push(listener.door(routes, manners));
+    }
+    let cut = live.client.cut();
+    let served = doors
+        .into_iter()
+        .map(|door| door.serve(&workers, &stop, cut));
     tokio::select! {
-        _ = doors => {}
+        _ = futures_util::future::join_all(served) => {}
         () = end_in_order(&live, &stop) => {}
     }
     drop(workers);
@@ -219,7 +207,7 @@ async fn end_in_order(live: &Live, stop: &CancellationToken) {
     live.stopping.cancel();
     tokio::time::sleep(Duration::from_millis(live.config.server.drain_ms)).await;
     tracing::warn!("server.drain_ms passed; ending the answers that still run");
-    live.client.cut();
+    live.client.cut().cancel();
     std::future::pending().await
 }
 

@@ -28,7 +28,7 @@ use crate::{config::Server, workers::Workers};
 /// A pause after an accept that failed for want of file descriptors, so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// What is cut when the drain is over has this long to say so to its client.
+/// What is cut has this long to say so to its client.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A peer that answers no ping for this long is gone (HTTP/2). Without it a stream of a peer that lost its power would stay.
@@ -51,8 +51,6 @@ pub struct Door {
 pub struct Manners {
     /// How long a client may take to send its request headers, or to shake hands.
     pub headers: Duration,
-    /// How long what runs may take to finish after the stop.
-    pub drain: Duration,
     /// True: connections that come during the drain are served, one request each. False: they are refused.
     pub serves_late_comers: bool,
     /// HTTP/2 streams at a time on one connection; `None` leaves the protocol's default.
@@ -66,7 +64,6 @@ impl Manners {
     pub fn of(settings: &Server) -> Self {
         Self {
             headers: Duration::from_millis(settings.headers_ms),
-            drain: Duration::from_millis(settings.drain_ms),
             serves_late_comers: true,
             streams: None,
             window: None,
@@ -105,58 +102,79 @@ impl Manners {
 }
 
 impl Door {
-    /// Serves until `stop`; then lets what runs finish within `manners.drain`. With nothing in flight it returns at once.
-    pub async fn serve(self, workers: &Workers, stop: CancellationToken) {
+    /// Serves until `stop`; then lets what runs finish, until shortly after `cut`. With nothing in flight it returns at once.
+    pub async fn serve(self, workers: &Workers, stop: &CancellationToken, cut: &CancellationToken) {
+        let Self {
+            listener,
+            routes,
+            tls,
+            manners,
+        } = self;
         let mut connections = JoinSet::new();
         let mut spawn = Spawn {
-            builder: Arc::new(self.manners.builder()),
+            builder: Arc::new(manners.builder()),
             workers: workers.in_turn(),
-            door: &self,
+            patience: manners.headers,
             stop: stop.clone(),
+            routes,
+            tls,
         };
         loop {
             tokio::select! {
-                accepted = self.listener.accept() => spawn.accepted(accepted, &mut connections).await,
+                accepted = listener.accept() => spawn.accepted(accepted, &mut connections).await,
                 Some(_) = connections.join_next() => {}
                 () = stop.cancelled() => break,
             }
         }
         // Late comers are not told to stop but allowed one request: told at once, they would end before it is read.
-        spawn.builder = Arc::new(self.manners.builder_of_one());
+        spawn.builder = Arc::new(manners.builder_of_one());
         spawn.stop = CancellationToken::new();
+        let late = manners.serves_late_comers.then_some(listener); // closed otherwise, so that nobody waits in its queue
         let drained = async {
             while !connections.is_empty() {
                 tokio::select! {
                     // A probe that asks whether we are ready hears that we are not, and a client that comes late is served.
-                    accepted = self.listener.accept(), if self.manners.serves_late_comers => {
-                        spawn.accepted(accepted, &mut connections).await;
-                    }
+                    accepted = next_of(late.as_ref()) => spawn.accepted(accepted, &mut connections).await,
                     _ = connections.join_next() => {}
                 }
             }
         };
-        if timeout(self.manners.drain + LAST_WORDS, drained)
-            .await
-            .is_err()
-        {
-            tracing::warn!(
-                connections = connections.len(),
-                "ending connections that do not end"
-            );
-            connections.shutdown().await;
+        let had_their_time = async {
+            cut.cancelled().await;
+            sleep(LAST_WORDS).await;
+        };
+        tokio::select! {
+            () = drained => return,
+            () = had_their_time => {}
         }
+        tracing::warn!(
+            connections = connections.len(),
+            "ending connections that do not end"
+        );
+        connections.shutdown().await;
+    }
+}
+
+/// The next connection, if there is a socket to wait at.
+async fn next_of(listener: Option<&TcpListener>) -> io::Result<(TcpStream, SocketAddr)> {
+    match listener {
+        Some(listener) => listener.accept().await,
+        None => std::future::pending().await,
     }
 }
 
 /// Gives connections to workers in turn.
-struct Spawn<'a, W> {
+struct Spawn<W> {
     builder: Arc<Builder<TokioExecutor>>,
     workers: W,
-    door: &'a Door,
+    routes: Router,
+    tls: Option<TlsAcceptor>,
+    /// How long a handshake may take.
+    patience: Duration,
     stop: CancellationToken,
 }
 
-impl<'a, W: Iterator<Item = &'a Handle>> Spawn<'a, W> {
+impl<'a, W: Iterator<Item = &'a Handle>> Spawn<W> {
     async fn accepted(
         &mut self,
         accepted: io::Result<(TcpStream, SocketAddr)>,
@@ -170,16 +188,13 @@ impl<'a, W: Iterator<Item = &'a Handle>> Spawn<'a, W> {
             }
         };
         let connection = Connection {
-            routes: self.door.routes.clone(),
+            routes: self.routes.clone(),
             builder: self.builder.clone(),
             stop: self.stop.clone(),
         };
         if let Some(worker) = self.workers.next() {
-            let tls = self.door.tls.clone();
-            connections.spawn_on(
-                connection.open(stream, tls, self.door.manners.headers),
-                worker,
-            );
+            let opened = connection.open(stream, self.tls.clone(), self.patience);
+            connections.spawn_on(opened, worker);
         }
     }
 }

@@ -69,9 +69,10 @@ impl Client {
         })
     }
 
-    /// Ends every answer that still runs: streams of events with an event that says so, other bodies by aborting them.
-    pub fn cut(&self) {
-        self.cut.cancel();
+    /// Cancelling it ends every answer that still runs: streams of events with an event that says so, other bodies by aborting
+    /// them.
+    pub fn cut(&self) -> &CancellationToken {
+        &self.cut
     }
 
     /// The client of the thread that asks.

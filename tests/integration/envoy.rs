@@ -446,3 +446,30 @@ async fn health(gateway: &Gateway, service: &str) -> &'static str {
     let answer = client.check(HealthCheckRequest { service }).await;
     answer.unwrap().into_inner().status().as_str_name()
 }
+
+#[tokio::test]
+async fn an_envoy_that_connects_during_the_drain_is_refused_and_not_left_waiting() {
+    let server = Server::friendly().await;
+    let gateway = Gateway::start(config(&[], &settings(&server, ""))).await;
+    let envoy = gateway.envoy.unwrap();
+    let body = chat(EASY);
+    let mut running = Talk::open(envoy, Some(Buffered)).await;
+    running.say_head(&Ask::chat(&body));
+    assert!(matches!(
+        running.hear().await,
+        Some(Response::RequestHeaders(_))
+    ));
+    let stopped = gateway.stop();
+    sleep(Duration::from_millis(100)).await;
+    let late = tokio::net::TcpStream::connect(envoy).await;
+    assert!(late.is_err(), "it waits for nothing");
+    // What runs is answered to its end.
+    running.say_body(body.as_bytes(), true);
+    assert!(matches!(
+        running.hear().await,
+        Some(Response::RequestBody(_))
+    ));
+    running.hang_up();
+    drop(running);
+    stopped.await.unwrap().unwrap();
+}
