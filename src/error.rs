@@ -5,7 +5,7 @@
 
 use std::{fmt, time::Duration};
 
-use http::StatusCode;
+use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
 /// Everything a request can suffer before or while it is answered.
@@ -179,6 +179,20 @@ impl Error {
             Self::Overloaded | Self::NoEndpoint(_) | Self::Stopping
         )
         .then_some(1)
+    }
+
+    /// The headers that go with the body.
+    pub fn headers(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> + use<> {
+        let json = HeaderValue::from_static("application/json");
+        let retry_after = self.retry_after().map(HeaderValue::from);
+        let bearer = matches!(self, Self::Key(_)).then(|| HeaderValue::from_static("Bearer"));
+        [
+            (header::CONTENT_TYPE, Some(json)),
+            (header::RETRY_AFTER, retry_after),
+            (header::WWW_AUTHENTICATE, bearer),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
     }
 
     /// OpenAI's error body.

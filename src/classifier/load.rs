@@ -88,8 +88,33 @@ pub struct Model {
 }
 
 impl Runs for Model {
-    fn run(&mut self, excerpts: &[Excerpt]) -> Vec<Result<Classification, RunError>> {
-        self.classify(excerpts)
+    fn classify(&mut self, excerpts: &[Excerpt]) -> Vec<Result<Classification, RunError>> {
+        let mut results: Vec<_> = excerpts
+            .iter()
+            .map(|_| Err(RunError::Session("not run".into())))
+            .collect();
+        let mut texts: Vec<(usize, Tokens)> = Vec::with_capacity(excerpts.len());
+        for (index, excerpt) in excerpts.iter().enumerate() {
+            match self.reader.read(excerpt) {
+                Ok(tokens) => texts.push((index, tokens)),
+                Err(error) => results[index] = Err(RunError::Tokenizer(error)),
+            }
+        }
+        texts.sort_by_key(|(_, tokens)| tokens.ids.len());
+        for batch in texts.chunk_by(|(_, a), (_, b)| of_like_length(a, b)) {
+            let rows: Vec<&[i64]> = batch
+                .iter()
+                .map(|(_, tokens)| tokens.ids.as_slice())
+                .collect();
+            let outputs = self.session.run(&rows, &self.labels);
+            for (row, (index, tokens)) in batch.iter().enumerate() {
+                results[*index] = match &outputs {
+                    Ok(outputs) => self.labelled(outputs.row(row), tokens),
+                    Err(error) => Err(RunError::Session(error.clone())),
+                };
+            }
+        }
+        results
     }
 }
 
@@ -139,36 +164,6 @@ impl Model {
     /// The subjects the model can name.
     pub fn domains(&self) -> &[Arc<str>] {
         &self.labels.domains
-    }
-
-    /// Classifies excerpts; the results stand in their order, and none depends on the others.
-    pub fn classify(&mut self, excerpts: &[Excerpt]) -> Vec<Result<Classification, RunError>> {
-        let mut results: Vec<_> = excerpts
-            .iter()
-            .map(|_| Err(RunError::Session("not run".into())))
-            .collect();
-        let mut texts: Vec<(usize, Tokens)> = Vec::with_capacity(excerpts.len());
-        for (index, excerpt) in excerpts.iter().enumerate() {
-            match self.reader.read(excerpt) {
-                Ok(tokens) => texts.push((index, tokens)),
-                Err(error) => results[index] = Err(RunError::Tokenizer(error)),
-            }
-        }
-        texts.sort_by_key(|(_, tokens)| tokens.ids.len());
-        for batch in texts.chunk_by(|(_, a), (_, b)| of_like_length(a, b)) {
-            let rows: Vec<&[i64]> = batch
-                .iter()
-                .map(|(_, tokens)| tokens.ids.as_slice())
-                .collect();
-            let outputs = self.session.run(&rows, &self.labels);
-            for (row, (index, tokens)) in batch.iter().enumerate() {
-                results[*index] = match &outputs {
-                    Ok(outputs) => self.labelled(outputs.row(row), tokens),
-                    Err(error) => Err(RunError::Session(error.clone())),
-                };
-            }
-        }
-        results
     }
 
     fn labelled(

@@ -27,8 +27,8 @@ pub struct Job {
 
 /// What runs the texts of a batch; the loaded model.
 pub trait Runs: Send + 'static {
-    /// A result for every excerpt, in their order.
-    fn run(&mut self, excerpts: &[Excerpt]) -> Vec<Result<Classification, RunError>>;
+    /// A result for every excerpt, in their order; none depends on the others.
+    fn classify(&mut self, excerpts: &[Excerpt]) -> Vec<Result<Classification, RunError>>;
 }
 
 /// The sending side. The thread ends when it is dropped.
@@ -83,7 +83,7 @@ fn serve<R: Runs>(
             .map(|job| (job.excerpt, job.reply))
             .unzip();
         // What a panic may have left half done is dropped with the model, so nothing broken is looked at afterwards.
-        let Ok(results) = catch_unwind(AssertUnwindSafe(|| model.run(&excerpts))) else {
+        let Ok(results) = catch_unwind(AssertUnwindSafe(|| model.classify(&excerpts))) else {
             drop(replies); // their callers fall back now
             match again.take().map(|again| again()) {
                 Some(Ok(fresh)) => model = fresh,
@@ -115,7 +115,7 @@ mod tests {
     struct Fragile(f64);
 
     impl Runs for Fragile {
-        fn run(&mut self, excerpts: &[Excerpt]) -> Vec<Result<Classification, RunError>> {
+        fn classify(&mut self, excerpts: &[Excerpt]) -> Vec<Result<Classification, RunError>> {
             let answer = |excerpt: &Excerpt| {
                 assert_ne!(&*excerpt.head, "panic");
                 Ok(Classification {

@@ -22,6 +22,7 @@ use crate::{
     error::Error,
     intake::{self, About, Entered, REQUEST_ID},
     live::Live,
+    openai::CHAT,
     telemetry::Outcome,
 };
 
@@ -60,7 +61,7 @@ impl Exchange {
     /// Hears a message and adds what there is to answer; nothing at all to a filter that only observes.
     pub async fn hear(&mut self, message: ProcessingRequest, answers: &mut Answers) {
         if let Some(config) = &message.protocol_config {
-            (self.request_mode, self.response_mode) = BodyMode::of(Some(config));
+            (self.request_mode, self.response_mode) = BodyMode::of(config);
         }
         self.only_observes = message.observability_mode;
         if let Some(part) = message.request
@@ -111,14 +112,14 @@ impl Exchange {
         let heard = Heard::read(head);
         self.id = intake::request_id(&heard.headers);
         // A prefix in front of /v1 is the route's business.
-        let is_judged = heard.path.ends_with(intake::CHAT) && heard.method == "POST";
+        let is_judged = heard.path.ends_with(CHAT) && heard.method == "POST";
         let path = heard
             .path
             .find("/v1/")
             .map_or(&*heard.path, |at| &heard.path[at..]);
         let about = About {
             route: match (is_judged, intake::is_inference(path)) {
-                (true, _) => intake::CHAT,
+                (true, _) => CHAT,
                 (false, true) => intake::route_name(path),
                 (false, false) => "-",
             },

@@ -24,14 +24,11 @@ pub enum BodyMode {
 
 impl BodyMode {
     /// The modes of requests and of answers, as the first message of a stream says.
-    pub fn of(config: Option<&ProtocolConfiguration>) -> (Self, Self) {
-        match config {
-            Some(config) => (
-                Self::from(config.request_body_mode),
-                Self::from(config.response_body_mode),
-            ),
-            None => (Self::Unsaid, Self::Unsaid),
-        }
+    pub fn of(config: &ProtocolConfiguration) -> (Self, Self) {
+        (
+            Self::from(config.request_body_mode),
+            Self::from(config.response_body_mode),
+        )
     }
 
     fn from(mode: i32) -> Self {

@@ -12,7 +12,7 @@ use envoy_types::pb::envoy::{
     },
     r#type::v3::HttpStatus,
 };
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderName, HeaderValue};
 
 use crate::{error::Error, intake::REQUEST_ID};
 
@@ -149,18 +149,11 @@ impl Way {
 
 /// The request goes no further, and the client is told why, as the HTTP door would.
 pub fn refusal(error: &Error, request_id: &HeaderValue) -> ProcessingResponse {
-    let mut change = HeaderChange::default();
-    change.set(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/json"),
-    );
+    let mut change = HeaderChange {
+        set: error.headers().collect(),
+        ..HeaderChange::default()
+    };
     change.set(REQUEST_ID, request_id.clone());
-    if let Some(seconds) = error.retry_after() {
-        change.set(header::RETRY_AFTER, seconds);
-    }
-    if matches!(error, Error::Key(_)) {
-        change.set(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-    }
     answer(Response::ImmediateResponse(ImmediateResponse {
         status: Some(HttpStatus {
             code: error.status().as_u16().into(),

@@ -6,7 +6,7 @@ use http::{HeaderName, HeaderValue, header};
 use super::mutation::HeaderChange;
 use crate::{
     error::Error,
-    intake::{self, Entered},
+    intake::{self, Entered, MODE, MODEL},
     live::Live,
     openai::NamedModel,
     routing::Mode,
@@ -15,9 +15,6 @@ use crate::{
 
 /// What a client is told of a decision, as headers of the answer.
 pub type Told = Vec<(HeaderName, HeaderValue)>;
-
-const MODE: HeaderName = HeaderName::from_static("x-thinkgate-mode");
-const MODEL: HeaderName = HeaderName::from_static("x-thinkgate-model");
 
 /// What goes on in place of what came.
 pub struct Prepared {
@@ -39,8 +36,9 @@ pub async fn judged(
     wish: Option<Mode>,
     entered: &mut Entered,
 ) -> Result<(Prepared, Told), Error> {
-    let routed = intake::judge(live, body.clone(), wish, &mut entered.record).await?;
-    let profile = live.catalog.load().profile(&routed.model);
+    let judged = intake::judge(live, body.clone(), wish, &mut entered.record).await?;
+    let routed = judged.routed;
+    let profile = Profile::of(judged.model.as_deref(), &routed.model);
     let upstream = profile.name.as_deref().unwrap_or(&routed.model);
     let rendered = routed.render(profile.family, profile.name.as_deref()).body;
     let told: Told = intake::told(&routed.decision, upstream).collect();
@@ -66,18 +64,14 @@ pub fn named(
     entered.record.bytes.0 = body.len() as u64;
     let mut head = HeaderChange::default();
     let found = NamedModel::find(content_type, &body)?;
-    let name = match intake::model_of(live, found.as_ref()) {
-        Ok(name) => name,
+    let (name, model) = match intake::model_of(live, found.as_ref(), &mut entered.record) {
+        Ok(found) => found,
         Err(_) if found.is_none() => {
             return Ok(going(head, Profile::default(), body.clone(), &body));
         }
         Err(error) => return Err(error),
     };
-    let catalog = live.catalog.load();
-    if let Some(model) = catalog.model(&name) {
-        entered.record.model = model.name.clone();
-    }
-    let profile = catalog.profile(&name);
+    let profile = Profile::of(model.as_deref(), &name);
     let upstream = profile.name.as_deref().unwrap_or(&name);
     if let Ok(value) = HeaderValue::try_from(upstream) {
         head.set(MODEL, value);

@@ -8,11 +8,13 @@ use crate::{
     telemetry::Decided,
 };
 
-const MODE: HeaderName = HeaderName::from_static("x-thinkgate-mode");
+/// The wish in a request, and the decision in an answer.
+pub const MODE: HeaderName = HeaderName::from_static("x-thinkgate-mode");
 const WHY: HeaderName = HeaderName::from_static("x-thinkgate-why");
 const SCORE: HeaderName = HeaderName::from_static("x-thinkgate-score");
 const DOMAIN: HeaderName = HeaderName::from_static("x-thinkgate-domain");
-const MODEL: HeaderName = HeaderName::from_static("x-thinkgate-model");
+/// The model's name at the endpoint that answers.
+pub const MODEL: HeaderName = HeaderName::from_static("x-thinkgate-model");
 
 /// What the client asks for in `x-thinkgate-mode`; `auto` is the same as nothing.
 ///

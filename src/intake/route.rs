@@ -1,8 +1,5 @@
 //! Which requests are judged, and what the others are called.
 
-/// The path of chat requests, the ones that are judged.
-pub const CHAT: &str = "/v1/chat/completions";
-
 /// vLLM's unversioned inference routes. Its admin routes (`/sleep`, `/reset_prefix_cache`, ..) are not for clients.
 pub const UNVERSIONED: [&str; 6] = [
     "/tokenize",

@@ -10,6 +10,9 @@ mod request;
 mod sse;
 mod usage;
 
+/// The path of chat requests, the ones that are judged.
+pub const CHAT: &str = "/v1/chat/completions";
+
 pub use edit::{Change, apply};
 pub use message::{Message, last_user};
 pub use named::NamedModel;

@@ -17,6 +17,7 @@ use crate::{
     live::Live,
     openai::NamedModel,
     routing::Rendered,
+    telemetry::Record,
     upstream::{Endpoint, Forward, Model},
 };
 
@@ -33,11 +34,10 @@ pub async fn handle(State(live): State<Arc<Live>>, request: Request) -> Response
         Err((error, rest)) => return entered.refuse(&error, Some(rest)),
     };
     entered.record().bytes.0 = bytes.len() as u64;
-    let (model, named) = match model_for(&live, &parts, &bytes) {
+    let (model, named) = match model_for(&live, &parts, &bytes, entered.record()) {
         Ok(found) => found,
         Err(error) => return entered.refuse(&error, None),
     };
-    entered.record().model = model.name.clone();
     let forward = Forward {
         method: parts.method.clone(),
         path: parts.uri.path_and_query().map_or("/", |path| path.as_str()),
@@ -70,17 +70,14 @@ fn model_for(
     live: &Live,
     parts: &Parts,
     body: &Bytes,
+    record: &mut Record,
 ) -> Result<(Arc<Model>, Option<NamedModel>), Error> {
     let content_type = parts
         .headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok());
     let named = NamedModel::find(content_type, body)?;
-    let name = intake::model_of(live, named.as_ref())?;
-    let catalog = live.catalog.load();
-    let model = catalog
-        .model(&name)
-        .cloned()
-        .ok_or_else(|| Error::NoEndpoint(format!("model `{name}`")))?;
+    let (name, model) = intake::model_of(live, named.as_ref(), record)?;
+    let model = model.ok_or_else(|| Error::NoEndpoint(format!("model `{name}`")))?;
     Ok((model, named))
 }

@@ -12,8 +12,9 @@ use http::request::Parts;
 use super::{body, entered::Entered};
 use crate::{
     error::Error,
-    intake::{self, CHAT},
+    intake,
     live::Live,
+    openai::CHAT,
     routing::{Decision, Routed},
     upstream::{Endpoint, Forward, Model},
 };
@@ -49,11 +50,12 @@ pub async fn decide(
         .await
         .map_err(|(error, rest)| (error, Some(rest)))?;
     let all_read = |error| (error, None);
-    let routed = intake::judge(live, bytes, wish, entered.record())
+    let judged = intake::judge(live, bytes, wish, entered.record())
         .await
         .map_err(all_read)?;
-    match live.catalog.load().model(&routed.model) {
-        Some(model) => Ok((model.clone(), routed)),
+    let routed = judged.routed;
+    match judged.model {
+        Some(model) => Ok((model, routed)),
         None => Err(all_read(Error::NoEndpoint(format!(
             "model `{}`",
             routed.model

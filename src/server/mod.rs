@@ -23,11 +23,7 @@ use axum::{
 use tower_http::catch_panic::CatchPanicLayer;
 
 use self::entered::Entered;
-use crate::{
-    error::Error,
-    intake::{CHAT, UNVERSIONED},
-    live::Live,
-};
+use crate::{error::Error, intake::UNVERSIONED, live::Live, openai::CHAT};
 
 /// vLLM's admin routes that stand among the versioned ones, and spellings of the judged route that a server would redirect
 /// past us.

@@ -15,7 +15,6 @@ use axum::{
     response::Response,
 };
 use bytes::Bytes;
-use http::{HeaderValue, header};
 use http_body::{Body as _, Frame};
 use tokio::time::{Sleep, sleep};
 
@@ -57,17 +56,7 @@ fn text(error: &Error) -> Bytes {
 fn respond(error: &Error, body: Body) -> Response {
     let mut response = Response::new(body);
     *response.status_mut() = error.status();
-    let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/json"),
-    );
-    if let Some(seconds) = error.retry_after() {
-        headers.insert(header::RETRY_AFTER, seconds.into());
-    }
-    if matches!(error, Error::Key(_)) {
-        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-    }
+    response.headers_mut().extend(error.headers());
     response
 }
 

@@ -16,11 +16,9 @@ use super::breaker::{Breaker, Patience, Turned};
 use crate::{
     config::{BaseUrl, Revealed},
     error::Error,
+    openai::CHAT,
     routing::Family,
 };
-
-/// The path of chat requests.
-const CHAT: &str = "/v1/chat/completions";
 
 /// One server that has a model.
 #[derive(Debug)]

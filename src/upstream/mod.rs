@@ -15,7 +15,7 @@ mod refusal;
 
 pub use body::Relay;
 pub use catalog::{Catalog, Listing, Listings, Model, Profile};
-pub use client::{Client, Limits};
+pub use client::Client;
 pub use discover::{Server, look, servers};
 pub use endpoint::Endpoint;
 pub use forward::Forward;

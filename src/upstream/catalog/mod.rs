@@ -78,6 +78,27 @@ pub struct Profile {
     pub authorization: Option<HeaderValue>,
 }
 
+impl Profile {
+    /// Of a model for a request whose server Envoy chooses. Where several endpoints are configured, the first speaks for all;
+    /// of a model that is none of ours the name tells.
+    pub fn of(model: Option<&Model>, name: &str) -> Self {
+        match model {
+            Some(model) => Self {
+                family: model.family,
+                name: model
+                    .endpoints
+                    .first()
+                    .and_then(|endpoint| endpoint.model.clone()),
+                authorization: model.key.clone(),
+            },
+            None => Self {
+                family: Family::recognise(name, None, None),
+                ..Self::default()
+            },
+        }
+    }
+}
+
 impl Catalog {
     /// Puts together what is configured and what was discovered.
     pub fn build(config: &Config, listings: &Listings) -> Self {
@@ -166,25 +187,6 @@ impl Catalog {
     /// The model of this name.
     pub fn model(&self, name: &str) -> Option<&Arc<Model>> {
         self.models.get(name)
-    }
-
-    /// The model of this name for a request whose server Envoy chooses. Where several endpoints are configured, the first
-    /// speaks for all.
-    pub fn profile(&self, name: &str) -> Profile {
-        match self.models.get(name) {
-            Some(model) => Profile {
-                family: model.family,
-                name: model
-                    .endpoints
-                    .first()
-                    .and_then(|endpoint| endpoint.model.clone()),
-                authorization: model.key.clone(),
-            },
-            None => Profile {
-                family: Family::recognise(name, None, None),
-                ..Profile::default()
-            },
-        }
     }
 
     /// Every model, in the order of their names.
@@ -304,7 +306,8 @@ mod tests {
                 .unwrap();
         let catalog = Catalog::build(&config, &Listings::new());
         assert!(catalog.resolve(Some("mystery")).is_err());
-        assert_eq!(catalog.profile("Qwen3-8B").family.unwrap().id, "qwen3");
+        let model = catalog.model("Qwen3-8B").map(AsRef::as_ref);
+        assert_eq!(Profile::of(model, "Qwen3-8B").family.unwrap().id, "qwen3");
     }
 
     #[test]
