@@ -18,7 +18,7 @@ pub fn run(flags: &Flags) -> anyhow::Result<()> {
     let config = load_config(flags)?;
     anyhow::ensure!(
         !config.models.is_empty() || !config.discover.is_empty() || config.ext_proc.is_some(),
-        "there is nothing to serve: give --upstream http://HOST:PORT, or models in a --config file (see configs/example.yaml)"
+        "there is nothing to serve: give --upstream http://HOST:PORT, or models in a --config file (see configs/example.yaml), or ext_proc.listen behind Envoy (see configs/envoy)"
     );
     let _telemetry = telemetry::start(&config.telemetry)?;
     block_on(serve(config, |_| {}))
