@@ -1,10 +1,11 @@
 //! The composition root: a configuration becomes a running gateway. Only this file knows every stage.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
-use tokio::{net::TcpListener, sync::Semaphore, time::MissedTickBehavior};
+use rustls::sign::CertifiedKey;
+use tokio::{net::TcpListener, signal::unix::Signal};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -14,12 +15,14 @@ use crate::{
     config::{self, Config, locate},
     connections::{Door, Manners},
     ext_proc,
-    live::Live,
+    live::{Live, Serving},
+    reload::Reload,
     routing::{Policy, Router},
     server,
     telemetry::Metrics,
-    tls,
-    upstream::{Catalog, Client, Listings, look, servers},
+    tls::{self, Certificates},
+    upstream::{Catalog, Client, Known},
+    watch,
     workers::Workers,
 };
 
@@ -47,26 +50,50 @@ pub fn classifier_options(settings: &config::Classifier) -> classifier::Options 
 pub fn build(config: Config) -> anyhow::Result<Live> {
     let metrics = Arc::new(Metrics::new()?);
     let classifier = Classifier::start(&classifier_options(&config.classifier))?;
-    check_domains(&config, &classifier)?;
+    Ok(Live {
+        certificates: Certificates::read(&config)?,
+        keys: Keys::new(&config.auth).map_err(anyhow::Error::msg)?,
+        router: router(&config, Arc::new(classifier))?,
+        catalog: ArcSwap::from_pointee(Catalog::build(&config, Known::default())),
+        client: Client::new(&config.upstream, metrics.clone()).context(NO_CLIENT)?,
+        places: Arc::default(),
+        stopping: CancellationToken::new(),
+        metrics,
+        config,
+    })
+}
+
+/// Builds the same for another configuration, with all that lasts: the classifier, connections, counts, and what is known of
+/// servers that are still there. What takes a restart is taken from `before`, see [`Config::needs_restart`].
+///
+/// # Errors
+/// What cannot be built, in one message.
+pub fn rebuild(before: &Live, config: Config) -> anyhow::Result<Live> {
+    let catalog = before.catalog.load();
+    Ok(Live {
+        certificates: Certificates::read(&config)?,
+        keys: Keys::new(&config.auth).map_err(anyhow::Error::msg)?,
+        router: router(&config, before.router.classifier().clone())?,
+        catalog: ArcSwap::from_pointee(catalog.rebuild(&config, catalog.known().clone())),
+        client: before.client.with(&config.upstream).context(NO_CLIENT)?,
+        places: before.places.clone(),
+        stopping: before.stopping.clone(),
+        metrics: before.metrics.clone(),
+        config,
+    })
+}
+
+const NO_CLIENT: &str = "cannot make the client for model servers";
+
+fn router(config: &Config, classifier: Arc<Classifier>) -> anyhow::Result<Router> {
+    check_domains(config, &classifier)?;
     let routing = &config.routing;
     let policy = Policy {
         threshold: routing.threshold,
         domains: routing.domains.clone(),
         fallback: routing.fallback,
     };
-    Ok(Live {
-        keys: Keys::new(&config.auth).map_err(anyhow::Error::msg)?,
-        router: Router::new(Arc::new(classifier), policy),
-        catalog: ArcSwap::from_pointee(Catalog::build(&config, &Listings::new())),
-        client: Client::new(&config.upstream, metrics.clone())
-            .context("cannot make the client for model servers")?,
-        places: Arc::new(Semaphore::new(
-            config.server.max_in_flight.min(Semaphore::MAX_PERMITS),
-        )),
-        stopping: CancellationToken::new(),
-        metrics,
-        config,
-    })
+    Ok(Router::new(classifier, policy))
 }
 
 /// A domain that the model cannot name would never match, silently.
@@ -85,6 +112,8 @@ fn check_domains(config: &Config, classifier: &Classifier) -> anyhow::Result<()>
         None => Ok(()),
     }
 }
+
+type Certificate = Option<Arc<CertifiedKey>>;
 
 /// The sockets that the doors listen on.
 pub struct Listeners {
@@ -119,22 +148,25 @@ impl Listeners {
     /// Binds every address of the configuration.
     ///
     /// # Errors
-    /// Which address cannot be bound, or which certificate cannot be used.
-    pub async fn bind(config: &Config) -> anyhow::Result<Self> {
-        let certificate = |files: &Option<config::Tls>, protocols: &[&str]| {
-            let files = files.as_ref();
-            files
-                .map(|files| tls::acceptor(files, protocols))
-                .transpose()
+    /// Which address cannot be bound.
+    pub async fn bind(serving: &Serving) -> anyhow::Result<Self> {
+        let live = serving.live();
+        let config = &live.config;
+        // A handshake takes the certificate of its time: one that was renewed is shown to whoever comes next.
+        let current = |certificate: fn(&Certificates) -> &Certificate, alpn: &[&str]| {
+            let serving = serving.clone();
+            certificate(&live.certificates).as_ref()?;
+            let current = move || certificate(&serving.live().certificates).clone();
+            Some(tls::acceptor(current, alpn))
         };
         let ext_proc = match &config.ext_proc {
             None => None,
             Some(door) => Some(Listener {
-                tls: certificate(&door.tls, &["h2"]).context("ext_proc.tls")?,
+                tls: current(|all| &all.ext_proc, &["h2"]),
                 socket: bound(door.listen).await?,
             }),
         };
-        let tls = certificate(&config.server.tls, &["h2", "http/1.1"]).context("server.tls")?;
+        let tls = current(|all| &all.server, &["h2", "http/1.1"]);
         let socket = bound(config.listen).await?;
         let ops = match &config.ops {
             None => None,
@@ -157,26 +189,36 @@ async fn bound(address: SocketAddr) -> anyhow::Result<TcpListener> {
         .with_context(|| format!("cannot listen on {address}"))
 }
 
-/// Serves `live` on `listeners` until `stop`, then drains. Every task it starts has ended when it returns.
+/// Serves on `listeners` until `stop`, then drains. Every task it starts has ended when it returns. `reload`: where changes of
+/// the configuration come from, if from anywhere, and SIGHUP.
 pub async fn run(
-    live: Arc<Live>,
+    serving: Serving,
     listeners: Listeners,
+    reload: Option<(Reload, Signal)>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
+    let live = serving.live();
     let workers = Workers::start().context("cannot start the threads that serve")?;
     let tasks = TaskTracker::new();
     let over = CancellationToken::new();
     tasks.spawn(
         over.clone()
-            .run_until_cancelled_owned(discover(live.clone())),
+            .run_until_cancelled_owned(watch::servers_of(serving.clone())),
     );
+    if let Some((reload, hangup)) = reload {
+        tasks.spawn(over.clone().run_until_cancelled_owned(reload.run(hangup)));
+    }
     let manners = Manners::of(&live.config.server);
-    let mut doors = vec![listeners.http.door(server::routes(live.clone()), manners)];
+    let mut doors = vec![
+        listeners
+            .http
+            .door(server::routes(serving.clone()), manners),
+    ];
     if let Some(listener) = listeners.ops {
-        doors.push(listener.door(server::ops_routes(live.clone()), manners));
+        doors.push(listener.door(server::ops_routes(serving.clone()), manners));
     }
     if let (Some(settings), Some(listener)) = (&live.config.ext_proc, listeners.ext_proc) {
-        let (routes, health) = ext_proc::routes(live.clone(), settings);
+        let (routes, health) = ext_proc::routes(serving.clone(), settings);
         tasks.spawn(health.report(stop.clone()));
         let manners = Manners {
             streams: Some(settings.max_streams),
@@ -192,7 +234,7 @@ pub async fn run(
         .map(|door| door.serve(&workers, &stop, cut));
     tokio::select! {
         _ = futures_util::future::join_all(served) => {}
-        () = end_in_order(&live, &stop) => {}
+        () = end_in_order(&serving, &stop) => {}
     }
     drop(workers);
     over.cancel();
@@ -202,93 +244,12 @@ pub async fn run(
 }
 
 /// From the stop on: not ready any more, and after `server.drain_ms` no answer goes on. Never returns; the doors do.
-async fn end_in_order(live: &Live, stop: &CancellationToken) {
+async fn end_in_order(serving: &Serving, stop: &CancellationToken) {
     stop.cancelled().await;
+    let live = serving.live();
     live.stopping.cancel();
     tokio::time::sleep(Duration::from_millis(live.config.server.drain_ms)).await;
     tracing::warn!("server.drain_ms passed; ending the answers that still run");
     live.client.cut().cancel();
     std::future::pending().await
-}
-
-/// Looks at the servers' lists of models, again and again, and swaps the catalog when one changed.
-async fn discover(live: Arc<Live>) {
-    let servers = servers(&live.config);
-    let mut listings = Listings::new();
-    let mut troubles: BTreeMap<config::BaseUrl, String> = BTreeMap::new();
-    let mut rounds = tokio::time::interval(Duration::from_millis(live.config.upstream.discover_ms));
-    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        rounds.tick().await;
-        let client = &live.client;
-        let looks = servers
-            .iter()
-            .map(|server| async move { (server, look(client, server).await) });
-        let mut changed = false;
-        for (server, seen) in futures_util::future::join_all(looks).await {
-            match seen {
-                Ok(listing) => {
-                    let is_back = troubles.remove(&server.url).is_some();
-                    if is_back || !listings.contains_key(&server.url) {
-                        tracing::info!(server = %server.url, models = listing.data.len(), "listed its models");
-                    }
-                    // One that was away may have come back with other flags, and obey the switch it refused.
-                    changed |= is_back || listings.get(&server.url) != Some(&listing);
-                    listings.insert(server.url.clone(), listing);
-                }
-                Err(trouble) => {
-                    if troubles
-                        .insert(server.url.clone(), trouble.clone())
-                        .as_ref()
-                        != Some(&trouble)
-                    {
-                        tracing::warn!(server = %server.url, trouble, "cannot list its models; asking again");
-                    }
-                }
-            }
-        }
-        if changed {
-            let catalog = live.catalog.load().rebuild(&live.config, &listings);
-            warn_of(&catalog, &live.config, &listings);
-            live.catalog.store(Arc::new(catalog));
-        }
-    }
-}
-
-/// What an operator should know of the models there are now.
-fn warn_of(catalog: &Catalog, config: &Config, listings: &Listings) {
-    for model in catalog.models() {
-        let url = model
-            .endpoints
-            .first()
-            .map_or("", |endpoint| endpoint.url.as_str());
-        match model.family {
-            Some(family) => tracing::info!(
-                model = &*model.name,
-                family = family.id,
-                gate = model.gate,
-                "model"
-            ),
-            None if model.gate => tracing::warn!(
-                model = &*model.name,
-                fix = format!(
-                    "models: {{ \"{}\": {{ family: FAMILY, endpoints: [{{ url: \"{url}\" }}] }} }}",
-                    model.name
-                ),
-                "family not recognised; its requests are left alone. Name the family in the configuration"
-            ),
-            None => {}
-        }
-    }
-    for (name, model) in &config.models {
-        for endpoint in &model.endpoints {
-            let there = endpoint.model.as_deref().unwrap_or(name);
-            let listed = listings
-                .get(&endpoint.url)
-                .map(|listing| listing.data.iter().any(|entry| entry["id"] == there));
-            if listed == Some(false) {
-                tracing::warn!(model = name, endpoint = %endpoint.url, "the endpoint does not list `{there}`");
-            }
-        }
-    }
 }

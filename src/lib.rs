@@ -13,8 +13,8 @@
 //! 6. **stream** ([`upstream::Relay`]): bytes as they come; [`openai::SseScanner`] only looks on.
 //! 7. **record** ([`telemetry`]): one log line, one set of metrics, one span, when the body ended, failed, or the client left.
 //!
-//! [`config`] is what the operator wrote, [`live`] what it became, [`app`] builds one from the other, and [`error`] is why a
-//! request failed. Dependencies point one way: `cli -> app -> {server, ext_proc} -> intake -> routing -> classifier`,
+//! [`config`] is what the operator wrote, [`live`] what it became, [`app`] builds one from the other, [`reload`] does so again while
+//! requests run, [`watch`] keeps what is known of the servers true, and [`error`] is why a request failed. Dependencies point one way: `cli -> app -> {server, ext_proc} -> intake -> routing -> classifier`,
 //! `server -> upstream`; `config`, `openai`, `telemetry` and `error` are leaves.
 
 #![cfg_attr(
@@ -49,5 +49,8 @@ pub mod cli;
 pub mod config;
 pub mod error;
 pub mod live;
+pub mod places;
+pub mod reload;
 pub mod tls;
+pub mod watch;
 pub mod workers;

@@ -1,16 +1,19 @@
-//! What one configuration built: the shared state that the doors serve from.
+//! What one configuration built, and the one that is served from now.
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use tokio::sync::Semaphore;
+use axum::extract::FromRef;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     auth::Keys,
     config::Config,
+    places::Places,
     routing::Router,
     telemetry::Metrics,
+    tls::Certificates,
     upstream::{Catalog, Client},
 };
 
@@ -19,6 +22,8 @@ use crate::{
 pub struct Live {
     /// What the operator wrote.
     pub config: Config,
+    /// What the doors with TLS show.
+    pub certificates: Certificates,
     /// Who may come in.
     pub keys: Keys,
     /// Decides.
@@ -27,8 +32,8 @@ pub struct Live {
     pub catalog: ArcSwap<Catalog>,
     /// Connections to model servers.
     pub client: Client,
-    /// Places for requests in flight.
-    pub places: Arc<Semaphore>,
+    /// Places for requests in flight; those of requests that began under an earlier configuration count.
+    pub places: Arc<Places>,
     /// Cancelled when the gateway has been told to stop and runs its requests to their end.
     pub stopping: CancellationToken,
     /// The instruments.
@@ -58,5 +63,50 @@ impl Live {
             true => &["classifier"],
             false => &[],
         }
+    }
+}
+
+/// The gateway as it is now. A reload puts another in its place; a request keeps the one it came in under to its end.
+#[derive(Debug, Clone)]
+pub struct Serving(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    live: ArcSwap<Live>,
+    replaced: Notify,
+}
+
+impl Serving {
+    /// Serves from `live` until it is replaced.
+    pub fn new(live: Live) -> Self {
+        Self(Arc::new(Inner {
+            live: ArcSwap::from_pointee(live),
+            replaced: Notify::new(),
+        }))
+    }
+
+    /// What is served from now.
+    pub fn live(&self) -> Arc<Live> {
+        self.0.live.load_full()
+    }
+
+    /// Serves requests that come from now on from `live`.
+    pub fn replace(&self, live: Live) {
+        self.0.live.store(Arc::new(live));
+        self.0.replaced.notify_waiters();
+    }
+
+    /// Waits until what is served is another than `live`.
+    pub async fn replaced(&self, live: &Arc<Live>) {
+        let replaced = self.0.replaced.notified();
+        if Arc::ptr_eq(&self.live(), live) {
+            replaced.await;
+        }
+    }
+}
+
+impl FromRef<Serving> for Arc<Live> {
+    fn from_ref(serving: &Serving) -> Self {
+        serving.live()
     }
 }

@@ -1,40 +1,89 @@
 //! TLS by `rustls`: the choice of its cryptography, once per process, and certificates from files.
 
-use std::{path::Path, sync::Arc};
+use std::{fmt, path::Path, sync::Arc};
 
 use anyhow::Context;
 use rustls::{
     ServerConfig,
+    crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::config::Tls;
+use crate::config::{Config, Tls};
 
 /// Chooses `ring` for every client and server of the process; later calls change nothing.
 pub fn choose_provider() {
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    let _ = ring::default_provider().install_default();
 }
 
-/// Accepts connections with a certificate. `alpn`: the protocols offered, such as `h2`.
-///
-/// # Errors
-/// Which file is missing, is not PEM, or does not fit the other.
-pub fn acceptor(files: &Tls, alpn: &[&str]) -> anyhow::Result<TlsAcceptor> {
-    choose_provider();
+/// The certificates of the doors that have one.
+#[derive(Debug)]
+pub struct Certificates {
+    /// Of the HTTP door.
+    pub server: Option<Arc<CertifiedKey>>,
+    /// Of the Envoy door.
+    pub ext_proc: Option<Arc<CertifiedKey>>,
+}
+
+impl Certificates {
+    /// Reads the files that the configuration names.
+    ///
+    /// # Errors
+    /// Which file is missing, is not PEM, or does not fit the other.
+    pub fn read(config: &Config) -> anyhow::Result<Self> {
+        let read = |files: Option<&Tls>| files.map(certificate).transpose();
+        let envoy = config.ext_proc.as_ref().and_then(|door| door.tls.as_ref());
+        Ok(Self {
+            server: read(config.server.tls.as_ref()).context("server.tls")?,
+            ext_proc: read(envoy).context("ext_proc.tls")?,
+        })
+    }
+}
+
+fn certificate(files: &Tls) -> anyhow::Result<Arc<CertifiedKey>> {
     let at = |file: &Path| file.display().to_string();
     let chain = CertificateDer::pem_file_iter(&files.cert)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .with_context(|| format!("cannot read the certificate {}", at(&files.cert)))?;
     let key = PrivateKeyDer::from_pem_file(&files.key)
         .with_context(|| format!("cannot read the private key {}", at(&files.key)))?;
-    let mut config = ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .with_context(|| {
+    let certificate =
+        CertifiedKey::from_der(chain, key, &ring::default_provider()).with_context(|| {
             let (cert, key) = (at(&files.cert), at(&files.key));
             format!("the certificate {cert} and the key {key} do not go together")
         })?;
+    Ok(Arc::new(certificate))
+}
+
+/// Accepts connections with the certificate that `current` names when they come. `alpn`: the protocols offered, such as `h2`.
+pub fn acceptor(
+    current: impl Fn() -> Option<Arc<CertifiedKey>> + Send + Sync + 'static,
+    alpn: &[&str],
+) -> TlsAcceptor {
+    choose_provider();
+    let mut config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(Resolver(current)));
     config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
-    Ok(TlsAcceptor::from(Arc::new(config)))
+    TlsAcceptor::from(Arc::new(config))
+}
+
+struct Resolver<F>(F);
+
+impl<F> fmt::Debug for Resolver<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Resolver")
+    }
+}
+
+impl<F> ResolvesServerCert for Resolver<F>
+where
+    F: Fn() -> Option<Arc<CertifiedKey>> + Send + Sync,
+{
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        (self.0)()
+    }
 }

@@ -42,7 +42,7 @@ async fn demo(mut config: Config) -> anyhow::Result<()> {
             .context("the demo's model server")
     };
     tokio::select! {
-        served = serve(config, print_welcome) => served,
+        served = serve(config, None, print_welcome) => served,
         failed = model_server => failed,
     }
 }

@@ -1,6 +1,6 @@
 //! `thinkgate serve`.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::net::SocketAddr;
 
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
@@ -10,18 +10,19 @@ use super::load_config;
 use crate::{
     app,
     config::{Config, Flags},
+    live::Serving,
+    reload::Reload,
     telemetry,
 };
 
 /// Runs the gateway until SIGTERM or SIGINT.
 pub fn run(flags: &Flags) -> anyhow::Result<()> {
     let config = load_config(flags)?;
-    anyhow::ensure!(
-        !config.models.is_empty() || !config.discover.is_empty() || config.ext_proc.is_some(),
-        "there is nothing to serve: give --upstream http://HOST:PORT, or models in a --config file (see configs/example.yaml), or ext_proc.listen behind Envoy (see configs/envoy)"
-    );
+    if let Some(why) = config.idle() {
+        anyhow::bail!("{why}");
+    }
     let _telemetry = telemetry::start(&config.telemetry)?;
-    block_on(serve(config, |_| {}))
+    block_on(serve(config, Some(flags.clone()), |_| {}))
 }
 
 /// Runs a command to its end. What still runs then, such as the look-up of a name nobody waits for, does not delay the exit.
@@ -36,19 +37,22 @@ pub(super) fn block_on(command: impl Future<Output = anyhow::Result<()>>) -> any
     result
 }
 
-/// Builds, binds and serves until SIGTERM or SIGINT. `listening` hears the bound address.
+/// Builds, binds and serves until SIGTERM or SIGINT. `flags`: what is read again when it changes, if anything. `listening` hears
+/// the bound address.
 pub(super) async fn serve(
     config: Config,
+    flags: Option<Flags>,
     listening: impl FnOnce(SocketAddr),
 ) -> anyhow::Result<()> {
     // Caught before anybody can know the address: a signal that comes right behind it must drain, not kill.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let hangup = signal(SignalKind::hangup())?;
     for warning in config.warnings() {
         tracing::warn!(setting = warning.path, "{}", warning.message);
     }
-    let live = Arc::new(app::build(config)?);
-    let listeners = app::Listeners::bind(&live.config).await?;
+    let serving = Serving::new(app::build(config)?);
+    let listeners = app::Listeners::bind(&serving).await?;
     let address = listeners.http.socket.local_addr()?;
     tracing::info!(listen = %address, tls = listeners.http.tls.is_some(), "listening");
     if let Some(listener) = &listeners.ops {
@@ -68,6 +72,11 @@ pub(super) async fn serve(
         tracing::info!("stopping: not ready any more; running answers finish");
         stop.cancel();
     };
-    let (served, ()) = tokio::join!(app::run(live, listeners, stop.clone()), signalled);
+    let reload = flags.map(|flags| {
+        let serving = serving.clone();
+        (Reload { serving, flags }, hangup)
+    });
+    let served = app::run(serving, listeners, reload, stop.clone());
+    let (served, ()) = tokio::join!(served, signalled);
     served
 }

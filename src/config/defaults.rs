@@ -50,6 +50,8 @@ impl Default for Upstream {
             failures: 5,
             open_ms: 5_000,
             discover_ms: 5_000,
+            health_ms: 5_000,
+            health_results: 3,
         }
     }
 }

@@ -7,6 +7,7 @@ mod address;
 mod defaults;
 mod load;
 mod locate;
+mod restart;
 mod secret;
 mod validate;
 
@@ -120,6 +121,10 @@ pub struct Upstream {
     pub open_ms: u64,
     /// Between two looks at `/v1/models` of a server.
     pub discover_ms: u64,
+    /// Between two questions to a server's `/health`; 0 asks none. An answer below 500 is well.
+    pub health_ms: u64,
+    /// Results in a row that turn the verdict. The endpoints of a server that is not well are left out.
+    pub health_results: u32,
 }
 
 /// The door for Envoy: an external processor (`envoy.service.ext_proc.v3`) over gRPC.

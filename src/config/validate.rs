@@ -67,6 +67,11 @@ impl Config {
             "must be at least 1",
         );
         found.unless(
+            upstream.health_results > 0,
+            "upstream.health_results",
+            "must be at least 1; health_ms: 0 turns the checks off",
+        );
+        found.unless(
             classifier.queue > 0,
             "classifier.queue",
             "must be at least 1",

@@ -13,7 +13,7 @@ mod pieces;
 mod prepare;
 mod stage;
 
-use std::{collections::VecDeque, pin::Pin, sync::Arc, time::Duration};
+use std::{collections::VecDeque, pin::Pin, time::Duration};
 
 use envoy_types::pb::envoy::service::ext_proc::v3::{
     ProcessingRequest, ProcessingResponse,
@@ -25,24 +25,26 @@ use tonic::{Request, Response, Status, Streaming, async_trait, service::Routes};
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use self::exchange::Exchange;
-use crate::{config::ExtProc, live::Live};
+use crate::{config::ExtProc, live::Serving};
 
 /// How often the health that Envoy asks for is brought up to date.
 const HEALTH: Duration = Duration::from_millis(500);
 
 /// The Envoy door of one gateway, with the standard health service (`grpc.health.v1`).
-pub fn routes(live: Arc<Live>, settings: &ExtProc) -> (axum::Router, Health) {
+pub fn routes(serving: Serving, settings: &ExtProc) -> (axum::Router, Health) {
     let (reporter, health) = tonic_health::server::health_reporter();
-    let processor = ExternalProcessorServer::new(Processor { live: live.clone() })
-        .max_decoding_message_size(settings.max_message_bytes);
+    let processor = ExternalProcessorServer::new(Processor {
+        serving: serving.clone(),
+    })
+    .max_decoding_message_size(settings.max_message_bytes);
     let routes = Routes::new(health).add_service(processor).prepare();
-    (routes.into_axum_router(), Health { live, reporter })
+    (routes.into_axum_router(), Health { serving, reporter })
 }
 
 /// Keeps the health service true.
 #[derive(Debug)]
 pub struct Health {
-    live: Arc<Live>,
+    serving: Serving,
     reporter: HealthReporter,
 }
 
@@ -52,7 +54,7 @@ impl Health {
         let mut ticks = tokio::time::interval(HEALTH);
         loop {
             tokio::select! {
-                _ = ticks.tick() => self.say(self.live.pending().is_empty()).await,
+                _ = ticks.tick() => self.say(self.serving.live().pending().is_empty()).await,
                 () = stop.cancelled() => return self.say(false).await,
             }
         }
@@ -71,7 +73,7 @@ impl Health {
 }
 
 struct Processor {
-    live: Arc<Live>,
+    serving: Serving,
 }
 
 type Answers = Pin<Box<dyn Stream<Item = Result<ProcessingResponse, Status>> + Send>>;
@@ -87,7 +89,7 @@ impl ExternalProcessor for Processor {
         // In a box, because it is moved for every answer.
         let talk = Box::new(Talk {
             messages: request.into_inner(),
-            exchange: Exchange::new(self.live.clone()),
+            exchange: Exchange::new(self.serving.live()),
             answers: VecDeque::with_capacity(2),
         });
         // No task and no channel: the stream is polled while Envoy listens, and dropping it drops what it waits for.

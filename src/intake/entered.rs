@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use http::HeaderMap;
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
     error::Error,
     live::Live,
+    places::Place,
     telemetry::{self, Record},
 };
 
@@ -26,7 +26,7 @@ pub struct About {
 #[derive(Debug)]
 pub struct Entered {
     /// Its place; free for another when dropped.
-    pub permit: OwnedSemaphorePermit,
+    pub place: Place,
     /// What is recorded of it; written when dropped.
     pub record: Record,
 }
@@ -50,9 +50,9 @@ impl Entered {
     pub fn enter(live: &Live, about: About, headers: &HeaderMap) -> Result<Self, (Record, Error)> {
         let record = Self::begin(live, about);
         telemetry::adopt(&record.span, headers);
-        match live.places.clone().try_acquire_owned() {
-            Ok(permit) => Ok(Self { permit, record }),
-            Err(_) => Err((record, Error::Overloaded)),
+        match live.places.take(live.config.server.max_in_flight) {
+            Some(place) => Ok(Self { place, record }),
+            None => Err((record, Error::Overloaded)),
         }
     }
 }

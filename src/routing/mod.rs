@@ -75,6 +75,11 @@ impl Router {
         Self { classifier, policy }
     }
 
+    /// What it asks.
+    pub fn classifier(&self) -> &Arc<Classifier> {
+        &self.classifier
+    }
+
     /// True when the classifier failed for good, so that every decision it should make falls back.
     pub fn is_degraded(&self) -> bool {
         self.classifier.is_down()

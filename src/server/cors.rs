@@ -11,8 +11,10 @@ use http::{HeaderValue, header};
 use tower::{Layer, ServiceExt};
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
+use crate::live::Live;
+
 /// What `server.cors` means; `None` when CORS is off.
-pub fn layer(origins: &[String]) -> Option<CorsLayer> {
+fn layer(origins: &[String]) -> Option<CorsLayer> {
     let layer = CorsLayer::new()
         .allow_methods(Any)
         .allow_headers(Any)
@@ -30,13 +32,12 @@ pub fn layer(origins: &[String]) -> Option<CorsLayer> {
 }
 
 /// Answers preflights and marks answers, for browsers; any other client sees no difference.
-pub async fn apply(
-    State(layer): State<Arc<Option<CorsLayer>>>,
-    request: Request,
-    next: Next,
-) -> Response {
+pub async fn apply(State(live): State<Arc<Live>>, request: Request, next: Next) -> Response {
     let is_from_browser = request.headers().contains_key(header::ORIGIN);
-    match layer.as_ref().as_ref().filter(|_| is_from_browser) {
+    match is_from_browser
+        .then(|| layer(&live.config.server.cors))
+        .flatten()
+    {
         Some(layer) => layer.layer(next).oneshot(request).await.into_response(),
         None => next.run(request).await,
     }

@@ -2,13 +2,13 @@
 
 use axum::{body::Body, extract::Request, response::Response};
 use http::{Extensions, request::Parts};
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::{refusal, refusal::ClientName, request_id::RequestId};
 use crate::{
     error::Error,
     intake::{self, About},
     live::Live,
+    places::Place,
     telemetry::{Outcome, Record},
 };
 
@@ -42,8 +42,8 @@ impl Entered {
     }
 
     /// The place and the record, for the answer's body to carry.
-    pub fn into_parts(self) -> (OwnedSemaphorePermit, Record) {
-        (self.0.permit, self.0.record)
+    pub fn into_parts(self) -> (Place, Record) {
+        (self.0.place, self.0.record)
     }
 
     /// Answers with an error. `rest`: what of the request was not read.

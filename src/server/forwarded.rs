@@ -55,10 +55,10 @@ pub async fn handle(State(live): State<Arc<Live>>, request: Request) -> Response
             }
         },
     };
-    let (permit, record) = entered.into_parts();
+    let (place, record) = entered.into_parts();
     match forward.send(&live.client, &model, record).await {
         Ok(mut response) => {
-            response.body_mut().hold(permit);
+            response.body_mut().hold(place);
             response.map(Body::new)
         }
         Err((error, record)) => Entered::failed(record, &error, None),

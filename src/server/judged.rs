@@ -81,7 +81,7 @@ async fn forward(
             routed.render(family, endpoint.model.as_deref())
         },
     };
-    let (permit, record) = entered.into_parts();
+    let (place, record) = entered.into_parts();
     match forward.send(&live.client, model, record).await {
         Ok(mut response) => {
             let endpoint = response.body().endpoint().clone();
@@ -89,7 +89,7 @@ async fn forward(
             routed.settle_at(endpoint.family, relay.refused());
             let Decision { mode, why, .. } = &routed.decision;
             relay.record().settle(mode.as_str(), why.as_str());
-            relay.hold(permit);
+            relay.hold(place);
             let upstream = endpoint.model.as_deref().unwrap_or(&routed.model);
             response
                 .headers_mut()

@@ -23,7 +23,12 @@ use axum::{
 use tower_http::catch_panic::CatchPanicLayer;
 
 use self::entered::Entered;
-use crate::{error::Error, intake::UNVERSIONED, live::Live, openai::CHAT};
+use crate::{
+    error::Error,
+    intake::UNVERSIONED,
+    live::{Live, Serving},
+    openai::CHAT,
+};
 
 /// vLLM's admin routes that stand among the versioned ones, and spellings of the judged route that a server would redirect
 /// past us.
@@ -34,8 +39,8 @@ const NOT_FOR_CLIENTS: [&str; 3] = [
 ];
 
 /// The HTTP door of one gateway.
-pub fn routes(live: Arc<Live>) -> Router {
-    let mut routes = match &live.config.ops {
+pub fn routes(serving: Serving) -> Router {
+    let mut routes = match &serving.live().config.ops {
         None => for_operators(),
         Some(_) => Router::new(), // they have a door of their own
     };
@@ -55,39 +60,36 @@ pub fn routes(live: Arc<Live>) -> Router {
     for path in NOT_FOR_CLIENTS {
         routes = routes.route(path, any(unknown));
     }
-    dressed(routes, live)
+    dressed(routes, serving)
 }
 
 /// The door for operators alone.
-pub fn ops_routes(live: Arc<Live>) -> Router {
+pub fn ops_routes(serving: Serving) -> Router {
     let routes = for_operators()
         .route("/health", get(ops::health))
         .route("/ready", get(ops::ready));
-    dressed(routes, live)
+    dressed(routes, serving)
 }
 
 /// What clients need not see.
-fn for_operators() -> Router<Arc<Live>> {
+fn for_operators() -> Router<Serving> {
     Router::new()
         .route("/explain", post(explain::handle))
         .route("/metrics", get(ops::metrics))
 }
 
 /// Routes with all middleware.
-fn dressed(routes: Router<Arc<Live>>, live: Arc<Live>) -> Router {
+fn dressed(routes: Router<Serving>, serving: Serving) -> Router {
     routes
         .fallback(unknown)
         .method_not_allowed_fallback(not_allowed)
-        .layer(from_fn_with_state(live.clone(), refusal::guard))
+        .layer(from_fn_with_state(serving.clone(), refusal::guard))
         .layer(CatchPanicLayer::custom(|_| {
             refusal::answer(&Error::Internal)
         }))
-        .layer(from_fn_with_state(
-            Arc::new(cors::layer(&live.config.server.cors)),
-            cors::apply,
-        ))
+        .layer(from_fn_with_state(serving.clone(), cors::apply))
         .layer(from_fn(request_id::stamp))
-        .with_state(live)
+        .with_state(serving)
 }
 
 async fn unknown(State(live): State<Arc<Live>>, request: Request) -> Response {

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use opentelemetry::{
     KeyValue, StringValue,
-    metrics::{Counter, Histogram, Meter, MeterProvider, UpDownCounter},
+    metrics::{Counter, Gauge, Histogram, Meter, MeterProvider, UpDownCounter},
 };
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use prometheus::{Encoder, Registry, TextEncoder};
@@ -61,6 +61,9 @@ pub struct Metrics {
     score: Histogram<f64>,
     fallbacks: Counter<u64>,
     attempts: Counter<u64>,
+    retries: Counter<u64>,
+    well: Gauge<u64>,
+    reload_ok: Gauge<u64>,
     tokens: Counter<u64>,
 }
 
@@ -125,6 +128,21 @@ impl Metrics {
                 "thinkgate.upstream.attempts",
                 "Attempts at endpoints by outcome",
             ),
+            retries: counter(
+                &meter,
+                "thinkgate.upstream.retries",
+                "Wishes to try another endpoint: made, or over the budget",
+            ),
+            well: meter
+                .u64_gauge("thinkgate.upstream.well")
+                .with_description("1 while the server's health checks say that it is well")
+                .build(),
+            reload_ok: meter
+                .u64_gauge("thinkgate.config.reload_ok")
+                .with_description(
+                    "0 while the configuration as written was refused and an earlier one is served",
+                )
+                .build(),
             tokens: counter(
                 &meter,
                 "thinkgate.tokens",
@@ -155,6 +173,24 @@ impl Metrics {
             label("outcome", outcome.as_str()),
         ];
         self.attempts.add(1, &labels);
+    }
+
+    /// A request would have gone to another endpoint; `made`: it did, otherwise the budget was spent.
+    pub fn retry(&self, model: &Arc<str>, made: bool) {
+        let outcome = if made { "made" } else { "over_budget" };
+        let labels = [label("model", model.clone()), label("outcome", outcome)];
+        self.retries.add(1, &labels);
+    }
+
+    /// What the health checks say of a server.
+    pub fn well(&self, server: &str, is_well: bool) {
+        let labels = [label("server", server.to_owned())];
+        self.well.record(u64::from(is_well), &labels);
+    }
+
+    /// Whether the configuration that is served is the one that is written.
+    pub fn reload_ok(&self, ok: bool) {
+        self.reload_ok.record(u64::from(ok), &[]);
     }
 
     pub(super) fn finished(&self, record: &Record) {

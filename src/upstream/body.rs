@@ -12,17 +12,14 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, header};
 use http_body::{Body, Frame, SizeHint};
-use tokio::{
-    sync::OwnedSemaphorePermit,
-    time::{Instant, Sleep, sleep},
-};
-
+use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::{Client, Endpoint, endpoint::InFlight};
 use crate::{
     error::{Error, Limit},
     openai::{JsonUsage, SseScanner},
+    places::Place,
     telemetry::{Outcome, Record},
 };
 
@@ -75,7 +72,7 @@ pub struct Relay {
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
     record: Record,
     attempt: Answered,
-    permit: Option<OwnedSemaphorePermit>,
+    place: Option<Place>,
 }
 
 /// The attempt that was answered.
@@ -124,7 +121,7 @@ impl Relay {
             cut: Box::pin(client.cut.clone().cancelled_owned()),
             record,
             attempt,
-            permit: None,
+            place: None,
         }
     }
 
@@ -144,8 +141,8 @@ impl Relay {
     }
 
     /// Keeps the place among the requests in flight until the body is dropped.
-    pub fn hold(&mut self, permit: OwnedSemaphorePermit) {
-        self.permit = Some(permit);
+    pub fn hold(&mut self, place: Place) {
+        self.place = Some(place);
     }
 
     fn passes(&mut self, data: &Bytes) {

@@ -32,7 +32,6 @@ pub enum Turned {
 /// The breaker of one endpoint.
 #[derive(Debug)]
 pub struct Breaker {
-    patience: Patience,
     state: Mutex<State>,
 }
 
@@ -47,15 +46,15 @@ enum State {
     },
 }
 
-impl Breaker {
-    /// A closed breaker.
-    pub fn new(patience: Patience) -> Self {
+impl Default for Breaker {
+    fn default() -> Self {
         Self {
-            patience,
             state: Mutex::new(State::Closed { failures: 0 }),
         }
     }
+}
 
+impl Breaker {
     /// True when a request may go there now.
     pub fn admits(&self, now: Instant) -> bool {
         match *self.state() {
@@ -65,12 +64,12 @@ impl Breaker {
     }
 
     /// Takes what [`Breaker::admits`] offers. Of several that ask at once, one gets the trial of an open breaker.
-    pub fn enter(&self, now: Instant) -> bool {
+    pub fn enter(&self, now: Instant, patience: Patience) -> bool {
         let mut state = self.state();
         match &mut *state {
             State::Closed { .. } => true,
             State::Open { until } if now >= *until => {
-                *until = now + self.patience.open;
+                *until = now + patience.open;
                 true
             }
             State::Open { .. } => false,
@@ -87,13 +86,13 @@ impl Breaker {
     }
 
     /// The endpoint failed.
-    pub fn failed(&self, now: Instant) -> Turned {
+    pub fn failed(&self, now: Instant, patience: Patience) -> Turned {
         let mut state = self.state();
         let open = State::Open {
-            until: now + self.patience.open,
+            until: now + patience.open,
         };
         match *state {
-            State::Closed { failures } if failures + 1 < self.patience.failures => {
+            State::Closed { failures } if failures + 1 < patience.failures => {
                 *state = State::Closed {
                     failures: failures + 1,
                 };
@@ -129,40 +128,40 @@ mod tests {
 
     #[test]
     fn it_opens_after_failures_in_a_row_and_closes_after_a_trial_that_went_well() {
-        let (breaker, start) = (Breaker::new(PATIENCE), Instant::now());
-        breaker.failed(start);
-        breaker.failed(start);
+        let (breaker, start) = (Breaker::default(), Instant::now());
+        breaker.failed(start, PATIENCE);
+        breaker.failed(start, PATIENCE);
         assert_eq!(breaker.succeeded(), Turned::Not);
-        breaker.failed(start);
-        breaker.failed(start);
+        breaker.failed(start, PATIENCE);
+        breaker.failed(start, PATIENCE);
         assert!(breaker.admits(start), "not in a row");
-        assert_eq!(breaker.failed(start), Turned::Open);
+        assert_eq!(breaker.failed(start, PATIENCE), Turned::Open);
         assert!(!breaker.admits(start + SECOND / 2));
         let later = start + SECOND;
-        assert!(breaker.admits(later) && breaker.enter(later));
-        assert!(!breaker.enter(later), "one trial at a time");
+        assert!(breaker.admits(later) && breaker.enter(later, PATIENCE));
+        assert!(!breaker.enter(later, PATIENCE), "one trial at a time");
         assert_eq!(breaker.succeeded(), Turned::Closed);
-        assert!(breaker.enter(later) && breaker.enter(later));
+        assert!(breaker.enter(later, PATIENCE) && breaker.enter(later, PATIENCE));
     }
 
     #[test]
     fn a_trial_that_fails_or_is_never_heard_of_is_followed_by_another() {
-        let (breaker, start) = (Breaker::new(PATIENCE), Instant::now());
+        let (breaker, start) = (Breaker::default(), Instant::now());
         for _ in 0..3 {
-            breaker.failed(start);
+            breaker.failed(start, PATIENCE);
         }
-        assert!(breaker.enter(start + SECOND));
-        assert_eq!(breaker.failed(start + SECOND), Turned::Not);
+        assert!(breaker.enter(start + SECOND, PATIENCE));
+        assert_eq!(breaker.failed(start + SECOND, PATIENCE), Turned::Not);
         assert!(!breaker.admits(start + SECOND * 3 / 2));
-        assert!(breaker.enter(start + SECOND * 2)); // its client left
-        assert!(!breaker.enter(start + SECOND * 5 / 2));
-        assert!(breaker.enter(start + SECOND * 3));
+        assert!(breaker.enter(start + SECOND * 2, PATIENCE)); // its client left
+        assert!(!breaker.enter(start + SECOND * 5 / 2, PATIENCE));
+        assert!(breaker.enter(start + SECOND * 3, PATIENCE));
     }
 
     proptest! {
         #[test]
         fn an_open_breaker_lets_one_request_through_in_its_time(steps in prop::collection::vec((0..3_u8, 0..400_u64), 0..200)) {
-            let (breaker, mut now) = (Breaker::new(PATIENCE), Instant::now());
+            let (breaker, mut now) = (Breaker::default(), Instant::now());
             let (mut in_a_row, mut last_trial): (u32, Option<Instant>) = (0, None);
             for (step, wait) in steps {
                 now += Duration::from_millis(wait);
@@ -172,14 +171,14 @@ mod tests {
                         (in_a_row, last_trial) = (0, None);
                     }
                     1 => {
-                        breaker.failed(now);
+                        breaker.failed(now, PATIENCE);
                         in_a_row += 1;
                         if in_a_row >= PATIENCE.failures {
                             last_trial = Some(now);
                         }
                     }
                     _ => {
-                        let (admits, entered) = (breaker.admits(now), breaker.enter(now));
+                        let (admits, entered) = (breaker.admits(now), breaker.enter(now, PATIENCE));
                         prop_assert_eq!(admits, entered);
                         let waited = last_trial.is_none_or(|last| now >= last + SECOND);
                         prop_assert_eq!(entered, in_a_row < PATIENCE.failures || waited);

@@ -2,9 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
+use http::{Method, header::AUTHORIZATION};
+use reqwest::RequestBuilder;
 use tokio_util::sync::CancellationToken;
 
+use super::{Server, budget::Budget, endpoint::bearer};
 use crate::{config::Upstream, telemetry::Metrics, tls, workers::Workers};
+
+/// The most a question of our own may take, headers and body; a model server answers it from memory.
+const ASK: Duration = Duration::from_secs(5);
 
 /// The limits of one answer.
 #[derive(Debug, Clone, Copy)]
@@ -17,8 +23,24 @@ pub struct Limits {
     pub first_chunk: Duration,
     /// `upstream.idle_ms`.
     pub idle: Duration,
+    /// `upstream.pool_idle_ms`.
+    pub pool_idle: Duration,
     /// `upstream.retries`.
     pub retries: u32,
+}
+
+impl Limits {
+    fn of(settings: &Upstream) -> Self {
+        let milliseconds = Duration::from_millis;
+        Self {
+            connect: milliseconds(settings.connect_ms),
+            headers: milliseconds(settings.headers_ms),
+            first_chunk: milliseconds(settings.first_chunk_ms),
+            idle: milliseconds(settings.idle_ms),
+            pool_idle: milliseconds(settings.pool_idle_ms),
+            retries: settings.retries,
+        }
+    }
 }
 
 /// Connections to model servers, shared by all requests.
@@ -28,6 +50,7 @@ pub struct Client {
     http: Vec<reqwest::Client>,
     pub(super) limits: Limits,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) budget: Arc<Budget>,
     /// Cancelled when running answers have had their time after the stop.
     pub(super) cut: CancellationToken,
 }
@@ -38,35 +61,43 @@ impl Client {
     /// # Errors
     /// When the system's certificates cannot be read.
     pub fn new(settings: &Upstream, metrics: Arc<Metrics>) -> Result<Self, reqwest::Error> {
-        tls::choose_provider();
-        let milliseconds = Duration::from_millis;
-        let limits = Limits {
-            connect: milliseconds(settings.connect_ms),
-            headers: milliseconds(settings.headers_ms),
-            first_chunk: milliseconds(settings.first_chunk_ms),
-            idle: milliseconds(settings.idle_ms),
-            retries: settings.retries,
+        let limits = Limits::of(settings);
+        Ok(Self {
+            http: connections(limits)?,
+            limits,
+            metrics,
+            budget: Arc::default(),
+            cut: CancellationToken::new(),
+        })
+    }
+
+    /// The same with other limits: requests from here on share the connections that stand, where the limits allow it.
+    ///
+    /// # Errors
+    /// When the system's certificates cannot be read.
+    pub fn with(&self, settings: &Upstream) -> Result<Self, reqwest::Error> {
+        let limits = Limits::of(settings);
+        let of_connections = |limits: &Limits| (limits.connect, limits.pool_idle);
+        let http = match of_connections(&limits) == of_connections(&self.limits) {
+            true => self.http.clone(),
+            false => connections(limits)?,
         };
-        let build = || {
-            reqwest::Client::builder()
-                .no_proxy()
-                .redirect(reqwest::redirect::Policy::none())
-                .retry(reqwest::retry::never()) // moving on is decided in `forward`, where it is counted
-                .referer(false)
-                .tcp_nodelay(true)
-                .connect_timeout(limits.connect)
-                .pool_idle_timeout(milliseconds(settings.pool_idle_ms))
-                .build()
-        };
-        let http = (0..Workers::count())
-            .map(|_| build())
-            .collect::<Result<_, _>>()?;
         Ok(Self {
             http,
             limits,
-            metrics,
-            cut: CancellationToken::new(),
+            ..self.clone()
         })
+    }
+
+    /// A question of our own to a server, with its key and a limit.
+    pub(super) fn ask(&self, method: Method, server: &Server, path: &str) -> RequestBuilder {
+        let request = self.http().request(method, server.url.join(path));
+        let key = server.api_key.as_ref().and_then(|key| key.reveal().ok());
+        match key.as_ref().and_then(bearer) {
+            Some(key) => request.header(AUTHORIZATION, key),
+            None => request,
+        }
+        .timeout(ASK)
     }
 
     /// Cancelling it ends every answer that still runs: streams of events with an event that says so, other bodies by aborting
@@ -80,4 +111,29 @@ impl Client {
         let here = Workers::here() % self.http.len();
         &self.http[here] // as many as workers, one at least
     }
+}
+
+fn connections(limits: Limits) -> Result<Vec<reqwest::Client>, reqwest::Error> {
+    tls::choose_provider();
+    let build = || {
+        reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never()) // moving on is decided in `forward`, where it is counted
+            .referer(false)
+            .tcp_nodelay(true)
+            .connect_timeout(limits.connect)
+            .pool_idle_timeout(limits.pool_idle)
+            .build()
+    };
+    (0..Workers::count()).map(|_| build()).collect()
+}
+
+/// The cause at the bottom: "connection refused" says more than "error sending request".
+pub(super) fn innermost(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
 }

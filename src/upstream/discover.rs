@@ -1,10 +1,10 @@
 //! Looks at what servers list under `/v1/models`.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
-use http::header::AUTHORIZATION;
+use http::Method;
 
-use super::{Client, Listing, endpoint::bearer};
+use super::{Client, Listing, client::innermost};
 use crate::config::{BaseUrl, Config, Secret};
 
 /// A server to look at.
@@ -15,9 +15,6 @@ pub struct Server {
     /// Its key.
     pub api_key: Option<Secret>,
 }
-
-/// The most a list of models may take, headers and body; a model server answers it from memory.
-const LOOK: Duration = Duration::from_secs(5);
 
 /// Every server named in the configuration, once.
 pub fn servers(config: &Config) -> Vec<Server> {
@@ -49,19 +46,7 @@ pub fn servers(config: &Config) -> Vec<Server> {
 /// # Errors
 /// Why it cannot be said, in words for the log.
 pub async fn look(client: &Client, server: &Server) -> Result<Listing, String> {
-    let mut request = client
-        .http()
-        .get(server.url.join("/v1/models"))
-        .timeout(LOOK);
-    if let Some(key) = server
-        .api_key
-        .as_ref()
-        .and_then(|key| key.reveal().ok())
-        .as_ref()
-        .and_then(bearer)
-    {
-        request = request.header(AUTHORIZATION, key);
-    }
+    let request = client.ask(Method::GET, server, "/v1/models");
     let response = request.send().await.map_err(|error| innermost(&error))?;
     match response.status() {
         status if status.is_success() => {}
@@ -73,13 +58,4 @@ pub async fn look(client: &Client, server: &Server) -> Result<Listing, String> {
     let body = response.bytes().await.map_err(|error| innermost(&error))?;
     serde_json::from_slice(&body)
         .map_err(|error| format!("its list of models is not OpenAI's: {error}"))
-}
-
-/// The cause at the bottom: "connection refused" says more than "error sending request".
-fn innermost(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
 }

@@ -9,10 +9,13 @@ use std::{
 };
 
 use http::HeaderValue;
-use rand::seq::IndexedRandom;
 use url::Url;
 
-use super::breaker::{Breaker, Patience, Turned};
+use super::{
+    Health, Probed,
+    breaker::{Breaker, Patience, Turned},
+    probe::Place,
+};
 use crate::{
     config::{BaseUrl, Revealed},
     error::Error,
@@ -29,13 +32,18 @@ pub struct Endpoint {
     pub model: Option<String>,
     /// How the model switches there; two endpoints of one model may obey different switches.
     pub family: Option<&'static Family>,
+    /// How its name says that it switches.
+    by_name: Option<&'static Family>,
+    /// What the server's own rendering says of it.
+    pub probed: Option<Probed>,
     /// The address as a label, shared by every record that names it.
     pub label: Arc<str>,
     /// Where chat requests go, which are most.
     chat: Option<Url>,
     key: Option<HeaderValue>,
-    weight: u32,
-    refuses: AtomicBool,
+    pub(super) weight: u32,
+    patience: Patience,
+    health: Arc<Health>,
     condition: Arc<Condition>,
 }
 
@@ -50,15 +58,22 @@ pub struct Site {
     pub weight: u32,
     /// The model's name there, when it is another than here.
     pub model: Option<String>,
-    /// How the model switches there.
-    pub family: Option<&'static Family>,
+    /// How its name says that the model switches, or the operator.
+    pub by_name: Option<&'static Family>,
+    /// What the server's own rendering says of it.
+    pub probed: Option<Probed>,
+    /// True when the operator named the family, who is believed before the rendering.
+    pub is_set: bool,
+    /// How the server is.
+    pub health: Arc<Health>,
 }
 
-/// What is known of a server from the requests it was sent; outlives a change of its list of models.
-#[derive(Debug)]
+/// What is known of an endpoint from the requests it was sent; outlives a change of the catalog.
+#[derive(Debug, Default)]
 struct Condition {
     in_flight: AtomicUsize,
     breaker: Breaker,
+    refuses: AtomicBool,
 }
 
 impl Endpoint {
@@ -69,14 +84,17 @@ impl Endpoint {
             label: site.url.as_str().into(),
             url: site.url,
             model: site.model,
-            family: site.family,
+            family: match site.probed {
+                Some(probed) if !site.is_set => Some(probed.family),
+                _ => site.by_name,
+            },
+            by_name: site.by_name,
+            probed: site.probed,
             key: site.key.as_ref().and_then(bearer),
             weight: site.weight,
-            refuses: AtomicBool::new(false),
-            condition: Arc::new(Condition {
-                in_flight: AtomicUsize::new(0),
-                breaker: Breaker::new(patience),
-            }),
+            patience,
+            health: site.health,
+            condition: Arc::default(),
         }
     }
 
@@ -93,9 +111,39 @@ impl Endpoint {
         self.url == *url && self.model.as_deref() == model
     }
 
-    /// True unless it keeps failing.
-    pub(super) fn is_fit(&self) -> bool {
-        self.condition.breaker.admits(Instant::now())
+    /// True unless it keeps failing, or its server is not well.
+    pub fn is_fit(&self) -> bool {
+        self.health.is_well() && self.condition.breaker.admits(Instant::now())
+    }
+
+    /// How its name says that it switches, or the operator.
+    pub fn by_name(&self) -> Option<&'static Family> {
+        self.by_name
+    }
+
+    /// What an operator would not expect of the model here, given its name: in words for the log.
+    pub fn surprise(&self) -> Option<String> {
+        let probed = self.probed?;
+        let family = probed.family.id;
+        let named = self.by_name.map_or("unknown", |family| family.id);
+        let is_as_named = self
+            .by_name
+            .is_some_and(|named| std::ptr::eq(named, probed.family));
+        let is_taken_up = self
+            .family
+            .is_some_and(|family| std::ptr::eq(family, probed.family));
+        match (is_as_named, is_taken_up, probed.changes) {
+            (false, true, _) => Some(format!(
+                "by its name it would be `{named}`, but its chat template switches like `{family}`, which is what it gets"
+            )),
+            (false, false, _) => Some(format!(
+                "`family: {named}` is configured and used, but its chat template switches like `{family}`"
+            )),
+            (true, _, Some(Place::Head)) => Some(format!(
+                "`{family}` changes the head of the prompt: a change of mode within a conversation loses its whole prefix cache"
+            )),
+            _ => None,
+        }
     }
 
     /// The `Authorization` this endpoint wants, when it has a key of its own.
@@ -117,12 +165,17 @@ impl Endpoint {
 
     /// True when the server took a request only without our switch.
     pub fn refuses(&self) -> bool {
-        self.refuses.load(Ordering::Relaxed)
+        self.condition.refuses.load(Ordering::Relaxed)
     }
 
     /// Remembers that the server takes requests only without our switch.
     pub(super) fn remember_refusal(&self) {
-        self.refuses.store(true, Ordering::Relaxed);
+        self.condition.refuses.store(true, Ordering::Relaxed);
+    }
+
+    /// Its server was away, and may have come back with other flags.
+    pub fn forget_refusal(&self) {
+        self.condition.refuses.store(false, Ordering::Relaxed);
     }
 
     /// The server answered, whatever it said.
@@ -134,12 +187,17 @@ impl Endpoint {
 
     /// The server could not be reached, or did not answer to the end or in time.
     pub(super) fn failed(&self) {
-        if self.condition.breaker.failed(Instant::now()) == Turned::Open {
+        if self.condition.breaker.failed(Instant::now(), self.patience) == Turned::Open {
             tracing::warn!(
                 endpoint = &*self.label,
                 "the endpoint keeps failing and is left out for a while"
             );
         }
+    }
+
+    /// Takes what [`Endpoint::is_fit`] offers.
+    pub(super) fn enters(&self, now: Instant) -> bool {
+        self.condition.breaker.enter(now, self.patience)
     }
 
     /// Counts a request as running here until the guard is dropped.
@@ -149,7 +207,7 @@ impl Endpoint {
     }
 
     /// Requests in flight relative to the endpoint's share.
-    fn load(&self) -> f64 {
+    pub(super) fn load(&self) -> f64 {
         self.condition.in_flight.load(Ordering::Relaxed) as f64 / f64::from(self.weight)
     }
 }
@@ -178,109 +236,29 @@ impl Drop for InFlight {
     }
 }
 
-/// Of the endpoints not yet tried, the less loaded of two drawn by weight ("The Power of Two Choices", Mitzenmacher 2001).
-/// Those that keep failing are left out, unless there is no other to begin with.
-pub fn pick(endpoints: &[Arc<Endpoint>], tried: &[Arc<Endpoint>]) -> Option<Arc<Endpoint>> {
-    let now = Instant::now();
-    loop {
-        let picked = pick_among(endpoints, tried, Endpoint::is_fit);
-        match picked {
-            Some(endpoint) if endpoint.condition.breaker.enter(now) => return Some(endpoint),
-            Some(_) => {} // somebody else got the trial
-            None if tried.is_empty() => return pick_among(endpoints, tried, |_| true),
-            None => return None,
-        }
-    }
-}
-
-fn pick_among(
-    endpoints: &[Arc<Endpoint>],
-    tried: &[Arc<Endpoint>],
-    is_fit: impl Fn(&Endpoint) -> bool,
-) -> Option<Arc<Endpoint>> {
-    let is_tried =
-        |endpoint: &&Arc<Endpoint>| tried.iter().any(|tried| Arc::ptr_eq(tried, endpoint));
-    let left: Vec<&Arc<Endpoint>> = endpoints
-        .iter()
-        .filter(|endpoint| !is_tried(endpoint) && is_fit(endpoint))
-        .collect();
-    let mut rng = rand::rng();
-    let mut draw = || {
-        left.choose_weighted(&mut rng, |endpoint| endpoint.weight)
-            .ok()
-            .copied()
-    };
-    let (one, other) = (draw()?, draw()?);
-    Some(if other.load() < one.load() {
-        other.clone()
-    } else {
-        one.clone()
-    })
-}
-
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use std::time::Duration;
 
     use super::*;
 
-    #[test]
-    fn an_endpoint_that_keeps_failing_is_left_out_unless_it_is_the_last() {
-        let all = [endpoint("a", 1), endpoint("b", 1)];
-        for _ in 0..PATIENCE.failures {
-            all[0].failed();
-        }
-        for _ in 0..50 {
-            assert!(Arc::ptr_eq(&pick(&all, &[]).unwrap(), &all[1]));
-        }
-        assert!(
-            pick(&all, &all[1..]).is_none(),
-            "no use in trying it second"
-        );
-        assert!(Arc::ptr_eq(&pick(&all[..1], &[]).unwrap(), &all[0]));
-        all[0].answered();
-        assert!((0..50).any(|_| Arc::ptr_eq(&pick(&all, &[]).unwrap(), &all[0])));
-    }
-
-    const PATIENCE: Patience = Patience {
+    pub const PATIENCE: Patience = Patience {
         failures: 3,
         open: Duration::from_secs(60),
     };
 
-    fn endpoint(host: &str, weight: u32) -> Arc<Endpoint> {
+    pub fn endpoint(host: &str, weight: u32) -> Arc<Endpoint> {
         let site = Site {
             url: BaseUrl::parse(&format!("http://{host}")).unwrap(),
             key: None,
             weight,
             model: None,
-            family: None,
+            by_name: None,
+            probed: None,
+            is_set: false,
+            health: Arc::default(),
         };
         Arc::new(Endpoint::new(site, PATIENCE))
-    }
-
-    #[test]
-    fn the_less_loaded_of_two_is_taken_and_the_tried_are_not() {
-        let all = [endpoint("a", 1), endpoint("b", 1)];
-        let _busy = all[0].enter();
-        let busy = (0..400)
-            .filter(|_| Arc::ptr_eq(&pick(&all, &[]).unwrap(), &all[0]))
-            .count();
-        assert!(
-            (50..150).contains(&busy),
-            "a quarter draws the busy one twice: {busy} of 400"
-        );
-        assert!(Arc::ptr_eq(&pick(&all, &all[1..]).unwrap(), &all[0]));
-        assert!(pick(&all, &all).is_none());
-        assert!(pick(&[], &[]).is_none());
-    }
-
-    #[test]
-    fn idle_endpoints_share_by_weight() {
-        let all = [endpoint("a", 3), endpoint("b", 1)];
-        let first = (0..400)
-            .filter(|_| Arc::ptr_eq(&pick(&all, &[]).unwrap(), &all[0]))
-            .count();
-        assert!((250..350).contains(&first), "{first} of 400");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use super::{
     Client, Endpoint, Model, Relay,
     body::{Answered, Look},
-    endpoint, headers,
+    headers, pool,
     refusal::{self, Refusal},
 };
 use crate::{
@@ -55,7 +55,8 @@ impl<R: Fn(&Endpoint, bool) -> Rendered> Forward<'_, R> {
         let mut tried: Vec<Arc<Endpoint>> = Vec::with_capacity(1);
         let mut answered = None;
         let mut failure = Error::NoEndpoint(format!("model `{}`", model.name));
-        while let Some(endpoint) = endpoint::pick(&model.endpoints, &tried) {
+        client.budget.earn();
+        while let Some(endpoint) = pool::pick(&model.endpoints, &tried) {
             tried.push(endpoint.clone());
             record.attempts += 1;
             let running = endpoint.enter();
@@ -90,7 +91,9 @@ impl<R: Fn(&Endpoint, bool) -> Rendered> Forward<'_, R> {
                     moves_on(&failure)
                 }
             };
-            if !goes_on || record.attempts > client.limits.retries {
+            let is_last =
+                record.attempts > client.limits.retries || tried.len() == model.endpoints.len();
+            if !goes_on || is_last || !self.is_granted(client, model) {
                 break;
             }
         }
@@ -102,6 +105,13 @@ impl<R: Fn(&Endpoint, bool) -> Rendered> Forward<'_, R> {
                 Err((failure, record))
             }
         }
+    }
+
+    /// True when the budget allows another attempt.
+    fn is_granted(&self, client: &Client, model: &Model) -> bool {
+        let granted = client.budget.spend();
+        client.metrics.retry(&model.name, granted);
+        granted
     }
 
     /// One attempt at one endpoint. A server that refuses our switch is asked again without it; true when that was so.

@@ -5,18 +5,24 @@
 
 mod body;
 mod breaker;
+mod budget;
 mod catalog;
 mod client;
 mod discover;
 mod endpoint;
 mod forward;
 mod headers;
+mod health;
+mod pool;
+mod probe;
 mod refusal;
 
 pub use body::Relay;
-pub use catalog::{Catalog, Listing, Listings, Model, Profile};
+pub use catalog::{Catalog, Known, Listing, Listings, Model, Profile};
 pub use client::Client;
 pub use discover::{Server, look, servers};
 pub use endpoint::Endpoint;
 pub use forward::Forward;
 pub use headers::is_ours;
+pub use health::{Health, check};
+pub use probe::{Probed, probe};

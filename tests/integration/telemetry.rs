@@ -1,14 +1,6 @@
 //! Logs, metrics and traces of requests, as the binary writes them.
 
-use std::{process::Stdio, time::Duration};
-
-use tokio::{
-    io::{AsyncBufReadExt, BufReader},
-    process::Command,
-    time::timeout,
-};
-
-use super::support::{EASY, Gateway, HARD, Server, chat, fixture, http::PATIENCE, send};
+use super::support::{EASY, Gateway, HARD, Process, Server, chat, send};
 
 #[tokio::test]
 async fn metrics_count_requests_decisions_stages_attempts_and_tokens() {
@@ -58,40 +50,9 @@ async fn metrics_count_requests_decisions_stages_attempts_and_tokens() {
 
 /// One request through the binary; what it logged.
 async fn logged(server: &Server, extra: &[(&str, &str)], headers: &[(&str, &str)]) -> Vec<String> {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_thinkgate"));
-    command
-        .args([
-            "serve",
-            "--upstream",
-            &server.url(),
-            "--listen",
-            "127.0.0.1:0",
-        ])
-        .env("THINKGATE_CLASSIFIER__MODEL", fixture("models/tiny"))
-        .envs(extra.iter().copied())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true);
-    let mut child = command.spawn().unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    let mut all = Vec::new();
-    let address = loop {
-        let line = timeout(PATIENCE, lines.next_line())
-            .await
-            .unwrap()
-            .unwrap()
-            .expect("it runs");
-        let entry: serde_json::Value = serde_json::from_str(&line).unwrap();
-        all.push(line);
-        match entry["listen"].as_str() {
-            Some(address) => break address.parse().unwrap(),
-            None => continue,
-        }
-    };
-    while send(address, "GET", "/ready", &[], "").await.status != 200 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let process = Process::start(&["--upstream", &server.url()], extra).await;
     let answer = send(
-        address,
+        process.address,
         "POST",
         "/v1/chat/completions",
         headers,
@@ -99,24 +60,9 @@ async fn logged(server: &Server, extra: &[(&str, &str)], headers: &[(&str, &str)
     )
     .await;
     assert_eq!(answer.status, 200);
-    let pid = child.id().unwrap().to_string();
-    assert!(
-        Command::new("kill")
-            .args(["-TERM", &pid])
-            .status()
-            .await
-            .unwrap()
-            .success()
-    );
-    while let Some(line) = timeout(PATIENCE, lines.next_line()).await.unwrap().unwrap() {
-        all.push(line);
-    }
-    assert_eq!(
-        child.wait().await.unwrap().code(),
-        Some(0),
-        "status 0 after a drain"
-    );
-    all
+    let (status, lines) = process.stop().await;
+    assert_eq!(status, Some(0), "status 0 after a drain");
+    lines
 }
 
 #[tokio::test]

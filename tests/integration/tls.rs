@@ -1,11 +1,11 @@
 //! TLS on the HTTP door, with certificates from files.
 
-use thinkgate::{app, config::Config};
+use thinkgate::{config::Config, tls::Certificates};
 
 use super::support::{EASY, Gateway, Server, chat, config};
 
 /// A certificate of our own making for `localhost`, and its key, as files.
-fn certificate(folder: &std::path::Path) -> (String, String) {
+pub fn certificate(folder: &std::path::Path) -> (String, String) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let (cert, key) = (folder.join("tls.crt"), folder.join("tls.key"));
     std::fs::write(&cert, made.cert.pem()).unwrap();
@@ -48,14 +48,13 @@ async fn a_client_that_trusts_the_certificate_is_served_by_http_1_and_2() {
     assert!(plain.get(url).send().await.is_err());
 }
 
-#[tokio::test]
-async fn a_key_that_is_not_the_certificates_is_named_at_the_start() {
+#[test]
+fn a_key_that_is_not_the_certificates_is_named_at_the_start() {
     let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let ((cert, _), (_, key)) = (certificate(one.path()), certificate(other.path()));
     let yaml =
         format!("{{listen: '127.0.0.1:0', server: {{ tls: {{ cert: '{cert}', key: '{key}' }} }}}}");
-    let error = app::Listeners::bind(&Config::from_yaml(&yaml).unwrap())
-        .await
+    let error = Certificates::read(&Config::from_yaml(&yaml).unwrap())
         .err()
         .unwrap();
     let said = format!("{error:#}");

@@ -4,11 +4,12 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde_json::Value;
 
-use super::{Catalog, Listings, Model, entry_of_ours};
+use super::{Catalog, Known, Listings, Model, entry_of_ours};
 use crate::{
-    config::{self, Config, Revealed, Secret},
+    config::{self, BaseUrl, Config, Revealed, Secret},
     routing::Family,
     upstream::{
+        Health, Probed,
         breaker::Patience,
         endpoint::{Endpoint, Site, bearer},
     },
@@ -18,8 +19,10 @@ use crate::{
 pub struct Build<'a> {
     /// What the operator wrote.
     pub config: &'a Config,
-    /// What servers list now.
-    pub listings: &'a Listings,
+    /// What servers say of themselves now.
+    pub known: &'a Known,
+    /// How they are.
+    pub health: &'a BTreeMap<BaseUrl, Arc<Health>>,
     /// The catalog so far, whose endpoints may be there still.
     pub before: &'a Catalog,
 }
@@ -30,6 +33,7 @@ impl Build<'_> {
         let mut models: BTreeMap<Arc<str>, Model> = BTreeMap::new();
         for server in &self.config.discover {
             let listed = self
+                .known
                 .listings
                 .get(&server.url)
                 .map_or(&[][..], |listing| &listing.data);
@@ -40,7 +44,7 @@ impl Build<'_> {
                 let endpoint = self.discovered(server, id, entry);
                 let model = models.entry(id.into()).or_insert_with_key(|name| Model {
                     name: name.clone(),
-                    family: endpoint.family,
+                    family: None, // known when all its endpoints are
                     gate: true,
                     endpoints: Vec::new(),
                     key: None,
@@ -48,6 +52,9 @@ impl Build<'_> {
                 });
                 model.endpoints.push(endpoint);
             }
+        }
+        for model in models.values_mut() {
+            model.family = family_among(&model.endpoints);
         }
         for (name, settings) in &self.config.models {
             let model = self.configured(name, settings);
@@ -69,7 +76,10 @@ impl Build<'_> {
                 key: revealed(server.api_key.as_ref()),
                 weight: 1,
                 model: None,
-                family,
+                by_name: family,
+                probed: self.probed(&server.url, id),
+                is_set: false,
+                health: self.health_of(&server.url),
             },
         )
     }
@@ -83,12 +93,12 @@ impl Build<'_> {
             .collect();
         let family = match endpoints.as_slice() {
             [] => family_of(name, settings, None),
-            some => some.iter().find_map(|endpoint| endpoint.family),
+            some => family_among(some),
         };
         let listed = settings
             .endpoints
             .iter()
-            .find_map(|endpoint| listed(name, endpoint, self.listings));
+            .find_map(|endpoint| listed(name, endpoint, &self.known.listings));
         let mut entry = listed.cloned().unwrap_or_else(|| entry_of_ours(name));
         entry["id"] = name.into();
         let key = revealed(settings.api_key.as_ref());
@@ -109,7 +119,7 @@ impl Build<'_> {
         endpoint: &config::Endpoint,
     ) -> Arc<Endpoint> {
         let there = endpoint.model.as_deref().unwrap_or(name);
-        let entry = listed(name, endpoint, self.listings);
+        let entry = listed(name, endpoint, &self.known.listings);
         let family = match family_of(there, settings, entry) {
             None if settings.family == "auto" => Family::recognise(name, None, None),
             family => family,
@@ -121,7 +131,10 @@ impl Build<'_> {
                 key: revealed(endpoint.api_key.as_ref().or(settings.api_key.as_ref())),
                 weight: endpoint.weight,
                 model: endpoint.model.clone(),
-                family,
+                by_name: family,
+                probed: self.probed(&endpoint.url, there),
+                is_set: settings.family != "auto",
+                health: self.health_of(&endpoint.url),
             },
         )
     }
@@ -140,6 +153,23 @@ impl Build<'_> {
         let endpoint = Endpoint::new(site, patience);
         Arc::new(endpoint.taking_over(before.map(Arc::as_ref)))
     }
+
+    fn probed(&self, url: &BaseUrl, there: &str) -> Option<Probed> {
+        let of = (url.clone(), there.to_owned());
+        self.known.probes.get(&of).copied()
+    }
+
+    fn health_of(&self, url: &BaseUrl) -> Arc<Health> {
+        self.health.get(url).cloned().unwrap_or_default()
+    }
+}
+
+/// How a model switches, as far as it is decided for without an endpoint: like the first that can.
+fn family_among(endpoints: &[Arc<Endpoint>]) -> Option<&'static Family> {
+    let families = || endpoints.iter().filter_map(|endpoint| endpoint.family);
+    families()
+        .find(|family| family.can_switch())
+        .or_else(|| families().next())
 }
 
 /// The family that is configured for a model, or the one its names tell. `there`: its name at the server that lists `entry`.

@@ -11,7 +11,7 @@ use http::HeaderValue;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::Endpoint;
+use super::{Endpoint, Health, Probed, servers};
 use crate::{
     config::{self, BaseUrl, Config},
     error::Error,
@@ -39,6 +39,24 @@ impl PartialEq for Listing {
 /// The latest listing of every server that ever answered.
 pub type Listings = BTreeMap<BaseUrl, Listing>;
 
+/// What servers say of themselves.
+#[derive(Debug, Clone, Default)]
+pub struct Known {
+    /// What they list.
+    pub listings: Listings,
+    /// Which switch their models obey, by the server and the model's name there.
+    pub probes: BTreeMap<(BaseUrl, String), Probed>,
+}
+
+impl From<Listings> for Known {
+    fn from(listings: Listings) -> Self {
+        Self {
+            listings,
+            ..Self::default()
+        }
+    }
+}
+
 /// One model by the name clients use.
 #[derive(Debug)]
 pub struct Model {
@@ -60,6 +78,10 @@ pub struct Model {
 #[derive(Debug, Default)]
 pub struct Catalog {
     models: BTreeMap<Arc<str>, Arc<Model>>,
+    /// What it was built from, beside the configuration.
+    known: Known,
+    /// How every server of the configuration is.
+    health: BTreeMap<BaseUrl, Arc<Health>>,
     aliases: BTreeMap<String, config::Alias>,
     /// The servers that are to be discovered and have not answered yet. While there are any, no name is unknown.
     pub pending: Vec<BaseUrl>,
@@ -101,25 +123,39 @@ impl Profile {
 
 impl Catalog {
     /// Puts together what is configured and what was discovered.
-    pub fn build(config: &Config, listings: &Listings) -> Self {
-        Self::default().rebuild(config, listings)
+    pub fn build(config: &Config, known: Known) -> Self {
+        Self::default().rebuild(config, known)
     }
 
-    /// The same after a list has changed. Endpoints that are still there keep their requests in flight and their breakers.
-    pub fn rebuild(&self, config: &Config, listings: &Listings) -> Self {
+    /// The same after the configuration or what is known has changed. Endpoints that are still there keep their requests in
+    /// flight, their breakers and what they refused; servers keep their health.
+    pub fn rebuild(&self, config: &Config, mut known: Known) -> Self {
+        let health = |url: BaseUrl| {
+            let before = self.health.get(&url).cloned();
+            (url, before.unwrap_or_default())
+        };
+        let health: BTreeMap<_, _> = servers(config)
+            .into_iter()
+            .map(|server| health(server.url))
+            .collect();
+        known.listings.retain(|url, _| health.contains_key(url));
+        known.probes.retain(|(url, _), _| health.contains_key(url));
         let build = build::Build {
             config,
-            listings,
+            known: &known,
+            health: &health,
             before: self,
         };
         let models = build.models();
         let servers = config.discover.iter().map(|server| &server.url);
         let pending = servers
-            .filter(|url| !listings.contains_key(*url))
+            .filter(|url| !known.listings.contains_key(*url))
             .cloned()
             .collect();
         Self {
             models,
+            known,
+            health,
             aliases: config.aliases.clone(),
             pending,
             open: config.ext_proc.is_some()
@@ -189,6 +225,26 @@ impl Catalog {
         self.models.get(name)
     }
 
+    /// What servers say of themselves.
+    pub fn known(&self) -> &Known {
+        &self.known
+    }
+
+    /// How the server is; `None` when it is none of the configuration's.
+    pub fn health(&self, url: &BaseUrl) -> Option<&Arc<Health>> {
+        self.health.get(url)
+    }
+
+    /// Every model at one server, with its endpoint there.
+    pub fn models_at(&self, url: &BaseUrl) -> impl Iterator<Item = (&Arc<Model>, &Arc<Endpoint>)> {
+        let endpoints =
+            |model| std::iter::repeat(model).zip(&AsRef::<Model>::as_ref(model).endpoints);
+        self.models
+            .values()
+            .flat_map(endpoints)
+            .filter(move |(_, endpoint)| endpoint.url == *url)
+    }
+
     /// Every model, in the order of their names.
     pub fn models(&self) -> impl Iterator<Item = &Arc<Model>> {
         self.models.values()
@@ -238,13 +294,10 @@ fn entry_of_ours(name: &str) -> Value {
 mod tests {
     use super::*;
 
-    fn listings(entries: Value) -> Listings {
+    fn listings(entries: Value) -> Known {
         let url = BaseUrl::parse("http://a").unwrap();
-        [(
-            url,
-            serde_json::from_value(json!({"data": entries})).unwrap(),
-        )]
-        .into()
+        let listing = serde_json::from_value(json!({"data": entries})).unwrap();
+        Listings::from([(url, listing)]).into()
     }
 
     #[test]
@@ -255,7 +308,7 @@ mod tests {
         .unwrap();
         let catalog = Catalog::build(
             &config,
-            &listings(json!([{"id": "served", "root": "/m/Qwen3-4B", "max_model_len": 7}])),
+            listings(json!([{"id": "served", "root": "/m/Qwen3-4B", "max_model_len": 7}])),
         );
         assert_eq!(catalog.model("chat").unwrap().family.unwrap().id, "qwen3");
         assert_eq!(catalog.model("own").unwrap().family.unwrap().id, "gpt_oss");
@@ -267,13 +320,13 @@ mod tests {
     #[test]
     fn before_the_first_list_nothing_is_unknown() {
         let config = Config::from_yaml("{discover: [{url: 'http://a'}]}").unwrap();
-        let empty = Catalog::build(&config, &Listings::new());
+        let empty = Catalog::build(&config, Known::default());
         assert!(matches!(
             empty.resolve(Some("m")),
             Err(Error::NoEndpoint(_))
         ));
         assert!(matches!(empty.resolve(None), Err(Error::NoEndpoint(_))));
-        let one = Catalog::build(&config, &listings(json!([{"id": "Qwen3-8B"}])));
+        let one = Catalog::build(&config, listings(json!([{"id": "Qwen3-8B"}])));
         assert!(matches!(
             one.resolve(Some("m")),
             Err(Error::ModelNotFound { .. })
@@ -286,14 +339,14 @@ mod tests {
                 ..
             })
         ));
-        let two = Catalog::build(&config, &listings(json!([{"id": "x"}, {"id": "y"}])));
+        let two = Catalog::build(&config, listings(json!([{"id": "x"}, {"id": "y"}])));
         assert!(two.resolve(None).unwrap_err().to_string().contains("x, y"));
     }
 
     #[test]
     fn behind_envoy_without_models_every_name_is_taken_for_what_it_says() {
         let config = Config::from_yaml("{ext_proc: {listen: '127.0.0.1:1'}}").unwrap();
-        let catalog = Catalog::build(&config, &Listings::new());
+        let catalog = Catalog::build(&config, Known::default());
         let family = |name| match catalog.resolve(name) {
             Ok(Target::Model { family, .. }) => family.map(|family| family.id),
             other => panic!("{other:?}"),
@@ -304,7 +357,7 @@ mod tests {
         let config =
             Config::from_yaml("{ext_proc: {listen: '127.0.0.1:1'}, models: {Qwen3-8B: {}}}")
                 .unwrap();
-        let catalog = Catalog::build(&config, &Listings::new());
+        let catalog = Catalog::build(&config, Known::default());
         assert!(catalog.resolve(Some("mystery")).is_err());
         let model = catalog.model("Qwen3-8B").map(AsRef::as_ref);
         assert_eq!(Profile::of(model, "Qwen3-8B").family.unwrap().id, "qwen3");
@@ -325,14 +378,14 @@ mod tests {
     #[test]
     fn an_endpoint_that_is_still_there_keeps_its_condition() {
         let config = Config::from_yaml("{models: {m: {endpoints: [{url: 'http://a'}]}}}").unwrap();
-        let first = Catalog::build(&config, &Listings::new());
+        let first = Catalog::build(&config, Known::default());
         let endpoint = |catalog: &Catalog| catalog.model("m").unwrap().endpoints[0].clone();
         for _ in 0..config.upstream.failures {
             endpoint(&first).failed();
         }
-        let next = first.rebuild(&config, &listings(json!([{"id": "m"}])));
+        let next = first.rebuild(&config, listings(json!([{"id": "m"}])));
         assert!(!endpoint(&next).is_fit());
-        assert!(endpoint(&Catalog::build(&config, &Listings::new())).is_fit());
+        assert!(endpoint(&Catalog::build(&config, Known::default())).is_fit());
     }
 
     #[test]
@@ -340,13 +393,13 @@ mod tests {
         let config =
             Config::from_yaml("{discover: [{url: 'http://a'}, {url: 'http://b'}]}").unwrap();
         let mut listings = listings(json!([{"id": "m", "root": "Qwen3-8B"}]));
-        listings.insert(
+        listings.listings.insert(
             BaseUrl::parse("http://b").unwrap(),
             Listing {
                 data: vec![json!({"id": "m"})],
             },
         );
-        let catalog = Catalog::build(&config, &listings);
+        let catalog = Catalog::build(&config, listings);
         assert_eq!(catalog.model("m").unwrap().endpoints.len(), 2);
     }
 }

@@ -3,10 +3,12 @@
 pub mod envoy;
 pub mod gateway;
 pub mod http;
+pub mod process;
 pub mod server;
 
 pub use gateway::{Gateway, config};
 pub use http::{Answer, send};
+pub use process::Process;
 pub use server::{Server, Step};
 
 /// A prompt that the tests' classifier finds needs thought, and one that does not.

@@ -52,6 +52,16 @@ impl Arrived {
     }
 }
 
+impl Arrived {
+    /// True for a question of the gateway's own: whether the server is well, what it lists, how it renders.
+    pub fn is_ours(&self) -> bool {
+        let path = self.line.split(' ').nth(1).unwrap_or_default();
+        let asks = |route: &&str| path.ends_with(*route);
+        let asked = ["/v1/models", "/health", "/tokenize"].iter().any(asks);
+        asked && self.header("x-request-id").is_none()
+    }
+}
+
 type Script = Arc<dyn Fn(&Arrived) -> Vec<Step> + Send + Sync>;
 
 /// A scripted server; it ends when it is dropped.
@@ -124,16 +134,25 @@ impl Server {
         models: &'static str,
         script: impl Fn(&Arrived) -> Vec<Step> + Send + Sync + 'static,
     ) -> Self {
+        Self::whole(listener, move |request| {
+            match request.line.split(' ').nth(1) {
+                Some("/v1/models") => json("200 OK", models),
+                Some("/health") => json("200 OK", ""),
+                Some("/tokenize") if request.is_ours() => json("404 Not Found", "{}"),
+                _ => script(request),
+            }
+        })
+    }
+
+    /// A server that answers whatever it is asked by `script`, the gateway's own questions too.
+    pub fn whole(
+        listener: TcpListener,
+        script: impl Fn(&Arrived) -> Vec<Step> + Send + Sync + 'static,
+    ) -> Self {
         let address = listener.local_addr().unwrap();
         let (arrived, gone) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(0)));
         let sent = Arc::new(AtomicUsize::new(0));
-        let script: Script =
-            Arc::new(
-                move |request| match request.line.starts_with("GET /v1/models ") {
-                    true => json("200 OK", models),
-                    false => script(request),
-                },
-            );
+        let script: Script = Arc::new(script);
         let (log, left, counted) = (arrived.clone(), gone.clone(), sent.clone());
         let accept = async move {
             let mut connections = JoinSet::new(); // which end with the server
@@ -162,11 +181,11 @@ impl Server {
         format!("http://{}", self.address)
     }
 
-    /// The requests that arrived, but for those that ask for the models.
+    /// The requests of clients that arrived.
     pub fn arrived(&self) -> Vec<Arrived> {
         let all = self.arrived.lock().unwrap();
         all.iter()
-            .filter(|request| !request.line.contains("/v1/models "))
+            .filter(|request| !request.is_ours())
             .cloned()
             .collect()
     }

@@ -62,4 +62,10 @@ pub static FAMILIES: &[Family] = &[
         ],
         ..FIXED
     },
+    // --- a template that obeys no switch we know, whatever the name promises: what a probe finds ---
+    Family {
+        id: "fixed",
+        default: Unsaid::Depends,
+        ..FIXED
+    },
 ];

@@ -1,0 +1,139 @@
+//! Which settings a running gateway can take up, and which take a restart.
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use super::{Config, Secret, Tls};
+
+/// What is built once: sockets, the model, and what is said where. Below these everything takes a restart.
+const FIXED: [&str; 7] = [
+    "listen",
+    "ops",
+    "ext_proc",
+    "server.headers_ms",
+    "server.tls",
+    "classifier",
+    "telemetry",
+];
+
+impl Config {
+    /// The settings that differ in `other` and cannot be taken up by a running gateway, by their paths.
+    pub fn needs_restart(&self, other: &Self) -> Vec<String> {
+        let mut changed = Vec::new();
+        let written = |config: &Self| serde_json::to_value(config).unwrap_or_default(); // plain data
+        differences("", &written(self), &written(other), &mut changed);
+        let is_below = |path: &str, section: &str| {
+            path.strip_prefix(section)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        // A certificate may move to other files; whether there is one at all is the socket's.
+        let is_certificate = |path: &str| path.ends_with("tls.cert") || path.ends_with("tls.key");
+        changed.retain(|path| {
+            !is_certificate(path) && FIXED.iter().any(|section| is_below(path, section))
+        });
+        changed
+    }
+
+    /// Every file, beside the configuration's own, whose content is part of it: keys and certificates.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let envoy = self.ext_proc.as_ref().and_then(|door| door.tls.as_ref());
+        let certificates = [self.server.tls.as_ref(), envoy].into_iter().flatten();
+        let certificates = certificates.flat_map(|Tls { cert, key }| [cert.clone(), key.clone()]);
+        let of_endpoints = self.models.values().flat_map(|model| {
+            let endpoints = model.endpoints.iter();
+            endpoints
+                .filter_map(|endpoint| endpoint.api_key.as_ref())
+                .chain(&model.api_key)
+        });
+        let of_servers = self
+            .discover
+            .iter()
+            .filter_map(|server| server.api_key.as_ref());
+        let of_clients = self.auth.keys.iter().map(|key| &key.key);
+        let secrets = of_clients.chain(of_servers).chain(of_endpoints);
+        let in_files = secrets.filter_map(|secret| match secret {
+            Secret::File(path) => Some(PathBuf::from(path)),
+            Secret::Env(_) => None,
+        });
+        certificates.chain(in_files).collect()
+    }
+
+    /// Why there would be nothing to do.
+    pub fn idle(&self) -> Option<&'static str> {
+        let is_idle = self.models.is_empty() && self.discover.is_empty() && self.ext_proc.is_none();
+        is_idle.then_some(
+            "there is nothing to serve: give --upstream http://HOST:PORT, or models in a --config file (see \
+             configs/example.yaml), or ext_proc.listen behind Envoy (see configs/envoy)",
+        )
+    }
+}
+
+/// The paths of the leaves at which two values differ.
+fn differences(path: &str, one: &Value, other: &Value, found: &mut Vec<String>) {
+    match (one, other) {
+        (Value::Object(one), Value::Object(other)) => {
+            let keys = one
+                .keys()
+                .chain(other.keys().filter(|key| !one.contains_key(*key)));
+            for key in keys {
+                let path = match path {
+                    "" => key.clone(),
+                    path => format!("{path}.{key}"),
+                };
+                let value =
+                    |object: &serde_json::Map<_, _>| object.get(key).cloned().unwrap_or_default();
+                differences(&path, &value(one), &value(other), found);
+            }
+        }
+        _ if one != other => found.push(path.to_owned()),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn restart(before: &str, after: &str) -> Vec<String> {
+        let config = |text| Config::from_yaml(text).unwrap();
+        config(before).needs_restart(&config(after))
+    }
+
+    #[test]
+    fn what_takes_a_restart_is_named_by_its_path() {
+        assert_eq!(
+            restart(
+                "{}",
+                "{listen: '127.0.0.1:1', classifier: {threads: 3, queue: 5}}"
+            ),
+            ["listen", "classifier.threads", "classifier.queue"]
+        );
+        assert_eq!(restart("{}", "{ops: {listen: '127.0.0.1:1'}}"), ["ops"]);
+        let with = "{server: {tls: {cert: a, key: b}}}";
+        assert_eq!(restart("{}", with), ["server.tls"]);
+        assert!(restart(with, "{server: {tls: {cert: c, key: d}}}").is_empty());
+    }
+
+    #[test]
+    fn what_a_request_is_served_by_takes_none() {
+        let after = "{models: {m: {endpoints: [{url: 'http://a'}]}}, routing: {threshold: 0.7},
+                      server: {max_in_flight: 3, cors: []}, upstream: {retries: 0}, auth: {keys: [{name: a, key: 'env:A'}]}}";
+        assert!(restart("{}", after).is_empty());
+    }
+
+    #[test]
+    fn keys_and_certificates_in_files_are_part_of_it() {
+        let config = Config::from_yaml(
+            "{server: {tls: {cert: c, key: k}}, auth: {keys: [{name: a, key: 'file:/a'}, {name: b, key: 'env:B'}]},
+              models: {m: {api_key: 'file:/m', endpoints: [{url: 'http://a', api_key: 'file:/e'}]}}}",
+        )
+        .unwrap();
+        let files: Vec<String> = config
+            .files()
+            .iter()
+            .map(|file| file.display().to_string())
+            .collect();
+        assert_eq!(files, ["c", "k", "/a", "/e", "/m"]);
+    }
+}

@@ -1,0 +1,262 @@
+//! A configuration that changes while requests run.
+
+use std::{fs, path::Path, time::Duration};
+
+use tokio::time::sleep;
+
+use super::{
+    support::{
+        EASY, Process, Server, Step, chat, send,
+        server::{chunk, json, last_chunk, sse_head},
+    },
+    tls::certificate,
+};
+
+fn models(server: &Server, rest: &str) -> String {
+    format!(
+        "{{models: {{Qwen3-tiny: {{endpoints: [{{url: '{}'}}]}}}}, {rest}}}",
+        server.url()
+    )
+}
+
+async fn start(config: &Path) -> Process {
+    Process::start(&["--config", &config.display().to_string()], &[]).await
+}
+
+/// Waits until the gauge is `ok`.
+async fn reloaded(process: &Process, ok: f64) {
+    while process.metric("thinkgate_config_reload_ok").await != Some(ok) {
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_changes_is_taken_up_and_running_streams_keep_theirs() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("thinkgate.yaml");
+    let slow = Server::start(|_| {
+        let pause = Step::Wait(Duration::from_millis(3_000));
+        vec![
+            sse_head(),
+            chunk("data: 1\n\n"),
+            pause,
+            chunk("data: [DONE]\n\n"),
+            last_chunk(),
+        ]
+    })
+    .await;
+    let other = Server::start(|_| json("200 OK", "the other")).await;
+    fs::write(&file, models(&slow, "")).unwrap();
+    let process = start(&file).await;
+    let address = process.address;
+    let running = tokio::spawn(async move {
+        send(address, "POST", "/v1/chat/completions", &[], &chat(EASY)).await
+    });
+    while slow.arrived().is_empty() {
+        sleep(Duration::from_millis(5)).await;
+    }
+    fs::write(&file, models(&other, "")).unwrap();
+    process.said_text("the configuration is taken up").await;
+    assert_eq!(process.chat(&chat(EASY)).await.text(), "the other");
+    let answer = running.await.unwrap();
+    assert!(answer.complete && answer.text().ends_with("data: [DONE]\n\n"));
+    assert_eq!(process.stop().await.0, Some(0));
+}
+
+#[tokio::test]
+async fn a_config_map_that_is_swapped_is_taken_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, other) = (
+        Server::friendly().await,
+        Server::start(|_| json("200 OK", "new")).await,
+    );
+    for (version, server) in [("..1", &one), ("..2", &other)] {
+        fs::create_dir(folder.path().join(version)).unwrap();
+        fs::write(
+            folder.path().join(version).join("thinkgate.yaml"),
+            models(server, ""),
+        )
+        .unwrap();
+    }
+    let link = |target: &str, name: &str| {
+        std::os::unix::fs::symlink(target, folder.path().join(name)).unwrap()
+    };
+    link("..1", "..data");
+    link("..data/thinkgate.yaml", "thinkgate.yaml");
+    let process = start(&folder.path().join("thinkgate.yaml")).await;
+    link("..2", "..data_tmp");
+    fs::rename(
+        folder.path().join("..data_tmp"),
+        folder.path().join("..data"),
+    )
+    .unwrap();
+    process.said_text("the configuration is taken up").await;
+    assert_eq!(process.chat(&chat(EASY)).await.text(), "new");
+}
+
+#[tokio::test]
+async fn a_bad_file_keeps_the_old_configuration_says_why_and_shows() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("thinkgate.yaml");
+    let server = Server::friendly().await;
+    fs::write(&file, models(&server, "")).unwrap();
+    let process = start(&file).await;
+    reloaded(&process, 1.0).await;
+    for (bad, why) in [
+        ("", "is empty"),
+        ("{models: ", "is not YAML"),
+        ("{modls: {}}", "modls"),
+        (
+            &models(&server, "routing: {threshold: 2}"),
+            "routing.threshold",
+        ),
+        (
+            &models(&server, "classifier: {threads: 3}"),
+            "takes a restart",
+        ),
+        (
+            &models(&server, "server: {tls: {cert: /no/such, key: /no/such}}"),
+            "server.tls",
+        ),
+        ("{routing: {threshold: 0.4}}", "nothing to serve"),
+    ] {
+        fs::write(&file, bad).unwrap();
+        process.signal("HUP").await;
+        process.said_text(why).await;
+        reloaded(&process, 0.0).await;
+        assert_eq!(process.chat(&chat(EASY)).await.status, 200);
+    }
+    fs::write(&file, models(&server, "routing: {threshold: 0.0}")).unwrap();
+    process.signal("HUP").await;
+    reloaded(&process, 1.0).await;
+    let answer = process.chat(&chat(EASY)).await;
+    assert_eq!(answer.header("x-thinkgate-mode"), Some("reasoning"));
+}
+
+#[tokio::test]
+async fn keys_limits_and_origins_hold_from_the_next_request_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, key) = (
+        folder.path().join("thinkgate.yaml"),
+        folder.path().join("key"),
+    );
+    let server = Server::friendly().await;
+    let written = models(
+        &server,
+        &format!(
+            "auth: {{keys: [{{name: a, key: 'file:{}'}}]}}",
+            key.display()
+        ),
+    );
+    fs::write(&key, "sk-old").unwrap();
+    fs::write(&file, &written).unwrap();
+    let process = start(&file).await;
+    let status = async |key: &str| {
+        let headers = [("authorization", key), ("origin", "http://a")];
+        let answer = send(
+            process.address,
+            "POST",
+            "/v1/chat/completions",
+            &headers,
+            &chat(EASY),
+        )
+        .await;
+        (
+            answer.status,
+            answer
+                .header("access-control-allow-origin")
+                .map(str::to_owned),
+        )
+    };
+    let any = Some("*".to_owned());
+    assert_eq!(status("Bearer sk-old").await, (200, any.clone()));
+    fs::write(&key, "sk-new").unwrap(); // a key in a file is part of the configuration
+    process.said_text("the configuration is taken up").await;
+    assert_eq!(status("Bearer sk-old").await.0, 401);
+    assert_eq!(status("Bearer sk-new").await, (200, any));
+    fs::write(
+        &file,
+        written.replace("auth:", "server: {max_body_bytes: 10, cors: []}, auth:"),
+    )
+    .unwrap();
+    while status("Bearer sk-new").await != (413, None) {
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_renewed_is_shown_to_whoever_comes_next() {
+    thinkgate::tls::choose_provider(); // for the client of this test
+    let (folder, renewed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let server = Server::friendly().await;
+    let (cert, key) = certificate(folder.path());
+    let file = folder.path().join("thinkgate.yaml");
+    fs::write(
+        &file,
+        models(
+            &server,
+            &format!("server: {{tls: {{cert: '{cert}', key: '{key}'}}}}"),
+        ),
+    )
+    .unwrap();
+    let process = Process::of(Process::command(
+        &["--config", &file.display().to_string()],
+        &[],
+    ))
+    .await;
+    let trusting = |pem: &[u8]| {
+        let trusted = reqwest::Certificate::from_pem(pem).unwrap();
+        let client = reqwest::Client::builder().no_proxy();
+        client
+            .tls_certs_only([trusted])
+            .resolve("localhost", process.address)
+            .build()
+            .unwrap()
+    };
+    let url = format!("https://localhost:{}/health", process.address.port());
+    let old = fs::read(&cert).unwrap();
+    assert!(trusting(&old).get(&url).send().await.is_ok());
+    let (new_cert, new_key) = certificate(renewed.path());
+    fs::copy(&new_cert, &cert).unwrap();
+    fs::copy(&new_key, &key).unwrap();
+    process.said_text("the configuration is taken up").await;
+    assert!(
+        trusting(&old).get(&url).send().await.is_err(),
+        "the old one is shown no more"
+    );
+    assert!(
+        trusting(&fs::read(&new_cert).unwrap())
+            .get(&url)
+            .send()
+            .await
+            .is_ok()
+    );
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_still_there_keeps_its_breaker() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("thinkgate.yaml");
+    let (bad, good) = (
+        Server::start(|_| vec![Step::Reset]).await,
+        Server::friendly().await,
+    );
+    let written = |rest: &str| {
+        let (bad, good) = (bad.url(), good.url());
+        format!(
+            "{{models: {{Qwen3-tiny: {{endpoints: [{{url: '{bad}', weight: 1000}}, {{url: '{good}'}}]}}}}, upstream: {{failures: 2, open_ms: 600000}}, {rest}}}"
+        )
+    };
+    fs::write(&file, written("")).unwrap();
+    let process = start(&file).await;
+    for _ in 0..4 {
+        assert_eq!(process.chat(&chat(EASY)).await.status, 200);
+    }
+    let tried = bad.arrived().len();
+    fs::write(&file, written("routing: {threshold: 0.6}")).unwrap();
+    process.said_text("the configuration is taken up").await;
+    for _ in 0..4 {
+        assert_eq!(process.chat(&chat(EASY)).await.status, 200);
+    }
+    assert_eq!(bad.arrived().len(), tried, "it is left out still");
+}
