@@ -52,7 +52,7 @@ pub fn build(config: Config) -> anyhow::Result<Live> {
     let classifier = Classifier::start(&classifier_options(&config.classifier))?;
     Ok(Live {
         certificates: Certificates::read(&config)?,
-        keys: Keys::new(&config.auth).map_err(anyhow::Error::msg)?,
+        keys: Keys::new(&config.auth, None).map_err(anyhow::Error::msg)?,
         router: router(&config, Arc::new(classifier))?,
         catalog: ArcSwap::from_pointee(Catalog::build(&config, Known::default())),
         client: Client::new(&config.upstream, metrics.clone()).context(NO_CLIENT)?,
@@ -72,7 +72,7 @@ pub fn rebuild(before: &Live, config: Config) -> anyhow::Result<Live> {
     let catalog = before.catalog.load();
     Ok(Live {
         certificates: Certificates::read(&config)?,
-        keys: Keys::new(&config.auth).map_err(anyhow::Error::msg)?,
+        keys: Keys::new(&config.auth, Some(&before.keys)).map_err(anyhow::Error::msg)?,
         router: router(&config, before.router.classifier().clone())?,
         catalog: ArcSwap::from_pointee(catalog.rebuild(&config, catalog.known().clone())),
         client: before.client.with(&config.upstream).context(NO_CLIENT)?,

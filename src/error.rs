@@ -30,6 +30,12 @@ pub enum Error {
         /// The names that would have worked, for the message.
         known: String,
     },
+    /// A model that the key of the request may not be used for, whether there is one or not.
+    #[error("{}", not_allowed(.0.as_deref()))]
+    ModelNotAllowed(
+        /// The name the client sent, if it sent one.
+        Option<String>,
+    ),
     /// A path that is not ours.
     #[error("{0}")]
     RouteNotFound(String),
@@ -41,6 +47,12 @@ pub enum Error {
     TooLarge {
         /// The limit, in bytes.
         limit: u64,
+    },
+    /// The key's `requests_per_minute` are used up.
+    #[error("The rate limit of this API key is reached; try again in {retry_s} s.")]
+    RateLimited {
+        /// When the next request may come, in whole seconds, at least one.
+        retry_s: u64,
     },
     /// `server.max_in_flight` requests are already being served.
     #[error("Too many requests in flight; try again shortly.")]
@@ -97,6 +109,14 @@ impl fmt::Display for Limit {
     }
 }
 
+/// Names no model but the client's own: which others there are is not for this key to know.
+fn not_allowed(model: Option<&str>) -> String {
+    match model {
+        Some(model) => format!("This API key may not be used for the model `{model}`."),
+        None => "The request names no model that this API key may be used for.".into(),
+    }
+}
+
 impl Error {
     /// A 400 without a field to blame.
     pub fn invalid(message: impl Into<String>) -> Self {
@@ -125,10 +145,11 @@ impl Error {
         match self {
             Self::Invalid { .. } | Self::Incomplete => StatusCode::BAD_REQUEST,
             Self::Key(_) => StatusCode::UNAUTHORIZED,
+            Self::ModelNotAllowed(_) => StatusCode::FORBIDDEN,
             Self::ModelNotFound { .. } | Self::RouteNotFound(_) => StatusCode::NOT_FOUND,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Overloaded => StatusCode::TOO_MANY_REQUESTS,
+            Self::RateLimited { .. } | Self::Overloaded => StatusCode::TOO_MANY_REQUESTS,
             Self::NoEndpoint(_) | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             Self::Unreachable | Self::Reset => StatusCode::BAD_GATEWAY,
             Self::Timeout { .. } => StatusCode::GATEWAY_TIMEOUT,
@@ -139,7 +160,7 @@ impl Error {
     /// OpenAI's `type` of the error.
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::Overloaded => "rate_limit_error",
+            Self::RateLimited { .. } | Self::Overloaded => "rate_limit_error",
             error if error.status().is_server_error() => "server_error",
             _ => "invalid_request_error",
         }
@@ -150,6 +171,8 @@ impl Error {
         match self {
             Self::Key(_) => Some("invalid_api_key"),
             Self::ModelNotFound { .. } => Some("model_not_found"),
+            Self::ModelNotAllowed(_) => Some("model_not_allowed"),
+            Self::RateLimited { .. } => Some("rate_limit_exceeded"),
             Self::Overloaded => Some("overloaded"),
             Self::NoEndpoint(_) => Some("no_endpoint"),
             Self::Stopping => Some("stopping"),
@@ -174,11 +197,11 @@ impl Error {
 
     /// Seconds for a `Retry-After` header, for failures that pass by themselves.
     pub fn retry_after(&self) -> Option<u64> {
-        matches!(
-            self,
-            Self::Overloaded | Self::NoEndpoint(_) | Self::Stopping
-        )
-        .then_some(1)
+        match self {
+            Self::RateLimited { retry_s } => Some(*retry_s),
+            Self::Overloaded | Self::NoEndpoint(_) | Self::Stopping => Some(1),
+            _ => None,
+        }
     }
 
     /// The headers that go with the body.
@@ -199,7 +222,7 @@ impl Error {
     pub fn body(&self) -> Value {
         let param = match self {
             Self::Invalid { param, .. } => param.clone(),
-            Self::ModelNotFound { .. } => Some("model".to_owned()),
+            Self::ModelNotFound { .. } | Self::ModelNotAllowed(_) => Some("model".to_owned()),
             _ => None,
         };
         json!({"error": {
@@ -235,6 +258,7 @@ mod tests {
     fn a_client_is_told_when_to_come_back() {
         assert_eq!(Error::Overloaded.retry_after(), Some(1));
         assert_eq!(Error::NoEndpoint("model `m`".into()).retry_after(), Some(1));
+        assert_eq!(Error::RateLimited { retry_s: 7 }.retry_after(), Some(7));
         assert_eq!(Error::Reset.retry_after(), None);
     }
 }

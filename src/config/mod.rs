@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use address::BaseUrl;
 pub use load::{Flags, Problem, load};
 pub use locate::locate;
-pub use secret::{Revealed, Secret};
+pub use secret::{Digest, Revealed, Secret};
 
 use crate::{classifier::Provider, routing::Mode};
 
@@ -95,8 +95,14 @@ pub struct Auth {
 pub struct Key {
     /// Who it belongs to; appears in the log.
     pub name: String,
-    /// The bearer token: `env:NAME` or `file:PATH`.
+    /// The bearer token: `env:NAME` or `file:PATH`, or what it hashes to: `sha256:HEX`.
     pub key: Secret,
+    /// The models and aliases it may be used for, by the names that clients write; absent: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub models: Option<Vec<String>>,
+    /// Requests a minute: as many at once, then one after another at that pace. Absent: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests_per_minute: Option<u32>,
 }
 
 /// Waits and retries on the way to the model servers, each wait in milliseconds.

@@ -54,7 +54,7 @@ impl Config {
         let secrets = of_clients.chain(of_servers).chain(of_endpoints);
         let in_files = secrets.filter_map(|secret| match secret {
             Secret::File(path) => Some(PathBuf::from(path)),
-            Secret::Env(_) => None,
+            Secret::Env(_) | Secret::Sha256(_) => None,
         });
         certificates.chain(in_files).collect()
     }

@@ -3,14 +3,54 @@
 use std::{env, fmt, fs};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use sha2::Sha256;
+use subtle::{Choice, ConstantTimeEq};
 
-/// Where a key is: `env:NAME` or `file:PATH`. The reference may be printed; the key is read when it is needed.
+/// Where a key is: `env:NAME` or `file:PATH`; or, of a client's key, what it hashes to: `sha256:HEX`. The reference may be
+/// printed, but for the hash; the key is read when it is needed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Secret {
     /// An environment variable.
     Env(String),
     /// A file; blanks around its content do not count.
     File(String),
+    /// The hash of a key that is not here: enough to recognise it, not to send it.
+    Sha256(Digest),
+}
+
+/// The SHA-256 of a key: all have one length. It does not print.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Digest([u8; 32]);
+
+impl Digest {
+    /// Of a key in clear.
+    pub fn of(key: &str) -> Self {
+        Self(<Sha256 as sha2::Digest>::digest(key.as_bytes()).into())
+    }
+
+    /// Out of 64 hexadecimal digits.
+    fn parse(hex: &str) -> Option<Self> {
+        if hex.len() != 64 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return None;
+        }
+        let mut bytes = [0; 32];
+        for (index, byte) in bytes.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(hex.get(2 * index..2 * index + 2)?, 16).ok()?;
+        }
+        Some(Self(bytes))
+    }
+}
+
+impl ConstantTimeEq for Digest {
+    fn ct_eq(&self, other: &Self) -> Choice {
+        self.0.ct_eq(&other.0)
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(hidden)")
+    }
 }
 
 /// A key in clear. It does not print.
@@ -39,6 +79,9 @@ impl Secret {
         match text.split_once(':') {
             Some(("env", name)) if !name.is_empty() => Ok(Self::Env(name.into())),
             Some(("file", path)) if !path.is_empty() => Ok(Self::File(path.into())),
+            Some(("sha256", hex)) => Digest::parse(hex).map(Self::Sha256).ok_or_else(|| {
+                "sha256: takes the 64 hexadecimal digits of the key's SHA-256".into()
+            }),
             _ => Err("a key is named, not written here: env:NAME or file:PATH".into()),
         }
     }
@@ -46,7 +89,7 @@ impl Secret {
     /// Fetches the key.
     ///
     /// # Errors
-    /// Which variable or file is missing, empty, or no header value.
+    /// Which variable or file is missing, empty, or no header value; and of a hash, that nothing can be sent in its place.
     pub fn reveal(&self) -> Result<Revealed, String> {
         let (found, place) = match self {
             Self::Env(name) => (
@@ -54,6 +97,11 @@ impl Secret {
                 format!("the environment variable {name}"),
             ),
             Self::File(path) => (fs::read_to_string(path).ok(), format!("the file {path}")),
+            Self::Sha256(_) => {
+                return Err(
+                    "a hash does for a client's key only: write env:NAME or file:PATH".into(),
+                );
+            }
         };
         let key = found
             .map(|key| key.trim().to_owned())
@@ -66,6 +114,17 @@ impl Secret {
             )),
         }
     }
+
+    /// What the key hashes to.
+    ///
+    /// # Errors
+    /// As of [`Secret::reveal`], but for a hash.
+    pub fn digest(&self) -> Result<Digest, String> {
+        match self {
+            Self::Sha256(digest) => Ok(*digest),
+            other => Ok(Digest::of(other.reveal()?.expose())),
+        }
+    }
 }
 
 impl fmt::Display for Secret {
@@ -73,6 +132,7 @@ impl fmt::Display for Secret {
         match self {
             Self::Env(name) => write!(f, "env:{name}"),
             Self::File(path) => write!(f, "file:{path}"),
+            Self::Sha256(_) => f.write_str("sha256:(hidden)"), // enough to try keys against
         }
     }
 }
@@ -106,6 +166,32 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(!error.contains("12345"), "{error}");
+    }
+
+    #[test]
+    fn a_hash_is_recognised_and_neither_printed_nor_sent() {
+        let hex = "9F86D081884C7D659A2FEAA0C55AD015A3BF4F1B2B0B822CD15D6C15B0F00A08";
+        let hashed = Secret::parse(&format!("sha256:{hex}")).unwrap();
+        assert_eq!(hashed.digest().unwrap(), Digest::of("test"));
+        assert!(hashed.reveal().unwrap_err().contains("client's key only"));
+        let printed = format!(
+            "{hashed} {hashed:?} {}",
+            serde_json::to_value(&hashed).unwrap()
+        );
+        assert!(!printed.to_uppercase().contains("9F86"), "{printed}");
+        for wrong in [
+            "",
+            "9f86",
+            &hex.replace('9', "g"),
+            &format!("{hex}0"),
+            &hex.replace("9F", "+F"),
+        ] {
+            let error = Secret::parse(&format!("sha256:{wrong}")).unwrap_err();
+            assert!(
+                error.contains("64 hexadecimal digits") && !error.contains("F86"),
+                "{error}"
+            );
+        }
     }
 
     #[test]

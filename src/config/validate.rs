@@ -1,6 +1,6 @@
 //! What types cannot say: ranges, references between settings, keys that must be there.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use tracing_subscriber::EnvFilter;
 
@@ -127,13 +127,29 @@ impl Config {
     }
 
     fn check_auth(&self, found: &mut Found) {
-        let mut names = BTreeSet::new();
+        let (mut names, mut owners) = (BTreeSet::new(), BTreeMap::new());
         for (index, key) in self.auth.keys.iter().enumerate() {
-            found.secret(format!("auth.keys[{index}].key"), Some(&key.key));
+            let path = |setting: &str| format!("auth.keys[{index}].{setting}");
+            match key.key.digest() {
+                Err(message) => found.0.push(Problem::new(path("key"), message)),
+                Ok(digest) => match owners.entry(digest) {
+                    Entry::Vacant(free) => drop(free.insert(&key.name)),
+                    Entry::Occupied(owner) => found.0.push(Problem::new(
+                        path("key"),
+                        format!("is the same key as that of `{}`", owner.get()),
+                    )),
+                },
+            }
+            found.unless(names.insert(&key.name), path("name"), "is used twice");
             found.unless(
-                names.insert(&key.name),
-                format!("auth.keys[{index}].name"),
-                "is used twice",
+                key.models.as_ref().is_none_or(|models| !models.is_empty()),
+                path("models"),
+                "must name at least one; leave it out for all",
+            );
+            found.unless(
+                key.requests_per_minute != Some(0),
+                path("requests_per_minute"),
+                "must be at least 1; leave it out for no limit",
             );
         }
     }
@@ -202,7 +218,29 @@ impl Config {
             self.ext_proc.is_some() && self.classifier.deadline_ms >= NEAR_MESSAGE_TIMEOUT_MS;
         let message = "is near Envoy's default message_timeout of 200 ms, after which Envoy fails the request; keep it under \
                        150, or raise message_timeout in Envoy's configuration";
-        Vec::from_iter(near.then(|| Problem::new("classifier.deadline_ms", message)))
+        let near = near.then(|| Problem::new("classifier.deadline_ms", message));
+        near.into_iter().chain(self.strays()).collect()
+    }
+
+    /// Models that keys may be used for and that are none of ours. Where servers are asked for theirs, or any name is taken,
+    /// nothing can be said of that.
+    fn strays(&self) -> Vec<Problem> {
+        if !self.discover.is_empty() || (self.models.is_empty() && self.aliases.is_empty()) {
+            return Vec::new();
+        }
+        let is_ours =
+            |name: &str| self.models.contains_key(name) || self.aliases.contains_key(name);
+        let keys = self.auth.keys.iter().enumerate();
+        keys.flat_map(|(at, key)| {
+            let names = key.models.iter().flatten().enumerate();
+            names
+                .filter(|(_, name)| !is_ours(name))
+                .map(move |(nth, name)| {
+                    let path = format!("auth.keys[{at}].models[{nth}]");
+                    Problem::new(path, format!("`{name}` is neither a model nor an alias"))
+                })
+        })
+        .collect()
     }
 }
 
@@ -307,6 +345,65 @@ aliases:
             "{ext_proc: {listen: '127.0.0.1:1'}, classifier: {deadline_ms: 149}}"
         ));
         assert!(!warned("{classifier: {deadline_ms: 150}}"));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_key_is_said_of_that_key_without_repeating_it() {
+        let hex = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"; // of `test`
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "test\n").unwrap();
+        let yaml = format!(
+            "
+auth:
+  keys:
+    - {{ name: a, key: 'sha256:{hex}', models: [m], requests_per_minute: 1 }}
+    - {{ name: a, key: 'sha256:{}' }}
+    - {{ name: b, key: 'file:{}', models: [], requests_per_minute: 0 }}
+models:
+  m: {{ api_key: 'sha256:{hex}', endpoints: [{{ url: 'http://h', api_key: 'sha256:{hex}' }}] }}
+discover: [{{ url: 'http://h', api_key: 'sha256:{hex}' }}]
+",
+            hex.replace('9', "8"),
+            file.path().display()
+        );
+        let problems = Config::from_yaml(&yaml).unwrap().problems();
+        let paths: Vec<&str> = problems.iter().map(|problem| &*problem.path).collect();
+        assert_eq!(
+            paths,
+            [
+                "auth.keys[1].name",
+                "auth.keys[2].key",
+                "auth.keys[2].models",
+                "auth.keys[2].requests_per_minute",
+                "models.m.api_key",
+                "models.m.endpoints[0].api_key",
+                "discover[0].api_key",
+            ]
+        );
+        let said: String = problems.iter().map(ToString::to_string).collect();
+        assert!(
+            said.contains("the same key as that of `a`") && !said.contains("9f86"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn a_key_for_a_model_that_is_nowhere_is_a_warning() {
+        let warned = |more: &str| {
+            let keys = "auth: {keys: [{name: a, key: 'file:x', models: [m, auto, mm]}]}";
+            let config = Config::from_yaml(&format!("{{{keys}, {more}}}")).unwrap();
+            config
+                .warnings()
+                .into_iter()
+                .map(|problem| problem.path)
+                .collect::<Vec<_>>()
+        };
+        let ours = "models: {m: {}}, aliases: {auto: {reasoning: m, direct: m, unchanged: m}}";
+        assert_eq!(warned(ours), ["auth.keys[0].models[2]"]);
+        assert!(warned(&format!("{ours}, discover: [{{url: 'http://h'}}]")).is_empty());
+        assert!(
+            warned("ext_proc: {listen: '127.0.0.1:1'}, classifier: {deadline_ms: 1}").is_empty()
+        );
     }
 
     #[test]

@@ -7,13 +7,13 @@ use std::{mem, sync::Arc};
 use envoy_types::pb::envoy::service::ext_proc::v3::{
     HttpBody, HttpHeaders, ProcessingRequest, body_mutation::Mutation, processing_request::Request,
 };
-use http::{HeaderValue, header};
+use http::{HeaderValue, StatusCode, header};
 
 use super::{
     delivery::{Answers, End, Whole, pass},
     heard::Heard,
     mode::BodyMode,
-    mutation::{HeaderChange, Way, refusal},
+    mutation::{HeaderChange, Immediate, Way},
     pieces::Pieces,
     prepare::{self, Prepared, Told},
     stage::{Purpose, Reading, Stage},
@@ -101,7 +101,7 @@ impl Exchange {
         }
         self.stage = Stage::Over;
         answers.clear(); // answers not given yet would speak of a request that goes on
-        answers.push_back(refusal(error, &self.id));
+        answers.push_back(Immediate::refusal(error).answer(&self.id));
     }
 
     async fn request_head(
@@ -112,31 +112,37 @@ impl Exchange {
         let heard = Heard::read(head);
         self.id = intake::request_id(&heard.headers);
         // A prefix in front of /v1 is the route's business.
-        let is_judged = heard.path.ends_with(CHAT) && heard.method == "POST";
-        let path = heard
-            .path
-            .find("/v1/")
-            .map_or(&*heard.path, |at| &heard.path[at..]);
+        let path = heard.decoded_path();
+        let is_judged = path.ends_with(CHAT) && heard.method == "POST";
+        let path = path.find("/v1/").map_or(&*path, |at| &path[at..]);
+        let is_inference = intake::is_inference(path);
         let about = About {
-            route: match (is_judged, intake::is_inference(path)) {
+            route: match (is_judged, is_inference) {
                 (true, _) => CHAT,
                 (false, true) => intake::route_name(path),
                 (false, false) => "-",
             },
             id: self.id.to_str().unwrap_or_default().into(),
-            client: None,
+            caller: None,
         };
-        let entered = self.enter(about, &heard)?;
+        let listed = intake::listed(path);
+        let is_counted = is_judged || (is_inference && listed.is_none());
+        let entered = self.enter(about, &heard, is_counted)?;
+        if let Some(listed) = listed.filter(|_| entered.is_restricted() && heard.method == "GET") {
+            return self.list(entered, listed, answers);
+        }
         let head = self.cleaned(&heard);
         let has_body = !heard.is_all && self.request_mode != BodyMode::None;
         let purpose = match (is_judged, has_body) {
             // A chat request without a body is refused as such; one whose body Envoy does not show goes on.
             (true, _) if has_body || heard.is_all => Purpose::Judge(None),
-            (false, true) if intake::is_inference(path) => {
-                Purpose::Name(heard.content_type().map(str::to_owned))
-            }
+            (false, true) if is_inference => Purpose::Name(heard.content_type().map(str::to_owned)),
             _ => {
+                let caller = entered.caller.clone();
                 self.stage = Stage::sent(entered);
+                if is_inference {
+                    intake::unread(&self.live, caller.as_deref(), heard.is_all)?;
+                }
                 answers.push_back(Way::Request.headers(head));
                 return Ok(());
             }
@@ -149,6 +155,23 @@ impl Exchange {
             is_cleared: false,
         });
         self.read(&heard, answers).await
+    }
+
+    /// Answers with what a key may use of the models, which the server would all list. `listed`: what follows `/v1/models`.
+    fn list(&mut self, entered: Entered, listed: &str, answers: &mut Answers) -> Result<(), Error> {
+        let caller = entered.caller.clone();
+        self.stage = Stage::sent(entered);
+        let found = match listed.strip_prefix('/') {
+            None => intake::list(&self.live, caller.as_deref()),
+            Some(id) => intake::one(&self.live, caller.as_deref(), id)?,
+        };
+        if let Some(entered) = self.stage.entered() {
+            entered.record.status = StatusCode::OK.as_u16();
+            entered.record.outcome = Outcome::Complete;
+        }
+        self.stage = Stage::Over;
+        answers.push_back(Immediate::found(found).answer(&self.id));
+        Ok(())
     }
 
     /// Begins to read the body of a request, if there may be one.
@@ -171,19 +194,31 @@ impl Exchange {
         Ok(())
     }
 
-    /// Lets the request in, or says why not, and records that.
-    fn enter(&mut self, mut about: About, heard: &Heard) -> Result<Entered, Error> {
+    /// Lets the request in, or says why not, and records that. `is_counted`: against the rate of its key.
+    fn enter(
+        &mut self,
+        mut about: About,
+        heard: &Heard,
+        is_counted: bool,
+    ) -> Result<Entered, Error> {
         match intake::admit(&self.live, &heard.path, &heard.headers) {
-            Ok(client) => about.client = client,
+            Ok(caller) => about.caller = caller,
             Err(error) => {
                 Entered::begin(&self.live, about).fail(&error);
                 return Err(error);
             }
         }
-        Entered::enter(&self.live, about, &heard.headers).map_err(|(mut record, error)| {
-            record.fail(&error);
-            error
-        })
+        let entered = Entered::enter(&self.live, about, &heard.headers);
+        let (mut record, error) = match entered {
+            Ok(entered) if !is_counted => return Ok(entered),
+            Ok(entered) => match entered.count() {
+                Ok(()) => return Ok(entered),
+                Err(error) => (entered.record, error),
+            },
+            Err(refused) => refused,
+        };
+        record.fail(&error);
+        Err(error)
     }
 
     /// Answers a head at once where Envoy waits for that before it sends the body.
@@ -245,6 +280,7 @@ impl Exchange {
             BodyMode::FullDuplex => Ok(()),
             // The rest of it will never be shown, so it cannot be judged.
             BodyMode::Partial => {
+                intake::unread(&self.live, reading.entered.caller.as_deref(), false)?;
                 tracing::warn!(
                     "a body over Envoy's buffer limit in BUFFERED_PARTIAL mode goes on unjudged"
                 );

@@ -12,7 +12,8 @@ use envoy_types::pb::envoy::{
     },
     r#type::v3::HttpStatus,
 };
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use serde_json::Value;
 
 use crate::{error::Error, intake::REQUEST_ID};
 
@@ -147,20 +148,52 @@ impl Way {
     }
 }
 
-/// The request goes no further, and the client is told why, as the HTTP door would.
-pub fn refusal(error: &Error, request_id: &HeaderValue) -> ProcessingResponse {
-    let mut change = HeaderChange {
-        set: error.headers().collect(),
-        ..HeaderChange::default()
-    };
-    change.set(REQUEST_ID, request_id.clone());
-    answer(Response::ImmediateResponse(ImmediateResponse {
-        status: Some(HttpStatus {
-            code: error.status().as_u16().into(),
-        }),
-        headers: change.common().header_mutation,
-        body: error.body().to_string().into_bytes(),
-        details: format!("thinkgate_{}", error.reason()), // `response_code_details` in Envoy's access log
-        ..ImmediateResponse::default()
-    }))
+/// An answer of our own: the request goes no further.
+pub struct Immediate {
+    status: StatusCode,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    body: Value,
+    /// What became of the request, in a word.
+    reason: &'static str,
+}
+
+impl Immediate {
+    /// Tells the client why not, as the HTTP door would.
+    pub fn refusal(error: &Error) -> Self {
+        Self {
+            status: error.status(),
+            headers: error.headers().collect(),
+            body: error.body(),
+            reason: error.reason(),
+        }
+    }
+
+    /// Gives the client what it asked for.
+    pub fn found(body: Value) -> Self {
+        let json = HeaderValue::from_static("application/json");
+        Self {
+            status: StatusCode::OK,
+            headers: vec![(header::CONTENT_TYPE, json)],
+            body,
+            reason: "complete",
+        }
+    }
+
+    /// The message to Envoy.
+    pub fn answer(self, request_id: &HeaderValue) -> ProcessingResponse {
+        let mut change = HeaderChange {
+            set: self.headers,
+            ..HeaderChange::default()
+        };
+        change.set(REQUEST_ID, request_id.clone());
+        answer(Response::ImmediateResponse(ImmediateResponse {
+            status: Some(HttpStatus {
+                code: self.status.as_u16().into(),
+            }),
+            headers: change.common().header_mutation,
+            body: self.body.to_string().into_bytes(),
+            details: format!("thinkgate_{}", self.reason), // `response_code_details` in Envoy's access log
+            ..ImmediateResponse::default()
+        }))
+    }
 }

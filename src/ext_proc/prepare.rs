@@ -8,7 +8,6 @@ use crate::{
     error::Error,
     intake::{self, Entered, MODE, MODEL},
     live::Live,
-    openai::NamedModel,
     routing::Mode,
     upstream::Profile,
 };
@@ -36,7 +35,7 @@ pub async fn judged(
     wish: Option<Mode>,
     entered: &mut Entered,
 ) -> Result<(Prepared, Told), Error> {
-    let judged = intake::judge(live, body.clone(), wish, &mut entered.record).await?;
+    let judged = intake::judge(live, body.clone(), wish, entered).await?;
     let routed = judged.routed;
     let profile = Profile::of(judged.model.as_deref(), &routed.model);
     let upstream = profile.name.as_deref().unwrap_or(&routed.model);
@@ -51,10 +50,11 @@ pub async fn judged(
     Ok((going(head, profile, rendered, &body), told))
 }
 
-/// Names the model of a request that is not judged as its server knows it. A request that names none goes on as it came.
+/// Names the model of a request that is not judged as its server knows it. A request that names none goes on as it came,
+/// unless its key is for some models only.
 ///
 /// # Errors
-/// When the model it names is none of ours.
+/// When the model it names is none of ours or not for its key.
 pub fn named(
     live: &Live,
     body: Bytes,
@@ -63,10 +63,10 @@ pub fn named(
 ) -> Result<Prepared, Error> {
     entered.record.bytes.0 = body.len() as u64;
     let mut head = HeaderChange::default();
-    let found = NamedModel::find(content_type, &body)?;
-    let (name, model) = match intake::model_of(live, found.as_ref(), &mut entered.record) {
+    let found = intake::named(content_type, &body, entered)?;
+    let (name, model) = match intake::model_of(live, found.as_ref(), entered) {
         Ok(found) => found,
-        Err(_) if found.is_none() => {
+        Err(_) if found.is_none() && !entered.is_restricted() => {
             return Ok(going(head, Profile::default(), body.clone(), &body));
         }
         Err(error) => return Err(error),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::HeaderMap;
 
 use crate::{
+    auth::Caller,
     error::Error,
     live::Live,
     places::Place,
@@ -19,7 +20,7 @@ pub struct About {
     /// `x-request-id`.
     pub id: Arc<str>,
     /// Whose key it came with.
-    pub client: Option<Arc<str>>,
+    pub caller: Option<Arc<Caller>>,
 }
 
 /// A request that was let in: it has a place among those in flight, and a record.
@@ -29,13 +30,15 @@ pub struct Entered {
     pub place: Place,
     /// What is recorded of it; written when dropped.
     pub record: Record,
+    /// Whose key it came with.
+    pub caller: Option<Arc<Caller>>,
 }
 
 impl Entered {
     /// Begins the record of a request that may not come in at all.
     pub fn begin(live: &Live, about: About) -> Record {
         let mut record = Record::start(live.metrics.clone(), about.route, about.id);
-        record.client = about.client;
+        record.client = about.caller.map(|caller| caller.name.clone());
         record
     }
 
@@ -48,11 +51,30 @@ impl Entered {
         reason = "a record is what the caller keeps either way"
     )]
     pub fn enter(live: &Live, about: About, headers: &HeaderMap) -> Result<Self, (Record, Error)> {
+        let caller = about.caller.clone();
         let record = Self::begin(live, about);
         telemetry::adopt(&record.span, headers);
         match live.places.take(live.config.server.max_in_flight) {
-            Some(place) => Ok(Self { place, record }),
+            Some(place) => Ok(Self {
+                place,
+                record,
+                caller,
+            }),
             None => Err((record, Error::Overloaded)),
         }
+    }
+
+    /// True when its key is not for all models.
+    pub fn is_restricted(&self) -> bool {
+        let caller = self.caller.as_ref();
+        caller.is_some_and(|caller| caller.models().is_some())
+    }
+
+    /// Counts the request against the rate of its key.
+    ///
+    /// # Errors
+    /// A 429 when the key has none left.
+    pub fn count(&self) -> Result<(), Error> {
+        self.caller.as_ref().map_or(Ok(()), |caller| caller.count())
     }
 }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use http::HeaderMap;
 use percent_encoding::percent_decode_str;
 
-use crate::{error::Error, live::Live};
+use crate::{auth::Caller, error::Error, live::Live};
 
 /// Whose key a request came with; `None` where no keys are asked for. `path`: without the query.
 ///
 /// # Errors
 /// A 400 for a path with a dot segment, a 401 without a key of ours.
-pub fn admit(live: &Live, path: &str, headers: &HeaderMap) -> Result<Option<Arc<str>>, Error> {
+pub fn admit(live: &Live, path: &str, headers: &HeaderMap) -> Result<Option<Arc<Caller>>, Error> {
     if has_dot_segment(path) {
         return Err(Error::invalid("The path has a dot segment."));
     }

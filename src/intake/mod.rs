@@ -5,6 +5,7 @@
 mod decision;
 mod entered;
 mod guard;
+mod models;
 mod request_id;
 mod route;
 
@@ -15,8 +16,9 @@ use bytes::Bytes;
 pub use decision::{MODE, MODEL, told, wish};
 pub use entered::{About, Entered};
 pub use guard::admit;
+pub use models::{list, one, unread};
 pub use request_id::{REQUEST_ID, request_id};
-pub use route::{UNVERSIONED, is_inference, route_name};
+pub use route::{UNVERSIONED, is_inference, listed, route_name};
 
 use crate::{
     error::Error,
@@ -38,18 +40,19 @@ pub struct Judged {
 /// Decides for a chat request. `wish`: the mode the client asks for.
 ///
 /// # Errors
-/// What is wrong with the request, or that its model is none of ours.
+/// What is wrong with the request, or that its model is none of ours or not for its key.
 pub async fn judge(
     live: &Live,
     bytes: Bytes,
     wish: Option<Mode>,
-    record: &mut Record,
+    entered: &mut Entered,
 ) -> Result<Judged, Error> {
+    let Entered { record, caller, .. } = entered;
     record.bytes.0 = bytes.len() as u64;
     let began = Instant::now();
     let request = ChatRequest::read(bytes)?;
     let catalog = live.catalog.load_full();
-    let target = catalog.resolve(request.model().as_deref())?;
+    let target = models::resolve(&catalog, caller.as_deref(), request.model().as_deref())?;
     let routed = live.router.route(request, wish, &target).await?;
     record.decided = Some(decision::decided(&routed, began.elapsed().as_secs_f64()));
     let model = catalog.model(&routed.model).cloned();
@@ -64,20 +67,38 @@ fn note(model: Option<&Model>, record: &mut Record) {
     }
 }
 
+/// Where the body of a request that is not judged names its model, if it does.
+///
+/// # Errors
+/// When the model is named twice or is no string. For a key that is not for all models also when the body cannot be read: its
+/// server may read another model there.
+pub fn named(
+    content_type: Option<&str>,
+    body: &Bytes,
+    entered: &Entered,
+) -> Result<Option<NamedModel>, Error> {
+    let found = NamedModel::find(content_type, body)?;
+    if found.is_none() && entered.is_restricted() && !NamedModel::is_absent(content_type, body) {
+        return Err(Error::ModelNotAllowed(None));
+    }
+    Ok(found)
+}
+
 /// The name and the model of a request that is not judged: the one it names, else the only one there is. Of an alias the one
 /// for unjudged requests.
 ///
 /// # Errors
-/// When the request names none and there is a choice, or one that is none of ours.
+/// When the request names none and there is a choice, or one that is none of ours or not for its key.
 pub fn model_of(
     live: &Live,
     named: Option<&NamedModel>,
-    record: &mut Record,
+    entered: &mut Entered,
 ) -> Result<(Arc<str>, Option<Arc<Model>>), Error> {
     let catalog = live.catalog.load();
-    let target = catalog.resolve(named.map(|named| named.name.as_str()))?;
+    let name = named.map(|named| named.name.as_str());
+    let target = models::resolve(&catalog, entered.caller.as_deref(), name)?;
     let (name, _) = target.choose(Mode::Unchanged);
     let model = catalog.model(&name).cloned();
-    note(model.as_deref(), record);
+    note(model.as_deref(), &mut entered.record);
     Ok((name, model))
 }

@@ -10,6 +10,12 @@ pub const UNVERSIONED: [&str; 6] = [
     "/classify",
 ];
 
+/// Of the paths where models are listed what follows `/v1/models`: nothing, or a slash and the id of one.
+pub fn listed(path: &str) -> Option<&str> {
+    path.strip_prefix("/v1/models")
+        .filter(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 /// True for a path that names a model in its body, judged or not.
 pub fn is_inference(path: &str) -> bool {
     path.starts_with("/v1/") || UNVERSIONED.contains(&path)

@@ -23,8 +23,8 @@ impl NamedModel {
     /// # Errors
     /// A 400 when the model is named twice or is no string.
     pub fn find(content_type: Option<&str>, body: &Bytes) -> Result<Option<Self>, Error> {
-        if let Some(boundary) = content_type.and_then(|value| multer::parse_boundary(value).ok()) {
-            return Ok(in_upload(&boundary, body));
+        if let Some(boundary) = boundary(content_type) {
+            return in_upload(&boundary, body);
         }
         let Some(text) = std::str::from_utf8(body)
             .ok()
@@ -35,7 +35,6 @@ impl NamedModel {
         let Ok(object) = Object::read(text) else {
             return Ok(None);
         }; // the server says it better
-        let wrong = || Error::invalid_field("model", "`model` must be one string.");
         if object.repeated(&["model"]).is_some() {
             return Err(wrong());
         }
@@ -49,6 +48,13 @@ impl NamedModel {
             in_json: true,
         };
         Ok((!named.name.is_empty()).then_some(named)) // an empty name is none, as for vLLM
+    }
+
+    /// True when no other reader finds a name either where [`NamedModel::find`] finds none: the body is empty, a JSON object,
+    /// or an upload. Of JSON that we cannot read that is not so: Python reads it in UTF-16, and with a `NaN` in it.
+    pub fn is_absent(content_type: Option<&str>, body: &[u8]) -> bool {
+        let object = || Object::read(std::str::from_utf8(body).ok()?).ok();
+        body.is_empty() || boundary(content_type).is_some() || object().is_some()
     }
 
     /// The body with another name in the same place.
@@ -71,13 +77,21 @@ impl NamedModel {
     }
 }
 
+fn boundary(content_type: Option<&str>) -> Option<String> {
+    multer::parse_boundary(content_type?).ok()
+}
+
+fn wrong() -> Error {
+    Error::invalid_field("model", "`model` must be one string.")
+}
+
 /// The field `model` of a multipart form (RFC 7578), with its place in the bytes.
-fn in_upload(boundary: &str, body: &[u8]) -> Option<NamedModel> {
+fn in_upload(boundary: &str, body: &[u8]) -> Result<Option<NamedModel>, Error> {
     let delimiter = format!("--{boundary}");
     let starts: Vec<usize> = memmem::find_iter(body, &delimiter)
         .map(|at| at + delimiter.len())
         .collect();
-    starts.into_iter().find_map(|start| {
+    let mut found = starts.into_iter().filter_map(|start| {
         let head = start + memmem::find(&body[start..], b"\r\n\r\n")?;
         let head_text = std::str::from_utf8(&body[start..head])
             .ok()?
@@ -93,7 +107,11 @@ fn in_upload(boundary: &str, body: &[u8]) -> Option<NamedModel> {
             span: value..end,
             in_json: false,
         })
-    })
+    });
+    match (found.next(), found.next()) {
+        (_, Some(_)) => Err(wrong()), // a server may take the other one
+        (one, None) => Ok(one),
+    }
 }
 
 #[cfg(test)]
@@ -117,6 +135,30 @@ mod tests {
                 .unwrap()
                 .replace("whisper", "big")
         );
+    }
+
+    #[test]
+    fn an_upload_that_names_two_models_is_refused() {
+        let part = "--x\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\n";
+        let body = Bytes::from(format!("{part}a\r\n{part}b\r\n--x--\r\n"));
+        assert!(NamedModel::find(Some("multipart/form-data; boundary=x"), &body).is_err());
+    }
+
+    #[test]
+    fn a_body_we_cannot_read_may_name_a_model_all_the_same() {
+        let utf16: Vec<u8> = "{\"model\":\"b\"}"
+            .encode_utf16()
+            .flat_map(u16::to_le_bytes)
+            .collect();
+        for (body, absent) in [
+            (&b""[..], true),
+            (b" {\"input\": 1} ", true),
+            (b"{\"model\":\"b\",\"x\":NaN}", false),
+            (b"[]", false),
+            (&utf16, false),
+        ] {
+            assert_eq!(NamedModel::is_absent(None, body), absent, "{body:?}");
+        }
     }
 
     #[test]

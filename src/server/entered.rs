@@ -3,7 +3,7 @@
 use axum::{body::Body, extract::Request, response::Response};
 use http::{Extensions, request::Parts};
 
-use super::{refusal, refusal::ClientName, request_id::RequestId};
+use super::{refusal, refusal::CameWith, request_id::RequestId};
 use crate::{
     error::Error,
     intake::{self, About},
@@ -34,6 +34,32 @@ impl Entered {
             Ok(entered) => Ok((Self(entered), body)),
             Err((record, error)) => Err(Self::failed(record, &error, Some(body))),
         }
+    }
+
+    /// Lets in a request for a model server, and counts it against the rate of its key.
+    ///
+    /// # Errors
+    /// As of [`Entered::enter`], and when the key has none left.
+    #[expect(
+        clippy::result_large_err,
+        reason = "an answer is what the caller returns either way"
+    )]
+    pub fn enter_counted(
+        live: &Live,
+        parts: &Parts,
+        body: Body,
+        route: &'static str,
+    ) -> Result<(Self, Body), Response> {
+        let (entered, body) = Self::enter(live, parts, body, route)?;
+        match entered.0.count() {
+            Ok(()) => Ok((entered, body)),
+            Err(error) => Err(entered.refuse(&error, Some(body))),
+        }
+    }
+
+    /// The request as both doors know it.
+    pub fn inner(&mut self) -> &mut intake::Entered {
+        &mut self.0
     }
 
     /// What is recorded of it.
@@ -82,8 +108,6 @@ fn about(known: &Extensions, route: &'static str) -> About {
         id: known
             .get::<RequestId>()
             .map_or_else(|| "-".into(), |id| id.0.clone()),
-        client: known
-            .get::<ClientName>()
-            .and_then(|client| client.0.clone()),
+        caller: CameWith::of(known).cloned(),
     }
 }

@@ -17,7 +17,6 @@ use crate::{
     live::Live,
     openai::NamedModel,
     routing::Rendered,
-    telemetry::Record,
     upstream::{Endpoint, Forward, Model},
 };
 
@@ -25,7 +24,7 @@ use crate::{
 pub async fn handle(State(live): State<Arc<Live>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let route = route_name(parts.uri.path());
-    let (mut entered, body) = match Entered::enter(&live, &parts, body, route) {
+    let (mut entered, body) = match Entered::enter_counted(&live, &parts, body, route) {
         Ok(entered) => entered,
         Err(refusal) => return refusal,
     };
@@ -34,7 +33,7 @@ pub async fn handle(State(live): State<Arc<Live>>, request: Request) -> Response
         Err((error, rest)) => return entered.refuse(&error, Some(rest)),
     };
     entered.record().bytes.0 = bytes.len() as u64;
-    let (model, named) = match model_for(&live, &parts, &bytes, entered.record()) {
+    let (model, named) = match model_for(&live, &parts, &bytes, entered.inner()) {
         Ok(found) => found,
         Err(error) => return entered.refuse(&error, None),
     };
@@ -70,14 +69,14 @@ fn model_for(
     live: &Live,
     parts: &Parts,
     body: &Bytes,
-    record: &mut Record,
+    entered: &mut intake::Entered,
 ) -> Result<(Arc<Model>, Option<NamedModel>), Error> {
     let content_type = parts
         .headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok());
-    let named = NamedModel::find(content_type, body)?;
-    let (name, model) = intake::model_of(live, named.as_ref(), record)?;
+    let named = intake::named(content_type, body, entered)?;
+    let (name, model) = intake::model_of(live, named.as_ref(), entered)?;
     let model = model.ok_or_else(|| Error::NoEndpoint(format!("model `{name}`")))?;
     Ok((model, named))
 }

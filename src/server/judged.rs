@@ -22,7 +22,7 @@ use crate::{
 /// `POST /v1/chat/completions`.
 pub async fn handle(State(live): State<Arc<Live>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let (mut entered, body) = match Entered::enter(&live, &parts, body, CHAT) {
+    let (mut entered, body) = match Entered::enter_counted(&live, &parts, body, CHAT) {
         Ok(entered) => entered,
         Err(refusal) => return refusal,
     };
@@ -50,7 +50,7 @@ pub async fn decide(
         .await
         .map_err(|(error, rest)| (error, Some(rest)))?;
     let all_read = |error| (error, None);
-    let judged = intake::judge(live, bytes, wish, entered.record())
+    let judged = intake::judge(live, bytes, wish, entered.inner())
         .await
         .map_err(all_read)?;
     let routed = judged.routed;

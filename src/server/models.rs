@@ -11,24 +11,26 @@ use http::header;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
-use crate::{error::Error, live::Live};
+use super::refusal::CameWith;
+use crate::{
+    intake::{self, listed},
+    live::Live,
+};
 
 /// `GET /v1/models`.
-pub async fn list(State(live): State<Arc<Live>>) -> Response {
-    json(&live.catalog.load().list())
+pub async fn list(State(live): State<Arc<Live>>, request: Request<Body>) -> Response {
+    let caller = CameWith::of(request.extensions());
+    json(&intake::list(&live, caller.map(AsRef::as_ref)))
 }
 
 /// `GET /v1/models/{id}`; the id may contain `/`, raw or as `%2F`.
 pub async fn one(State(live): State<Arc<Live>>, request: Request<Body>) -> Response {
-    let raw = request.uri().path().trim_start_matches("/v1/models/");
-    let id = percent_decode_str(raw).decode_utf8_lossy();
-    let catalog = live.catalog.load();
-    match catalog.entry(&id) {
-        Some(entry) => json(&entry),
-        None => match catalog.resolve(Some(&id)) {
-            Err(error) => error.into_response(),
-            Ok(_) => Error::Internal.into_response(), // what resolves has an entry
-        },
+    let path = percent_decode_str(request.uri().path()).decode_utf8_lossy();
+    let id = listed(&path).unwrap_or_default().trim_start_matches('/');
+    let caller = CameWith::of(request.extensions());
+    match intake::one(&live, caller.map(AsRef::as_ref), id) {
+        Ok(entry) => json(&entry),
+        Err(error) => error.into_response(),
     }
 }
 

@@ -15,11 +15,12 @@ use axum::{
     response::Response,
 };
 use bytes::Bytes;
+use http::Extensions;
 use http_body::{Body as _, Frame};
 use tokio::time::{Sleep, sleep};
 
 use super::entered::Entered;
-use crate::{error::Error, intake, live::Live};
+use crate::{auth::Caller, error::Error, intake, live::Live};
 
 /// How much of a request that is refused is still read: closing on a client that sends would reset the connection before
 /// it has read the answer.
@@ -66,17 +67,24 @@ pub async fn guard(State(live): State<Arc<Live>>, mut request: Request, next: Ne
         return next.run(request).await;
     }
     match intake::admit(&live, request.uri().path(), request.headers()) {
-        Ok(name) => {
-            request.extensions_mut().insert(ClientName(name));
+        Ok(caller) => {
+            request.extensions_mut().insert(CameWith(caller));
             next.run(request).await
         }
         Err(error) => Entered::turn_away(&live, request, &error),
     }
 }
 
-/// The name of the key a request came with, where keys are asked for.
+/// Whose key a request came with, where keys are asked for.
 #[derive(Debug, Clone)]
-pub struct ClientName(pub Option<Arc<str>>);
+pub struct CameWith(Option<Arc<Caller>>);
+
+impl CameWith {
+    /// What the guard found out of a request.
+    pub fn of(known: &Extensions) -> Option<&Arc<Caller>> {
+        known.get::<Self>()?.0.as_ref()
+    }
+}
 
 /// An error's text, and then the rest of the request, read and thrown away.
 struct Parting {

@@ -146,6 +146,35 @@ fn check_config_prints_the_defaults_the_effective_settings_or_every_problem() {
 }
 
 #[test]
+fn check_config_prints_no_key_and_nothing_to_try_keys_against() {
+    let hash = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+    let file = tempfile::NamedTempFile::with_suffix(".yaml").unwrap();
+    let check = |key: &str| {
+        let yaml = format!(
+            "auth: {{ keys: [{{ name: bob, key: '{key}', models: [m], requests_per_minute: 60 }}] }}\n\
+             models: {{ m: {{ endpoints: [{{ url: 'http://h' }}] }} }}\n"
+        );
+        fs::write(file.path(), yaml).unwrap();
+        run(&["check-config", "--config", file.path().to_str().unwrap()])
+    };
+    let (status, out, err) = check(&format!("sha256:{hash}"));
+    assert_eq!(status, Some(0), "{err}");
+    assert!(
+        out.contains("requests_per_minute: 60") && out.contains("- m\n"),
+        "{out}"
+    );
+    assert!(!out.contains("9f86"), "{out}");
+    for wrong in [&format!("sha256:{}", &hash[1..]), hash] {
+        let (status, out, err) = check(wrong);
+        assert_eq!((status, out.as_str()), (Some(1), ""));
+        assert!(
+            err.contains("auth.keys[0].key: ") && !err.contains("f86"),
+            "{err}"
+        );
+    }
+}
+
+#[test]
 fn serve_says_what_is_missing() {
     let (status, _, err) = run(&["serve"]);
     assert_eq!(status, Some(1));

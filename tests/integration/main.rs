@@ -19,6 +19,7 @@ mod errors;
 mod families;
 mod first_day;
 mod health;
+mod keys;
 mod moving_on;
 mod precedence;
 mod probe;

@@ -269,6 +269,7 @@ impl Catalog {
             .get(name)
             .map(|model| model.entry.clone())
             .or_else(alias)
+            .or_else(|| self.open.then(|| entry_of_ours(name)))
     }
 
     fn names(&self) -> String {
