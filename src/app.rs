@@ -43,6 +43,17 @@ pub fn classifier_options(settings: &config::Classifier) -> classifier::Options 
     }
 }
 
+/// What scores mean, as the configuration says.
+pub fn policy(settings: &config::Routing) -> Policy {
+    Policy {
+        threshold: settings.threshold,
+        switch_margin: settings.switch_margin,
+        turns: settings.turns,
+        domains: settings.domains.clone(),
+        fallback: settings.fallback,
+    }
+}
+
 /// Builds everything that a request needs; nothing listens yet.
 ///
 /// # Errors
@@ -87,13 +98,7 @@ const NO_CLIENT: &str = "cannot make the client for model servers";
 
 fn router(config: &Config, classifier: Arc<Classifier>) -> anyhow::Result<Router> {
     check_domains(config, &classifier)?;
-    let routing = &config.routing;
-    let policy = Policy {
-        threshold: routing.threshold,
-        domains: routing.domains.clone(),
-        fallback: routing.fallback,
-    };
-    Ok(Router::new(classifier, policy))
+    Ok(Router::new(classifier, policy(&config.routing)))
 }
 
 /// A domain that the model cannot name would never match, silently.

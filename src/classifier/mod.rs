@@ -1,8 +1,8 @@
 //! Text -> [`Classification`]: does thinking pay, and what is it about.
 //!
 //! One thread owns the tokenizer and the ONNX Runtime session; callers wait in one bounded queue, and what queued up while
-//! the model was busy runs as one batch. A caller waits no longer than its deadline and never for room: the router falls back
-//! instead. Scores are kept by the content that was judged, so a score is computed once and never depends on its neighbours.
+//! the model was busy runs as one batch. Nobody waits for room, and a decision no longer than its deadline: the router falls
+//! back instead. Scores are kept by the content that was judged, so a score is computed once and never depends on its neighbours.
 
 mod excerpt;
 mod labels;
@@ -15,7 +15,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use quick_cache::sync::Cache;
 use serde::Serialize;
-use tokio::{sync::oneshot, time::timeout};
+use tokio::sync::oneshot;
 
 pub use load::LoadError;
 
@@ -91,7 +91,7 @@ pub struct Options {
     pub threads: usize,
     /// Tokens read of a text, special ones included; the head and the tail are kept.
     pub max_tokens: usize,
-    /// How long a request waits for its classification.
+    /// How long a request waits for its decision.
     pub deadline: Duration,
     /// How many may wait.
     pub queue: usize,
@@ -139,15 +139,18 @@ impl Classifier {
         })
     }
 
-    /// Classifies `text` within the deadline.
+    /// How long a decision may take, however many texts it asks for: the limit is the caller's to keep.
+    pub fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    /// Classifies `text`, unless too many wait already.
     ///
     /// # Errors
-    /// Why it could not; never later than the deadline.
+    /// Why it could not.
     pub async fn classify(&self, text: &str) -> Result<Classification, Miss> {
-        let excerpt = Excerpt::of(text, self.max_tokens);
-        timeout(self.deadline, self.remembered(excerpt, false))
+        self.remembered(Excerpt::of(text, self.max_tokens), false)
             .await
-            .unwrap_or(Err(Miss::Late))
     }
 
     /// Classifies `text` however long it takes.

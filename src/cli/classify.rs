@@ -13,11 +13,11 @@ use serde_json::json;
 
 use super::{load_config, serve::block_on};
 use crate::{
-    app::classifier_options,
-    classifier::{Classification, Classifier},
+    app::{classifier_options, policy},
+    classifier::{Classification, Classifier, Miss},
     config::Flags,
     openai::ChatRequest,
-    routing::{Mode, Subject, rounded},
+    routing::{Conversation, Mode, Policy, rounded},
     telemetry,
 };
 
@@ -29,20 +29,24 @@ pub fn run(texts: Vec<String>, batch: usize, files: Vec<PathBuf>) -> anyhow::Res
     })?;
     let _telemetry = telemetry::start(&config.telemetry)?;
     let classifier = Classifier::start(&classifier_options(&config.classifier))?;
-    let threshold = config.routing.threshold;
+    let policy = policy(&config.routing);
     let lines: Box<dyn Iterator<Item = io::Result<String>>> = match texts.is_empty() {
         true => Box::new(io::stdin().lock().lines()),
         false => Box::new(texts.into_iter().map(Ok)),
     };
     let answers = stream::iter(lines.enumerate()).map(|(index, line)| {
-        let classifier = &classifier;
+        let (classifier, policy) = (&classifier, &policy);
         async move {
-            let text = line
-                .map_err(anyhow::Error::from)
-                .and_then(|line| text_of(&line));
-            let text = text.with_context(|| format!("line {}", index + 1))?;
+            let line = line.map_err(anyhow::Error::from).and_then(Line::read);
+            let line = line.with_context(|| format!("line {}", index + 1))?;
             let began = Instant::now();
-            let seen = classifier.classify_patiently(&text).await;
+            let seen = match &line {
+                Line::Text(text) => classifier.classify_patiently(text).await,
+                Line::Chat(request) => {
+                    let chat = Conversation::of(request).map_err(anyhow::Error::new)?;
+                    deciding_turn(classifier, policy, &chat).await
+                }
+            };
             let seen =
                 seen.map_err(|_| anyhow::anyhow!("line {}: the classifier failed", index + 1))?;
             Ok::<_, anyhow::Error>((seen, began.elapsed().as_secs_f64() * 1e3))
@@ -52,7 +56,11 @@ pub fn run(texts: Vec<String>, batch: usize, files: Vec<PathBuf>) -> anyhow::Res
         .buffered(batch.max(1))
         .try_for_each(|(seen, elapsed_ms)| async move {
             let mut out = io::stdout().lock();
-            Ok(writeln!(out, "{}", answer(&seen, threshold, elapsed_ms))?)
+            Ok(writeln!(
+                out,
+                "{}",
+                answer(&seen, policy.threshold, elapsed_ms)
+            )?)
         });
     block_on(print)
 }
@@ -69,28 +77,53 @@ fn answer(seen: &Classification, threshold: f64, elapsed_ms: f64) -> serde_json:
     })
 }
 
-/// A line is a text, unless it is a JSON object with `text` or `messages`.
-fn text_of(line: &str) -> anyhow::Result<String> {
-    #[derive(Deserialize)]
-    struct Line {
-        text: Option<String>,
-        messages: Option<serde_json::Value>,
+/// What was seen in the turn that decides, as behind the gateway; in the last one when there is nothing to judge.
+async fn deciding_turn(
+    classifier: &Classifier,
+    policy: &Policy,
+    chat: &Conversation<'_>,
+) -> Result<Classification, Miss> {
+    let mut walk = policy.walk(chat);
+    while let Some(text) = walk.next_text() {
+        walk.saw(classifier.classify_patiently(&text).await?);
     }
-    if !line.trim_start().starts_with('{') {
-        return Ok(line.to_owned());
+    let (_, turns) = walk.end(None);
+    match turns.into_iter().rev().find_map(|turn| turn.seen) {
+        Some(seen) => Ok(seen),
+        None => classifier.classify_patiently(chat.last_turn()).await,
     }
-    match serde_json::from_str(line) {
-        Err(_) => Ok(line.to_owned()), // a text that begins with a brace
-        Ok(Line {
-            text: Some(text), ..
-        }) => Ok(text),
-        Ok(Line {
-            messages: Some(_), ..
-        }) => {
-            let request = ChatRequest::read(line.to_owned().into()).map_err(anyhow::Error::new)?;
-            Ok(Subject::of(&request)?.text)
+}
+
+/// One line of input: a text, unless it is a JSON object with `text` or `messages`.
+enum Line {
+    Text(String),
+    Chat(ChatRequest),
+}
+
+impl Line {
+    fn read(line: String) -> anyhow::Result<Self> {
+        #[derive(Deserialize)]
+        struct Wire {
+            text: Option<String>,
+            messages: Option<serde_json::Value>,
         }
-        Ok(_) => bail!("the JSON object has neither `text` nor `messages`"),
+        if !line.trim_start().starts_with('{') {
+            return Ok(Self::Text(line));
+        }
+        match serde_json::from_str(&line) {
+            Err(_) => Ok(Self::Text(line)), // a text that begins with a brace
+            Ok(Wire {
+                text: Some(text), ..
+            }) => Ok(Self::Text(text)),
+            Ok(Wire {
+                messages: Some(_), ..
+            }) => {
+                let request = ChatRequest::read(line.into()).map_err(anyhow::Error::new)?;
+                Conversation::of(&request).map_err(anyhow::Error::new)?;
+                Ok(Self::Chat(request))
+            }
+            Ok(_) => bail!("the JSON object has neither `text` nor `messages`"),
+        }
     }
 }
 
@@ -100,14 +133,23 @@ mod tests {
 
     #[test]
     fn a_line_is_a_text_or_a_json_object_that_holds_one() {
-        assert_eq!(text_of("plain").unwrap(), "plain");
-        assert_eq!(text_of("{x} is a set").unwrap(), "{x} is a set");
-        assert_eq!(text_of(r#"{"text":"a\nb","id":7}"#).unwrap(), "a\nb");
-        assert_eq!(
-            text_of(r#"{"messages":[{"role":"user","content":"q"}]}"#).unwrap(),
-            "q"
-        );
-        assert!(text_of(r#"{"id":7}"#).is_err());
-        assert!(text_of(r#"{"messages":[]}"#).is_err());
+        let text_of = |line: &str| match Line::read(line.to_owned()) {
+            Ok(Line::Text(text)) => Some(text),
+            Ok(Line::Chat(request)) => {
+                let chat = Conversation::of(&request).unwrap();
+                Some(chat.last_turn().to_owned())
+            }
+            Err(_) => None,
+        };
+        for (line, text) in [
+            ("plain", Some("plain")),
+            ("{x} is a set", Some("{x} is a set")),
+            (r#"{"text":"a\nb","id":7}"#, Some("a\nb")),
+            (r#"{"messages":[{"role":"user","content":"q"}]}"#, Some("q")),
+            (r#"{"id":7}"#, None),
+            (r#"{"messages":[]}"#, None),
+        ] {
+            assert_eq!(text_of(line).as_deref(), text, "{line}");
+        }
     }
 }

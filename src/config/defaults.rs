@@ -76,6 +76,8 @@ impl Default for Routing {
     fn default() -> Self {
         Self {
             threshold: 0.5,
+            switch_margin: 0.1,
+            turns: 64,
             domains: Default::default(),
             fallback: Mode::Unchanged,
         }

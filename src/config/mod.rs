@@ -191,6 +191,10 @@ pub struct Classifier {
 pub struct Routing {
     /// P(reasoning), rounded to three digits, at or above: reason.
     pub threshold: f64,
+    /// How far from the threshold a score has to be to change the mode of a conversation.
+    pub switch_margin: f64,
+    /// How many turns of a conversation are scored at most, from the last backwards; 1 judges every turn alone.
+    pub turns: usize,
     /// Modes forced for domain labels of the classifier.
     pub domains: BTreeMap<String, Mode>,
     /// The mode when the classifier cannot say.

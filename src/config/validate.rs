@@ -35,6 +35,16 @@ impl Config {
             "must be between 0 and 1",
         );
         found.unless(
+            (0.0..=0.5).contains(&self.routing.switch_margin),
+            "routing.switch_margin",
+            "must be between 0 and 0.5",
+        );
+        found.unless(
+            self.routing.turns > 0,
+            "routing.turns",
+            "must be at least 1",
+        );
+        found.unless(
             server.max_in_flight > 0,
             "server.max_in_flight",
             "must be at least 1",
@@ -216,10 +226,24 @@ impl Config {
     pub fn warnings(&self) -> Vec<Problem> {
         let near =
             self.ext_proc.is_some() && self.classifier.deadline_ms >= NEAR_MESSAGE_TIMEOUT_MS;
-        let message = "is near Envoy's default message_timeout of 200 ms, after which Envoy fails the request; keep it under \
-                       150, or raise message_timeout in Envoy's configuration";
-        let near = near.then(|| Problem::new("classifier.deadline_ms", message));
-        near.into_iter().chain(self.strays()).collect()
+        let near = near.then(|| {
+            let message = "is near Envoy's default message_timeout of 200 ms, after which Envoy fails the request; keep it \
+                           under 150, or raise message_timeout in Envoy's configuration";
+            Problem::new("classifier.deadline_ms", message)
+        });
+        let routing = &self.routing;
+        let is_score = |score: f64| (0.0..=1.0).contains(&score);
+        let one_way = !is_score(routing.threshold + routing.switch_margin)
+            || !is_score(routing.threshold - routing.switch_margin);
+        let one_way = one_way.then(|| {
+            let message = "reaches beyond 0 or 1 from routing.threshold: no score can change a conversation's mode in that \
+                           direction";
+            Problem::new("routing.switch_margin", message)
+        });
+        near.into_iter()
+            .chain(one_way)
+            .chain(self.strays())
+            .collect()
     }
 
     /// Models that keys may be used for and that are none of ours. Where servers are asked for theirs, or any name is taken,
@@ -288,7 +312,7 @@ mod tests {
     #[test]
     fn every_reference_and_range_is_checked() {
         let yaml = "
-routing: { threshold: 1.5 }
+routing: { threshold: 1.5, switch_margin: 0.6, turns: 0 }
 upstream: { idle_ms: 0 }
 telemetry: { log: 'a=b=c' }
 auth: { keys: [{ name: a, key: 'env:THINKGATE_NO_SUCH' }] }
@@ -303,6 +327,8 @@ aliases:
             paths(yaml),
             [
                 "routing.threshold",
+                "routing.switch_margin",
+                "routing.turns",
                 "upstream.idle_ms",
                 "telemetry.log",
                 "auth.keys[0].key",
@@ -404,6 +430,16 @@ discover: [{{ url: 'http://h', api_key: 'sha256:{hex}' }}]
         assert!(
             warned("ext_proc: {listen: '127.0.0.1:1'}, classifier: {deadline_ms: 1}").is_empty()
         );
+    }
+
+    #[test]
+    fn a_margin_that_no_score_can_reach_is_a_warning() {
+        let warned = |threshold: f64, margin: f64| {
+            let yaml = format!("{{routing: {{threshold: {threshold}, switch_margin: {margin}}}}}");
+            !Config::from_yaml(&yaml).unwrap().warnings().is_empty()
+        };
+        assert!(warned(0.95, 0.1) && warned(0.05, 0.1));
+        assert!(!warned(0.9, 0.1) && !warned(0.1, 0.1) && !warned(0.5, 0.5));
     }
 
     #[test]

@@ -111,11 +111,6 @@ impl<'a> Message<'a> {
     }
 }
 
-/// The last turn of the user. A system message behind it does not hide it.
-pub fn last_user<'m, 'a>(messages: &'m [Message<'a>]) -> Option<&'m Message<'a>> {
-    messages.iter().rfind(|message| message.is_user())
-}
-
 fn texts_of_parts(content: &str) -> Option<Vec<&str>> {
     let parts: Vec<&RawValue> = serde_json::from_str(content).ok()?;
     let mut texts = Vec::with_capacity(parts.len());
@@ -161,14 +156,6 @@ mod tests {
             {"role":"user","content":[{"type":"text","text":"a\n"},{"type":"image_url","image_url":{"url":"x"}},{"type":"text","text":"b"}]},
             {"role":"assistant","content":null,"tool_calls":[]},{"content":"\ud83d\ude00","role":"user"},{"role":"assistant"}]"#;
         assert_eq!(texts(json), ["s", "a\n\nb", "", "😀", ""]);
-    }
-
-    #[test]
-    fn a_trailing_system_message_does_not_hide_the_question() {
-        let messages =
-            Message::read_all(r#"[{"role":"user","content":"q"},{"role":"system","content":"s"}]"#)
-                .unwrap();
-        assert_eq!(last_user(&messages).unwrap().text(), "q");
     }
 
     #[test]

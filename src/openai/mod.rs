@@ -14,7 +14,7 @@ mod usage;
 pub const CHAT: &str = "/v1/chat/completions";
 
 pub use edit::{Change, apply};
-pub use message::{Message, last_user};
+pub use message::Message;
 pub use named::NamedModel;
 pub use object::Object;
 pub use request::ChatRequest;

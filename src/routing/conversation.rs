@@ -1,32 +1,74 @@
-//! From a conversation to the text that is judged.
+//! From a chat request to the turns of the user, and which of them can be judged.
 
-use crate::{error::Error, openai::ChatRequest, openai::last_user};
+use std::borrow::Cow;
 
-/// What of a conversation the decision looks at.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Subject {
-    /// The last turn of the user; empty when there is none or it holds no text.
-    pub text: String,
-    /// True when the conversation ends in the result of a tool call: the turn goes on, and so does its mode.
-    pub in_tool_loop: bool,
+use super::leaning::leans;
+use crate::{
+    error::Error,
+    openai::{ChatRequest, Message},
+};
+
+/// What of a conversation a decision looks at: the turns of the user. Borrowed from the request's bytes.
+#[derive(Debug)]
+pub struct Conversation<'r> {
+    /// Each with its place among all messages, the oldest first.
+    turns: Vec<(usize, Message<'r>)>,
+    /// The text of the last one, which is needed more than once.
+    last: Cow<'r, str>,
+    in_tool_loop: bool,
 }
 
-impl Subject {
-    /// Picks the text to judge.
+impl<'r> Conversation<'r> {
+    /// Reads the conversation of a request.
     ///
     /// # Errors
     /// A 400 when the messages are missing or malformed.
-    pub fn of(request: &ChatRequest) -> Result<Self, Error> {
+    pub fn of(request: &'r ChatRequest) -> Result<Self, Error> {
         let messages = request.messages()?;
-        let text = last_user(&messages)
-            .map(|turn| turn.text().into_owned())
-            .unwrap_or_default();
+        let in_tool_loop = messages.last().is_some_and(Message::is_tool_result);
+        let turns: Vec<_> = messages
+            .into_iter()
+            .enumerate()
+            .filter(|(_, message)| message.is_user())
+            .collect();
+        let last = turns.last().map(|(_, message)| message.text());
         Ok(Self {
-            text,
-            in_tool_loop: messages
-                .last()
-                .is_some_and(|message| message.is_tool_result()),
+            last: last.unwrap_or_default(),
+            turns,
+            in_tool_loop,
         })
+    }
+
+    /// True when it ends in the result of a tool call: the turn goes on, and so does its mode.
+    pub fn is_in_tool_loop(&self) -> bool {
+        self.in_tool_loop
+    }
+
+    /// The last turn of the user; empty when there is none or it holds no text. A system message behind it does not hide it.
+    pub fn last_turn(&self) -> &str {
+        &self.last
+    }
+
+    /// How many turns of the user there are.
+    pub(super) fn turns(&self) -> usize {
+        self.turns.len()
+    }
+
+    /// The place of a turn among all messages.
+    pub(super) fn place(&self, turn: usize) -> usize {
+        self.turns.get(turn).map_or(0, |(place, _)| *place)
+    }
+
+    /// The text of a turn that can be judged; `None` for one with nothing to judge: without text, or, behind another, one
+    /// that leans on it. The first turn has nothing to lean on, so whatever it says is judged.
+    pub(super) fn judgeable(&self, turn: usize) -> Option<Cow<'_, str>> {
+        let text = if turn + 1 == self.turns.len() {
+            Cow::Borrowed(&*self.last)
+        } else {
+            self.turns.get(turn)?.1.text()
+        };
+        let says_nothing = text.trim().is_empty() || (turn > 0 && leans(&text));
+        (!says_nothing).then_some(text)
     }
 }
 
@@ -34,48 +76,52 @@ impl Subject {
 mod tests {
     use super::*;
 
-    fn subject(messages: &str) -> Subject {
-        Subject::of(&ChatRequest::read(format!("{{\"messages\":{messages}}}").into()).unwrap())
-            .unwrap()
+    fn with<T>(messages: &str, look: impl FnOnce(Conversation) -> T) -> T {
+        let request = ChatRequest::read(format!("{{\"messages\":{messages}}}").into()).unwrap();
+        look(Conversation::of(&request).unwrap())
     }
 
     #[test]
-    fn the_last_turn_of_the_user_is_judged() {
-        let got = subject(
-            r#"[{"role":"user","content":"first"},{"role":"assistant","content":"a"},{"role":"user","content":"second"},{"role":"system","content":"s"}]"#,
-        );
-        assert_eq!(
-            got,
-            Subject {
-                text: "second".into(),
-                in_tool_loop: false
-            }
-        );
+    fn the_turns_of_the_user_are_found_among_the_messages() {
+        let messages = r#"[{"role":"system","content":"s"},{"role":"user","content":"first"},{"role":"assistant","content":"a"},{"role":"user","content":"what was the second?"},{"role":"system","content":"s"}]"#;
+        with(messages, |chat| {
+            assert_eq!((chat.turns(), chat.place(0), chat.place(1)), (2, 1, 3));
+            assert_eq!(chat.last_turn(), "what was the second?");
+            assert_eq!(chat.judgeable(0).unwrap(), "first");
+            assert_eq!(chat.judgeable(1).unwrap(), "what was the second?");
+            assert!(!chat.is_in_tool_loop());
+        });
     }
 
     #[test]
-    fn a_tool_result_keeps_the_turn() {
-        let got = subject(
-            r#"[{"role":"user","content":"q"},{"role":"assistant","content":null},{"role":"tool","content":"42"}]"#,
-        );
-        assert_eq!(
-            got,
-            Subject {
-                text: "q".into(),
-                in_tool_loop: true
-            }
-        );
+    fn a_tool_result_at_the_end_keeps_the_turn() {
+        let messages = r#"[{"role":"user","content":"q"},{"role":"assistant","content":null},{"role":"tool","content":"42"}]"#;
+        with(messages, |chat| {
+            assert_eq!((chat.last_turn(), chat.is_in_tool_loop()), ("q", true));
+        });
     }
 
     #[test]
-    fn an_image_alone_is_nothing_to_read() {
-        assert_eq!(
-            subject(
-                r#"[{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:"}}]}]"#
-            )
-            .text,
-            ""
+    fn a_short_turn_is_judged_when_it_is_the_first_and_leans_behind_another() {
+        let messages = r#"[{"role":"user","content":"hi"},{"role":"user","content":"hi"}]"#;
+        with(messages, |chat| {
+            assert_eq!(chat.judgeable(0).unwrap(), "hi");
+            assert_eq!(chat.judgeable(1), None);
+        });
+    }
+
+    #[test]
+    fn an_image_alone_is_nothing_to_judge_and_neither_is_a_yes_behind_it() {
+        let image =
+            r#"{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:"}}]}"#;
+        with(
+            &format!(r#"[{image},{{"role":"user","content":"yes"}}]"#),
+            |chat| {
+                assert_eq!((chat.judgeable(0), chat.judgeable(1)), (None, None));
+            },
         );
-        assert_eq!(subject(r#"[{"role":"system","content":"s"}]"#).text, "");
+        with(r#"[{"role":"system","content":"s"}]"#, |chat| {
+            assert_eq!((chat.turns(), chat.last_turn()), (0, ""));
+        });
     }
 }

@@ -1,23 +1,29 @@
 //! Request -> [`Routed`]: should the model think, and which bytes say so.
 //!
-//! [`policy`] decides (pure), [`family`] knows the switches (data), [`conversation`] picks the text to judge. Both front
-//! doors and the offline commands call the same [`Router::route`].
+//! [`policy`] decides (pure), [`family`] knows the switches (data), [`conversation`] finds the turns that can be judged, and
+//! [`walk`] the one that decides. Both front doors and the offline commands call the same [`Router::route`].
 
 mod choice;
 mod conversation;
+mod decision;
 pub mod family;
+mod leaning;
 mod policy;
+mod walk;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
+use tokio::time::timeout;
 
-pub use conversation::Subject;
+pub use conversation::Conversation;
+pub use decision::{Decision, Mode, Why, rounded};
 pub use family::Family;
-pub use policy::{Decision, Mode, Policy, Why, rounded};
+pub use policy::Policy;
+pub use walk::{Verdict, Visit, Walk};
 
 use crate::{
-    classifier::{Classification, Classifier, Miss},
+    classifier::{Classifier, Miss},
     error::Error,
     openai::{Change, ChatRequest, apply},
 };
@@ -47,8 +53,8 @@ pub struct Routed {
     pub model: Arc<str>,
     /// What was decided, and why.
     pub decision: Decision,
-    /// What the classifier saw, when it was asked and answered.
-    pub classification: Option<Classification>,
+    /// The turns that were looked at for it, the last one first; empty when something else settled it.
+    pub turns: Vec<Visit>,
     /// True when the mode chose the model, which is a switch of its own.
     is_alias: bool,
 }
@@ -97,32 +103,35 @@ impl Router {
         wish: Option<Mode>,
         target: &Target,
     ) -> Result<Routed, Error> {
-        let subject = Subject::of(&request)?;
-        let settled = policy::settled(&request, &subject, wish, target);
-        let (decision, classification) = match settled {
-            Some(decision) => (decision, None),
-            None => self.judge(&subject).await,
+        let conversation = Conversation::of(&request)?;
+        let settled = policy::settled(&request, &conversation, wish, target);
+        let (decision, turns) = match settled {
+            Some(decision) => (decision, Vec::new()),
+            None => self.judge(&conversation).await,
         };
         let (model, family) = target.choose(decision.mode);
         let mut routed = Routed {
             request,
             model,
             decision,
-            classification,
+            turns,
             is_alias: matches!(target, Target::Alias(_)),
         };
         routed.settle_at(family, false);
         Ok(routed)
     }
 
-    async fn judge(&self, subject: &Subject) -> (Decision, Option<Classification>) {
-        if subject.text.trim().is_empty() {
-            return (self.policy.fallback(Miss::Nothing), None);
-        }
-        match self.classifier.classify(&subject.text).await {
-            Ok(seen) => (self.policy.judge(&seen, subject.in_tool_loop), Some(seen)),
-            Err(miss) => (self.policy.fallback(miss), None),
-        }
+    /// Walks the conversation, one score at a time: most walks end with the last turn, and older scores are remembered.
+    async fn judge(&self, conversation: &Conversation<'_>) -> (Decision, Vec<Visit>) {
+        let mut walk = self.policy.walk(conversation);
+        let scores = async {
+            while let Some(text) = walk.next_text() {
+                walk.saw(self.classifier.classify(&text).await?);
+            }
+            Ok(())
+        };
+        let scored = timeout(self.classifier.deadline(), scores).await;
+        walk.end(scored.unwrap_or(Err(Miss::Late)).err())
     }
 }
 

@@ -1,108 +1,22 @@
 //! The decision, pure: what settles it without the classifier, and what a score means.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
-use super::{Subject, Target, choice};
+use super::{Conversation, Decision, Mode, Target, Why, choice, decision::rounded};
 use crate::{
     classifier::{Classification, Miss},
     openai::ChatRequest,
 };
-
-/// What is asked of the model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// Think first.
-    Reasoning,
-    /// Answer at once.
-    Direct,
-    /// The client's bytes, untouched.
-    Unchanged,
-}
-
-impl Mode {
-    /// The word in headers, logs and metrics.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Reasoning => "reasoning",
-            Self::Direct => "direct",
-            Self::Unchanged => "unchanged",
-        }
-    }
-}
-
-/// What decided. The order is that of precedence.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Why {
-    /// The client's `x-thinkgate-mode`.
-    Header,
-    /// A switch in the client's body.
-    Client,
-    /// The family is not recognised, or the gate is off for this model.
-    Unknown,
-    /// The model cannot switch.
-    Fixed,
-    /// A tool's result goes back to the model: the turn keeps its mode.
-    ToolLoop,
-    /// The classifier's score.
-    Classifier,
-    /// The classifier was late, failed, full, or had nothing readable to judge.
-    Fallback,
-    /// The server would not take our switch; the request went on without it.
-    Refused,
-}
-
-impl Why {
-    /// The word in headers, logs and metrics.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Header => "header",
-            Self::Client => "client",
-            Self::Unknown => "unknown",
-            Self::Fixed => "fixed",
-            Self::ToolLoop => "tool_loop",
-            Self::Classifier => "classifier",
-            Self::Fallback => "fallback",
-            Self::Refused => "refused",
-        }
-    }
-}
-
-/// What was decided for one request.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Decision {
-    /// The mode that is sent.
-    pub mode: Mode,
-    /// What decided.
-    pub why: Why,
-    /// P(reasoning), rounded to three digits, when one was computed.
-    pub score: Option<f64>,
-    /// The subject of the prompt, when the model names one.
-    pub domain: Option<Arc<str>>,
-    /// Why the classifier did not decide, when `why` is a fallback.
-    pub miss: Option<Miss>,
-}
-
-impl Decision {
-    fn of(mode: Mode, why: Why) -> Self {
-        Self {
-            mode,
-            why,
-            score: None,
-            domain: None,
-            miss: None,
-        }
-    }
-}
 
 /// How scores become modes. Built from the `routing` section of the configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
     /// P(reasoning), rounded to three digits, at or above: reason.
     pub threshold: f64,
+    /// How far from the threshold a score has to be to change the mode of a conversation.
+    pub switch_margin: f64,
+    /// Turns of a conversation that are scored at most, the last ones.
+    pub turns: usize,
     /// Modes forced for domain labels.
     pub domains: BTreeMap<String, Mode>,
     /// The mode when the classifier cannot say.
@@ -112,14 +26,14 @@ pub struct Policy {
 /// The decision, when something other than the classifier settles it.
 pub(super) fn settled(
     request: &ChatRequest,
-    subject: &Subject,
+    conversation: &Conversation,
     wish: Option<Mode>,
     target: &Target,
 ) -> Option<Decision> {
     if let Some(mode) = wish {
         return Some(Decision::of(mode, Why::Header));
     }
-    if choice::of(request).is_some() || target.is_soft_switched(&subject.text) {
+    if choice::of(request).is_some() || target.is_soft_switched(conversation.last_turn()) {
         return Some(Decision::of(Mode::Unchanged, Why::Client));
     }
     match target {
@@ -146,7 +60,22 @@ impl Target {
 }
 
 impl Policy {
-    /// What a classification means.
+    /// True when a classification is clear enough to change the mode of a conversation. A domain with a mode of its own is.
+    pub(super) fn is_decisive(&self, seen: &Classification) -> bool {
+        // 0.2 + 0.1 has to be the 0.3 that a score of three digits can reach.
+        let border = |at: f64| (at * 1e9).round() / 1e9;
+        let score = rounded(seen.score);
+        self.forced(seen).is_some()
+            || score >= border(self.threshold + self.switch_margin)
+            || score <= border(self.threshold - self.switch_margin)
+    }
+
+    fn forced(&self, seen: &Classification) -> Option<Mode> {
+        let domain = seen.domain.as_ref()?;
+        self.domains.get(&*domain.label).copied()
+    }
+
+    /// What a classification means at the plain threshold.
     pub(super) fn judge(&self, seen: &Classification, in_tool_loop: bool) -> Decision {
         let score = rounded(seen.score);
         if seen.unreadable {
@@ -155,16 +84,12 @@ impl Policy {
                 ..self.fallback(Miss::Unreadable)
             };
         }
-        let domain = seen.domain.as_ref().map(|domain| domain.label.clone());
-        let forced = domain
-            .as_ref()
-            .and_then(|label| self.domains.get(&**label))
-            .copied();
-        let mode = forced.unwrap_or(if score >= self.threshold {
+        let by_score = if score >= self.threshold {
             Mode::Reasoning
         } else {
             Mode::Direct
-        });
+        };
+        let mode = self.forced(seen).unwrap_or(by_score);
         let why = if in_tool_loop {
             Why::ToolLoop
         } else {
@@ -172,7 +97,7 @@ impl Policy {
         };
         Decision {
             score: Some(score),
-            domain,
+            domain: seen.domain.as_ref().map(|domain| domain.label.clone()),
             ..Decision::of(mode, why)
         }
     }
@@ -186,11 +111,6 @@ impl Policy {
     }
 }
 
-/// A probability as it is shown and compared: what the header says is what decided.
-pub fn rounded(score: f64) -> f64 {
-    (score * 1000.0).round() / 1000.0
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -199,6 +119,8 @@ mod tests {
     fn policy() -> Policy {
         Policy {
             threshold: 0.5,
+            switch_margin: 0.1,
+            turns: 64,
             domains: [("law".to_owned(), Mode::Reasoning)].into(),
             fallback: Mode::Unchanged,
         }
@@ -264,8 +186,9 @@ mod tests {
             family,
             gate,
         };
-        let subject = Subject::of(&request).unwrap();
-        settled(&request, &subject, wish, &target).map(|decision| (decision.mode, decision.why))
+        let conversation = Conversation::of(&request).unwrap();
+        settled(&request, &conversation, wish, &target)
+            .map(|decision| (decision.mode, decision.why))
     }
 
     #[test]

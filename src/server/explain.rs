@@ -10,7 +10,11 @@ use http::header;
 use serde_json::{Value, json, value::RawValue};
 
 use super::{entered::Entered, judged};
-use crate::{live::Live, routing::Routed, upstream::Model};
+use crate::{
+    live::Live,
+    routing::{Routed, Visit},
+    upstream::Model,
+};
 
 /// Decides and renders, and answers with both.
 pub async fn handle(State(live): State<Arc<Live>>, request: Request) -> Response {
@@ -32,22 +36,21 @@ fn explain(model: &Model, mut routed: Routed) -> Response {
     let name = endpoint.and_then(|endpoint| endpoint.model.as_deref());
     let rendered = routed.render(family, name).body;
     routed.settle_at(family, endpoint.is_some_and(|endpoint| endpoint.refuses()));
-    let (decision, seen) = (&routed.decision, &routed.classification);
+    let decision = &routed.decision;
     let body = std::str::from_utf8(&rendered)
         .ok()
         .and_then(|text| serde_json::from_str::<&RawValue>(text).ok());
-    let turns: Vec<Value> = seen
+    let last_seen = routed
+        .turns
         .iter()
-        .map(|seen| {
-            json!({"role": "user", "turn": -1, "score": seen.score, "tokens": seen.tokens,
-                   "truncated": seen.truncated, "unreadable": seen.unreadable})
-        })
-        .collect();
+        .rev()
+        .find_map(|turn| turn.seen.as_ref());
+    let turns: Vec<Value> = routed.turns.iter().map(told_of).collect();
     let told = json!({
         "mode": decision.mode,
         "why": decision.why,
         "score": decision.score,
-        "domain": seen.as_ref().and_then(|seen| seen.domain.as_ref()),
+        "domain": last_seen.and_then(|seen| seen.domain.as_ref()),
         "fallback": decision.miss,
         "model": &*routed.model,
         "family": family.map(|family| family.id),
@@ -63,4 +66,18 @@ fn explain(model: &Model, mut routed: Routed) -> Response {
     text.push_str(body.map_or("null", RawValue::get));
     text.push('}');
     ([(header::CONTENT_TYPE, "application/json")], text).into_response()
+}
+
+/// A turn without its text: where it stands, what became of it, and what the classifier saw.
+fn told_of(turn: &Visit) -> Value {
+    let seen = turn.seen.as_ref();
+    json!({
+        "message": turn.message,
+        "verdict": turn.verdict,
+        "score": seen.map(|seen| seen.score),
+        "domain": seen.and_then(|seen| seen.domain.as_ref()),
+        "tokens": seen.map(|seen| seen.tokens),
+        "truncated": seen.map(|seen| seen.truncated),
+        "unreadable": seen.map(|seen| seen.unreadable),
+    })
 }

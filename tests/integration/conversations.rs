@@ -1,0 +1,122 @@
+//! Conversations: a mode lasts until a turn clearly asks for the other.
+
+use serde_json::{Value, json};
+
+use super::support::{EASY, Gateway, HARD, Server};
+
+/// With these no score of the tests' classifier is decisive.
+const STICKY: &str = "threshold: 0.49, switch_margin: 0.5";
+
+/// A chat of these turns of the user, each answered but the last.
+fn conversation(turns: &[&str]) -> Value {
+    let answered = |turn: &&str| {
+        let answer = json!({"role": "assistant", "content": "So it is."});
+        [json!({"role": "user", "content": turn}), answer]
+    };
+    let mut messages: Vec<Value> = turns.iter().flat_map(answered).collect();
+    messages.pop();
+    json!({"model": "Qwen3-tiny", "messages": messages})
+}
+
+async fn mode(gateway: &Gateway, turns: &[&str]) -> String {
+    let answer = gateway.chat(&conversation(turns).to_string()).await;
+    assert_eq!(answer.decision().1, "classifier", "{turns:?}");
+    answer.decision().0.to_owned()
+}
+
+#[tokio::test]
+async fn a_follow_up_keeps_the_mode_and_a_clear_turn_changes_it_both_ways() {
+    let server = Server::friendly().await;
+    let gateway = Gateway::before(&server).await;
+    for (turns, wanted) in [
+        (&[HARD][..], "reasoning"),
+        (&[HARD, "yes, go on"], "reasoning"),
+        (&[HARD, "yes, go on", "继续", "👍", "why?"], "reasoning"),
+        (&[EASY, "ok thanks"], "direct"),
+        (&["hello", HARD], "reasoning"),
+        (&["hello", HARD, "ok", EASY], "direct"),
+        (&["hello", HARD, "ok", EASY, "thanks!"], "direct"),
+    ] {
+        assert_eq!(mode(&gateway, turns).await, wanted, "{turns:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_wide_margin_keeps_the_mode_of_the_first_turn_and_one_turn_judges_the_last_alone() {
+    let server = Server::friendly().await;
+    let sticky = Gateway::with(&server, &format!("routing: {{ {STICKY} }}")).await;
+    assert_eq!(mode(&sticky, &[EASY, HARD]).await, "direct");
+    assert_eq!(mode(&sticky, &[HARD, EASY]).await, "reasoning");
+    let yaml = format!("routing: {{ {STICKY}, turns: 1 }}");
+    let forgetful = Gateway::with(&server, &yaml).await;
+    assert_eq!(mode(&forgetful, &[EASY, HARD]).await, "reasoning");
+    assert_eq!(mode(&forgetful, &[HARD, EASY]).await, "direct");
+}
+
+#[tokio::test]
+async fn a_tool_loop_keeps_the_mode_of_the_turn_it_belongs_to() {
+    let server = Server::friendly().await;
+    let gateway = Gateway::before(&server).await;
+    for (turns, wanted) in [
+        (&[HARD, "go on"][..], "reasoning"),
+        (&[HARD, EASY], "direct"),
+        (&["hello", HARD], "reasoning"),
+    ] {
+        let mut body = conversation(turns);
+        let messages = body["messages"].as_array_mut().unwrap();
+        messages.push(json!({"role": "assistant", "content": null, "tool_calls": []}));
+        messages.push(json!({"role": "tool", "content": HARD}));
+        let answer = gateway.chat(&body.to_string()).await;
+        assert_eq!(answer.decision(), (wanted, "tool_loop"), "{turns:?}");
+    }
+}
+
+#[tokio::test]
+async fn explain_tells_what_became_of_every_turn_and_none_of_their_text() {
+    let server = Server::friendly().await;
+    let gateway = Gateway::with(&server, &format!("routing: {{ {STICKY} }}")).await;
+    let body = conversation(&["hello", HARD, EASY, "yes please"]).to_string();
+    let answer = gateway.post("/explain", &body).await;
+    let told = answer.json();
+    let of = |field: &str| -> Vec<Value> {
+        let turns = told["turns"].as_array().unwrap();
+        turns.iter().map(|turn| turn[field].clone()).collect()
+    };
+    assert_eq!(of("message"), [6, 4, 2, 0]);
+    assert_eq!(
+        of("verdict"),
+        ["skipped", "undecided", "undecided", "decided"]
+    );
+    let scores: Vec<Option<f64>> = of("score").iter().map(Value::as_f64).collect();
+    assert_eq!(scores[0], None);
+    assert!(scores[2] > Some(0.5) && scores[1] < Some(0.5), "{scores:?}");
+    let decided = (scores[3].unwrap() * 1000.0).round() / 1000.0;
+    assert_eq!(told["score"].as_f64(), Some(decided));
+    assert!(!told["turns"].to_string().contains("yes please"));
+    let chat = gateway.chat(&body).await;
+    let score = chat.header("x-thinkgate-score").unwrap();
+    assert_eq!(score.parse(), Ok(decided), "the turn that decided");
+}
+
+#[tokio::test]
+async fn a_long_conversation_is_decided_alike_by_a_gateway_that_knows_its_scores_and_one_that_does_not()
+ {
+    let server = Server::friendly().await;
+    let yaml = format!("routing: {{ {STICKY} }}\nclassifier: {{ deadline_ms: 20000 }}");
+    let (old, fresh) = (
+        Gateway::with(&server, &yaml).await,
+        Gateway::with(&server, &yaml).await,
+    );
+    let turns: Vec<String> = (0..20)
+        .map(|turn| format!("{} ({turn})", [EASY, HARD][turn % 2]))
+        .collect();
+    let turns: Vec<&str> = turns.iter().map(String::as_str).collect();
+    for many in 1..=turns.len() {
+        mode(&old, &turns[..many]).await;
+    }
+    let body = conversation(&turns).to_string();
+    let (a, b) = (old.chat(&body).await, fresh.chat(&body).await);
+    assert_eq!(a.decision(), b.decision());
+    let score = "x-thinkgate-score";
+    assert_eq!(a.header(score), b.header(score));
+}

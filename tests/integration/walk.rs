@@ -1,0 +1,222 @@
+//! Whatever the conversation and its scores: which turn decides, and what does not matter to it.
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use thinkgate::{
+    classifier::{Classification, Miss},
+    openai::ChatRequest,
+    routing::{Conversation, Decision, Mode, Policy, Verdict, Visit, Why},
+};
+
+/// A turn of the user, as a test writes it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Turn {
+    /// An image without text.
+    Image,
+    /// A short word that leans on what was said before.
+    Leaning(&'static str),
+    /// Something that can be judged, with its score in thousandths.
+    Ask(u32),
+    /// Something in a script that the classifier cannot read.
+    Unreadable,
+}
+use Turn::{Ask, Image, Leaning, Unreadable};
+
+impl Turn {
+    fn message(self) -> Value {
+        let content = match self {
+            Image => json!([{"type": "image_url", "image_url": {"url": "data:,"}}]),
+            Leaning(word) => word.into(),
+            Ask(score) => format!("a question that scores {score}").into(),
+            Unreadable => "something that scores nothing readable".into(),
+        };
+        json!({"role": "user", "content": content})
+    }
+}
+
+/// What a classifier would see in the text of a turn. A short word is taken for a clear no, as the real one does.
+fn seen(text: &str) -> Classification {
+    let score = text.rsplit(' ').next().and_then(|word| word.parse().ok());
+    Classification {
+        score: score.unwrap_or(0.0) / 1000.0,
+        domain: None,
+        tokens: 3,
+        truncated: false,
+        unreadable: text.ends_with("readable"),
+    }
+}
+
+fn request(turns: &[Turn]) -> ChatRequest {
+    let answered = |turn: &Turn| [turn.message(), json!({"role": "assistant", "content": "a"})];
+    let mut messages = vec![json!({"role": "system", "content": "s"})];
+    messages.extend(turns.iter().flat_map(answered));
+    ChatRequest::read(json!({"messages": messages}).to_string().into()).unwrap()
+}
+
+/// Walks, with a classifier that fails at its `fails_at`th text.
+fn walk(policy: &Policy, turns: &[Turn], fails_at: usize) -> (Decision, Vec<Visit>) {
+    let request = request(turns);
+    let chat = Conversation::of(&request).unwrap();
+    let mut walk = policy.walk(&chat);
+    let mut asked = 0;
+    while let Some(text) = walk.next_text() {
+        if asked == fails_at {
+            return walk.end(Some(Miss::Late));
+        }
+        walk.saw(seen(&text));
+        asked += 1;
+    }
+    walk.end(None)
+}
+
+fn decide(policy: &Policy, turns: &[Turn]) -> Decision {
+    walk(policy, turns, usize::MAX).0
+}
+
+/// The rule of the design, the slow and obvious way and in whole thousandths.
+fn reference(limits: &Limits, turns: &[Turn]) -> (Mode, Why) {
+    let judgeable = turns.iter().enumerate().filter(|(at, turn)| match turn {
+        Image => false,
+        Leaning(_) => *at == 0,
+        Ask(_) | Unreadable => true,
+    });
+    let all: Vec<Turn> = judgeable.map(|(_, turn)| *turn).collect();
+    let window = &all[all.len().saturating_sub(limits.turns)..];
+    let score_of = |turn: &Turn| match turn {
+        Ask(score) => i64::from(*score),
+        _ => 0,
+    };
+    let is_clear = |turn: &&Turn| {
+        **turn == Unreadable || (score_of(turn) - limits.threshold).abs() >= limits.margin
+    };
+    match window.iter().rev().find(is_clear).or(window.first()) {
+        None | Some(Unreadable) => (Mode::Unchanged, Why::Fallback),
+        Some(turn) if score_of(turn) >= limits.threshold => (Mode::Reasoning, Why::Classifier),
+        Some(_) => (Mode::Direct, Why::Classifier),
+    }
+}
+
+/// `routing`, in thousandths.
+#[derive(Debug, Clone)]
+struct Limits {
+    threshold: i64,
+    margin: i64,
+    turns: usize,
+}
+
+impl Limits {
+    fn policy(&self) -> Policy {
+        Policy {
+            threshold: self.threshold as f64 / 1000.0,
+            switch_margin: self.margin as f64 / 1000.0,
+            turns: self.turns,
+            domains: Default::default(),
+            fallback: Mode::Unchanged,
+        }
+    }
+}
+
+fn limits() -> impl Strategy<Value = Limits> {
+    let thousandths = |most: i64| prop_oneof![Just(most / 5), Just(most / 2), 0..=most];
+    (thousandths(1000), thousandths(500), 1..8usize).prop_map(|(threshold, margin, turns)| Limits {
+        threshold,
+        margin,
+        turns,
+    })
+}
+
+fn leaning() -> impl Strategy<Value = Turn> {
+    const WORDS: &[&str] = &["yes", "go on", "ok thanks", "继续", "why?", "👍", " "];
+    prop::sample::select(WORDS).prop_map(Leaning)
+}
+
+fn turn() -> impl Strategy<Value = Turn> {
+    prop_oneof![
+        1 => Just(Image),
+        2 => leaning(),
+        5 => (300..700u32).prop_map(Ask), // around most thresholds
+        2 => (0..=10u32).prop_map(|hundreds| Ask(hundreds * 100)),
+        1 => Just(Unreadable),
+    ]
+}
+
+fn turns() -> impl Strategy<Value = Vec<Turn>> {
+    prop::collection::vec(turn(), 0..14).prop_filter("no blank word first", |turns| {
+        turns.first() != Some(&Leaning(" "))
+    })
+}
+
+proptest! {
+    #[test]
+    fn the_turn_that_the_design_names_decides(limits in limits(), turns in turns()) {
+        prop_assume!(!turns.is_empty());
+        let got = decide(&limits.policy(), &turns);
+        prop_assert_eq!((got.mode, got.why), reference(&limits, &turns));
+    }
+
+    #[test]
+    fn a_turn_with_nothing_to_judge_changes_nothing(limits in limits(), turns in turns(), said in prop_oneof![Just(Image), leaning()]) {
+        prop_assume!(!turns.is_empty());
+        let policy = limits.policy();
+        let appended = [turns.as_slice(), &[said]].concat();
+        prop_assert_eq!(decide(&policy, &turns), decide(&policy, &appended));
+    }
+
+    #[test]
+    fn a_last_turn_that_is_clear_wins(limits in limits(), turns in turns(), score in 0..=1000u32) {
+        prop_assume!((i64::from(score) - limits.threshold).abs() >= limits.margin);
+        let got = decide(&limits.policy(), &[turns.as_slice(), &[Ask(score)]].concat());
+        let is_over = i64::from(score) >= limits.threshold;
+        prop_assert_eq!(got.mode, if is_over { Mode::Reasoning } else { Mode::Direct });
+        prop_assert_eq!(got.score, Some(f64::from(score) / 1000.0));
+    }
+
+    #[test]
+    fn older_turns_than_the_one_that_decides_do_not_matter(limits in limits(), turns in turns(), others in turns()) {
+        let policy = limits.policy();
+        let (decision, visits) = walk(&policy, &turns, usize::MAX);
+        let decided = visits.iter().find(|visit| visit.verdict == Verdict::Decided);
+        prop_assume!(decided.is_some());
+        // Behind the system message, every turn is a message and its answer.
+        let (_, since) = turns.split_at((decided.unwrap().message - 1) / 2);
+        prop_assert_eq!(&decide(&policy, since), &decision);
+        let score = (decision.score.unwrap() * 1000.0).round() as i64;
+        let is_clear = (score - limits.threshold).abs() >= limits.margin;
+        if is_clear && !matches!(since, [Leaning(_), ..]) {
+            prop_assert_eq!(&decide(&policy, &[others.as_slice(), since].concat()), &decision);
+        }
+    }
+
+    #[test]
+    fn a_walk_goes_backwards_and_asks_for_no_more_scores_than_it_may(limits in limits(), turns in turns()) {
+        let (_, visits) = walk(&limits.policy(), &turns, usize::MAX);
+        prop_assert!(visits.iter().filter(|visit| visit.seen.is_some()).count() <= limits.turns);
+        prop_assert!(visits.is_sorted_by(|a, b| a.message > b.message));
+        prop_assert!(visits.iter().filter(|visit| visit.verdict == Verdict::Decided).count() <= 1);
+        prop_assert!(visits.iter().all(|visit| visit.seen.is_none() == (visit.verdict == Verdict::Skipped)));
+    }
+
+    #[test]
+    fn a_score_that_cannot_be_had_is_a_fallback_whatever_is_known(limits in limits(), turns in turns(), fails_at: prop::sample::Index) {
+        let policy = limits.policy();
+        let scores = walk(&policy, &turns, usize::MAX).1.iter().filter(|visit| visit.seen.is_some()).count();
+        prop_assume!(scores > 0);
+        let fails_at = fails_at.index(scores);
+        let (decision, visits) = walk(&policy, &turns, fails_at);
+        prop_assert_eq!((decision.mode, decision.why, decision.miss), (Mode::Unchanged, Why::Fallback, Some(Miss::Late)));
+        prop_assert_eq!(visits.iter().filter(|visit| visit.seen.is_some()).count(), fails_at);
+    }
+}
+
+#[test]
+fn a_margin_of_three_digits_is_reached_by_a_score_of_three_digits() {
+    for (threshold, margin, score) in [(200, 100, 300), (700, 100, 800), (100, 200, 300)] {
+        let limits = Limits {
+            threshold,
+            margin,
+            turns: 8,
+        };
+        let got = decide(&limits.policy(), &[Ask(0), Ask(score)]);
+        assert_eq!(got.mode, Mode::Reasoning, "{threshold} + {margin}");
+    }
+}
