@@ -45,7 +45,7 @@ def kinds(model: str) -> list[Kind]:
 
 
 def chat_body(model: str, text: str = QUESTION, **fields) -> bytes:
-    body = {"model": model, "messages": [{"role": "user", "content": text}], "max_tokens": 48, "temperature": 0}
+    body = {"model": model, "messages": [{"role": "user", "content": text}], "max_tokens": 1024, "temperature": 0}
     return json.dumps(body | fields).encode()
 
 

@@ -32,7 +32,7 @@ class Asked:
 
 def ask(client: openai.OpenAI, prompt: str, streamed: bool):
     """The answer's headers, and the reasoning and content that the SDK gives."""
-    request = {"model": MODEL, "messages": [{"role": "user", "content": prompt}], "max_tokens": 60, "temperature": 0}
+    request = {"model": MODEL, "messages": [{"role": "user", "content": prompt}], "max_tokens": 1024, "temperature": 0}
     raw = client.chat.completions.with_raw_response.create(**request, stream=streamed)
     if streamed:
         deltas = [chunk.choices[0].delta for chunk in raw.parse() if chunk.choices]

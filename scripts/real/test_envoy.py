@@ -39,13 +39,13 @@ def decision(answer: Message) -> dict[str, str | None]:
 @pytest.mark.parametrize(("text", "mode", "headers"), CASES, ids=[f"{why or 'judged'}-{mode}" for _, mode, why in CASES])
 def test_the_model_reasons_exactly_when_the_answer_says_so(door, text, mode, headers):
     headers = tuple(f"{name}: {value}" for name, value in headers.items())
-    answer = chat(door.port, MODEL, text, headers, max_tokens=60)
+    answer = chat(door.port, MODEL, text, headers, max_tokens=1024)
     assert answer.header("x-thinkgate-mode") == mode
     # A Qwen3 that is told nothing thinks.
     assert thought(answer) is (mode != "direct")
     assert b"made locally today" in answer.body
 
-    stream = chat(door.port, MODEL, text, headers, max_tokens=60, stream=True)
+    stream = chat(door.port, MODEL, text, headers, max_tokens=1024, stream=True)
     assert decision(stream) == decision(answer)
     assert (b'"reasoning":" the' in stream.body) is (mode != "direct")
     assert stream.body.endswith(b"data: [DONE]\n\n")
@@ -151,7 +151,7 @@ def test_an_answer_that_is_sent_to_thinkgate_too_comes_through_whole(processor, 
     with Envoy(bootstrap([door], clusters), tmp_path).wait():
         for stream in (False, True):
             envoy_hop.clear()
-            answer = chat(door.port, MODEL, HARD, max_tokens=300, ignore_eos=True, stream=stream)
+            answer = chat(door.port, MODEL, HARD, max_tokens=1024, ignore_eos=True, stream=stream)
             assert (answer.header("x-thinkgate-mode"), answer.header("x-thinkgate-why")) == ("reasoning", "classifier")
             assert answer.body == envoy_hop.exchange(CHAT).response.body
             assert len(answer.body) > 1000 and answer.body.endswith(b"data: [DONE]\n\n" if stream else b"}")

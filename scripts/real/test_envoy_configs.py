@@ -41,7 +41,7 @@ def check_that_answers_come_through(port: int, hop: Hop) -> None:
     for text, mode in ((HARD, "reasoning"), (EASY, "direct")):
         for stream in (False, True):
             hop.clear()
-            answer = chat(port, MODEL, text, max_tokens=60, stream=stream)
+            answer = chat(port, MODEL, text, max_tokens=1024, stream=stream)
             assert (answer.header("x-thinkgate-mode"), answer.header("x-thinkgate-why")) == (mode, "classifier"), answer
             wire = hop.exchange(CHAT)
             assert answer.body == wire.response.body

@@ -226,7 +226,7 @@ def test_sigterm_lets_running_answers_be_told(envoy_hop, vllm, log, tmp_path):
     with Processor(log, MODELS) as processor:
         clusters = [cluster("upstream", envoy_hop.port), grpc_cluster("thinkgate", processor.wait().grpc_port)]
         with Envoy(bootstrap([door], clusters), tmp_path).wait(), concurrent.futures.ThreadPoolExecutor(1) as pool:
-            body = chat_body(MODEL, HARD, max_tokens=600, ignore_eos=True)
+            body = chat_body(MODEL, HARD, max_tokens=1024, ignore_eos=True)
             asked = pool.submit(exchange, door.port, request_bytes(body, headers=CLOSE))
             seconds_until(lambda: vllm.running() == 1, 10)
             processor.process.send_signal(signal.SIGTERM)

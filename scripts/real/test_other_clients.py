@@ -47,7 +47,7 @@ def test_curl(gateway, hop, stream):
     modes = set()
     for prompt in SOME:
         hop.clear()
-        body = {"model": MODEL, "messages": [{"role": "user", "content": prompt}], "max_tokens": 60, "stream": stream}
+        body = {"model": MODEL, "messages": [{"role": "user", "content": prompt}], "max_tokens": 1024, "stream": stream}
         command = ["curl", "-sS", "--no-buffer", "--dump-header", "-", f"{gateway.url}{CHAT}"]
         command += ["-H", "Content-Type: application/json", "-d", json.dumps(body)]
         head, _, answer = subprocess.run(command, capture_output=True, check=True, timeout=60).stdout.partition(b"\r\n\r\n")

@@ -7,7 +7,7 @@ use crate::error::Error;
 
 /// The top-level fields that we read or write. Of each there may be only one: a server takes the last of two equal keys, a
 /// scanner in front of it might take the first, and such a difference is how filters are fooled.
-const OURS: [&str; 11] = [
+const OURS: [&str; 13] = [
     "model",
     "messages",
     "chat_template_kwargs",
@@ -19,6 +19,8 @@ const OURS: [&str; 11] = [
     "thinking_budget",
     "thinking_token_budget",
     "reasoning_budget",
+    "max_tokens",
+    "max_completion_tokens",
 ];
 
 /// A chat request's bytes and the places of its top-level fields.
@@ -98,6 +100,16 @@ impl ChatRequest {
         (!name.is_empty()).then_some(name)
     }
 
+    /// The most tokens the answer may have, thoughts included. As for vLLM, `max_completion_tokens` goes before `max_tokens`;
+    /// a value that is no count (-1 is "no limit" to some servers) is the server's to understand.
+    pub fn token_limit(&self) -> Option<u64> {
+        let limit = self
+            .get("max_completion_tokens")
+            .or_else(|| self.get("max_tokens"))?;
+        let tokens: f64 = serde_json::from_str(limit).ok()?; // 100.0 is a whole number to servers in Python
+        (tokens >= 0.0).then_some(tokens as u64)
+    }
+
     /// The conversation.
     ///
     /// # Errors
@@ -152,6 +164,29 @@ mod tests {
         );
         assert_eq!(read(r#"{"model":null}"#).unwrap().model(), None);
         assert_eq!(read(r#"{"model":""}"#).unwrap().model(), None);
+    }
+
+    #[test]
+    fn the_limit_of_tokens_is_read_as_servers_read_it() {
+        for (body, limit) in [
+            (r#"{"max_tokens":60}"#, Some(60)),
+            (r#"{"max_tokens":60.0}"#, Some(60)),
+            (
+                r#"{"max_tokens":9000,"max_completion_tokens":60}"#,
+                Some(60),
+            ),
+            (
+                r#"{"max_tokens":60,"max_completion_tokens":null}"#,
+                Some(60),
+            ),
+            (r#"{"max_tokens":1e300}"#, Some(u64::MAX)),
+            (r#"{"max_tokens":-1}"#, None),
+            (r#"{"max_tokens":"many"}"#, None),
+            ("{}", None),
+        ] {
+            assert_eq!(read(body).unwrap().token_limit(), limit, "{body}");
+        }
+        assert!(read(r#"{"max_tokens":60,"max_tokens":9000}"#).is_err());
     }
 
     #[test]

@@ -41,6 +41,8 @@ pub enum Why {
     Unknown,
     /// The model cannot switch.
     Fixed,
+    /// The request allows fewer tokens than a thought and an answer need.
+    Budget,
     /// A tool's result goes back to the model: the turn keeps its mode.
     ToolLoop,
     /// The classifier's score.
@@ -59,6 +61,7 @@ impl Why {
             Self::Client => "client",
             Self::Unknown => "unknown",
             Self::Fixed => "fixed",
+            Self::Budget => "budget",
             Self::ToolLoop => "tool_loop",
             Self::Classifier => "classifier",
             Self::Fallback => "fallback",

@@ -36,16 +36,23 @@ pub(super) fn settled(
     if choice::of(request).is_some() || target.is_soft_switched(conversation.last_turn()) {
         return Some(Decision::of(Mode::Unchanged, Why::Client));
     }
-    match target {
+    let left_alone = match target {
         Target::Alias(_) => None, // the choice is between models
         Target::Model { family: None, .. } | Target::Model { gate: false, .. } => {
-            Some(Decision::of(Mode::Unchanged, Why::Unknown))
+            Some(Why::Unknown)
         }
         Target::Model {
             family: Some(family),
             ..
-        } => (!family.can_switch()).then(|| Decision::of(Mode::Unchanged, Why::Fixed)),
+        } => (!family.can_switch()).then_some(Why::Fixed),
+    };
+    if let Some(why) = left_alone {
+        return Some(Decision::of(Mode::Unchanged, why));
     }
+    let (_, thinking) = target.choose(Mode::Reasoning); // of an alias, the model that would think
+    let floor = thinking.map_or(0, |family| family.floor);
+    let is_short = request.token_limit().is_some_and(|limit| limit < floor);
+    is_short.then(|| Decision::of(Mode::Direct, Why::Budget))
 }
 
 impl Target {
@@ -217,5 +224,29 @@ mod tests {
             unchanged(Why::Fixed)
         );
         assert_eq!(settle(PLAIN, None, Some("qwen3"), true), None);
+    }
+
+    #[test]
+    fn fewer_tokens_than_a_thought_needs_are_a_direct_answer() {
+        let limited = |limit: &str, family: &str, wish| {
+            let body =
+                format!("{{{limit},\"messages\":[{{\"role\":\"user\",\"content\":\"q\"}}]}}");
+            settle(body.leak(), wish, Some(family), true)
+        };
+        let direct = Some((Mode::Direct, Why::Budget));
+        assert_eq!(limited("\"max_tokens\":1023", "qwen3", None), direct);
+        assert_eq!(limited("\"max_tokens\":1024", "qwen3", None), None);
+        assert_eq!(
+            limited("\"max_completion_tokens\":5", "gpt_oss", None),
+            direct
+        );
+        assert_eq!(
+            limited("\"max_tokens\":5", "always", None),
+            Some((Mode::Unchanged, Why::Fixed))
+        );
+        assert_eq!(
+            limited("\"max_tokens\":5", "qwen3", Some(Mode::Reasoning)),
+            Some((Mode::Reasoning, Why::Header))
+        );
     }
 }

@@ -34,12 +34,18 @@ aliases:
         instruct.only().text(),
         ask(EASY).replace("\"auto\"", "\"Qwen/Qwen3-30B-A3B-Instruct-2507\"")
     );
+    let short = ask(HARD).replace("\"model\"", "\"max_tokens\":60,\"model\"");
+    assert_eq!(
+        gateway.chat(&short).await.decision(),
+        ("direct", "budget"),
+        "the thinker would not get to an answer"
+    );
     let chosen = ask(HARD).replace("\"model\"", "\"reasoning_effort\":\"low\",\"model\"");
     assert_eq!(
         gateway.chat(&chosen).await.decision(),
         ("unchanged", "client")
     );
-    assert_eq!(instruct.arrived().len(), 2);
+    assert_eq!(instruct.arrived().len(), 3);
     let listed = gateway.get("/v1/models").await.json();
     let names: Vec<_> = listed["data"]
         .as_array()

@@ -112,6 +112,30 @@ async fn unknown_ungated_and_fixed_models_are_left_alone_and_say_why() {
 }
 
 #[tokio::test]
+async fn a_small_limit_of_tokens_is_not_eaten_by_a_thought() {
+    let server = Server::friendly().await;
+    let gateway = Gateway::before(&server).await;
+    let limited = |limit: &str| chat(HARD).replace("\"model\"", &format!("\"{limit}, \"model\""));
+    let answer = gateway.chat(&limited("max_tokens\": 900")).await;
+    assert_eq!(answer.decision(), ("direct", "budget"));
+    assert_eq!(
+        answer.header("x-thinkgate-score"),
+        None,
+        "nothing is scored"
+    );
+    let sent = server.only();
+    assert!(sent.text().contains("\"enable_thinking\":false"));
+    assert!(sent.text().contains("\"max_tokens\": 900"));
+    for (limit, decision) in [
+        ("max_completion_tokens\": 5", ("direct", "budget")),
+        ("max_tokens\": 4096", ("reasoning", "classifier")),
+        ("max_tokens\": null", ("reasoning", "classifier")),
+    ] {
+        assert_eq!(gateway.chat(&limited(limit)).await.decision(), decision);
+    }
+}
+
+#[tokio::test]
 async fn a_tool_result_keeps_the_turns_mode() {
     let server = Server::friendly().await;
     let gateway = Gateway::before(&server).await;

@@ -12,7 +12,7 @@ const [baseURL, model] = process.argv.slice(2);
 const client = new OpenAI({ baseURL, apiKey: "unused", maxRetries: 0 });
 
 for (const prompt of JSON.parse(readFileSync(0, "utf8"))) {
-  const request = { model, messages: [{ role: "user", content: prompt }], max_tokens: 60, temperature: 0 };
+  const request = { model, messages: [{ role: "user", content: prompt }], max_tokens: 1024, temperature: 0 };
 
   const plain = await client.chat.completions.create(request).withResponse();
   report(plain.response, [plain.data.choices[0].message]);

@@ -24,6 +24,9 @@ pub struct Family {
     pub direct: &'static [Change],
     /// The efforts the family accepts. A value outside is a 400, or worse, silently the highest.
     pub efforts: &'static [&'static str],
+    /// The fewest tokens that hold a thought and an answer. A request that allows fewer is answered directly: thinking would
+    /// leave it without an answer. 0 where the model does not think.
+    pub floor: u64,
     /// Words in a turn of the user that the model's template obeys.
     pub soft_switches: &'static [&'static str],
 }
@@ -190,6 +193,14 @@ mod tests {
                 .unwrap()
                 .is_soft_switched("hello /no_think")
         );
+    }
+
+    #[test]
+    fn whatever_thinks_has_a_floor() {
+        for family in all() {
+            let never_thinks = family.default == Unsaid::Direct && !family.can_switch();
+            assert_eq!(family.floor == 0, never_thinks, "{}", family.id);
+        }
     }
 
     #[test]

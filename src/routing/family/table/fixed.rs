@@ -35,6 +35,7 @@ pub static FAMILIES: &[Family] = &[
     Family {
         id: "never",
         default: Unsaid::Direct,
+        floor: 0,
         names: &[
             "qwen3*instruct",
             "qwen3-coder",

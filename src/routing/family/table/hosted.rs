@@ -81,6 +81,7 @@ pub static FAMILIES: &[Family] = &[
         id: "openai",
         names: &["gpt-4o", "gpt-4.1", "gpt-4", "gpt-3.5"],
         default: Unsaid::Direct,
+        floor: 0,
         ..FIXED
     },
     // --- other servers: named in the configuration, since the same model switches otherwise elsewhere ---

@@ -8,6 +8,7 @@
 //!   that a template does not know are dropped. Mistral's tokenizers answer 400 to it and take the top-level effort.
 //! * ON is the level at which the model thinks when it thinks by default; which effort is worth it is the operator's to say.
 //! * A model without OFF gets its lowest effort for `direct`; one whose scale is not known is left alone.
+//! * A request whose answer may have fewer tokens than the row's floor is answered directly, whatever it asks.
 
 mod fixed;
 mod hosted;

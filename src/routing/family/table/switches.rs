@@ -27,6 +27,10 @@ pub const EFFORT_LOW: &[Change] = &[set(EFFORT, "\"low\"")];
 pub const EFFORT_MEDIUM: &[Change] = &[set(EFFORT, "\"medium\"")];
 pub const EFFORT_HIGH: &[Change] = &[set(EFFORT, "\"high\"")];
 
+/// Thoughts of a few hundred tokens are common and their length is not known before. Anthropic sells no thinking budget
+/// under 1024; Seed-OSS advises to turn thinking off for budgets under 512, and an answer needs as much again.
+pub const FLOOR: u64 = 1024;
+
 /// A family that cannot switch, from which the others are varied.
 pub const FIXED: Family = Family {
     id: "",
@@ -35,6 +39,7 @@ pub const FIXED: Family = Family {
     reasoning: &[],
     direct: &[],
     efforts: &[],
+    floor: FLOOR,
     soft_switches: &[],
 };
 
