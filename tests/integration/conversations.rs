@@ -120,3 +120,34 @@ async fn a_long_conversation_is_decided_alike_by_a_gateway_that_knows_its_scores
     let score = "x-thinkgate-score";
     assert_eq!(a.header(score), b.header(score));
 }
+
+#[tokio::test]
+async fn a_walk_that_takes_longer_than_the_deadline_falls_back_until_its_scores_are_remembered() {
+    let server = Server::friendly().await;
+    let yaml = format!("routing: {{ {STICKY} }}\nclassifier: {{ deadline_ms: 100 }}");
+    let gateway = Gateway::with(&server, &yaml).await;
+    let long = "lorem ipsum ".repeat(700);
+    let turns: Vec<String> = (0..64).map(|turn| format!("{long} {turn}")).collect();
+    let turns: Vec<&str> = turns.iter().map(String::as_str).collect();
+    let body = conversation(&turns).to_string();
+    let first = gateway.post("/explain", &body).await.json();
+    assert_eq!(
+        (&first["why"], &first["fallback"]),
+        (&json!("fallback"), &json!("late"))
+    );
+    assert_eq!(
+        (&first["mode"], &first["score"]),
+        (&json!("unchanged"), &Value::Null)
+    );
+    let known = first["turns"].as_array().unwrap();
+    assert!(known.len() < 64 && known.iter().all(|turn| turn["verdict"] == "undecided"));
+    // Every try scores a few more, so a conversation is not late for ever.
+    for _ in 0..400 {
+        let told = gateway.post("/explain", &body).await.json();
+        if told["why"] == "classifier" {
+            assert_eq!(told["turns"].as_array().unwrap().len(), 64);
+            return;
+        }
+    }
+    panic!("still late");
+}
