@@ -9,6 +9,8 @@ mod decision;
 pub mod family;
 mod leaning;
 mod policy;
+#[cfg(test)]
+mod precedence;
 mod walk;
 
 use std::{collections::BTreeMap, sync::Arc};
