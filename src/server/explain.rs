@@ -13,7 +13,7 @@ use super::{entered::Entered, judged};
 use crate::{
     live::Live,
     routing::{Routed, Visit},
-    upstream::Model,
+    upstream::{Endpoint, Model},
 };
 
 /// Decides and renders, and answers with both.
@@ -57,6 +57,7 @@ fn explain(model: &Model, mut routed: Routed) -> Response {
         "endpoint": endpoint.map(|endpoint| json!({
             "url": endpoint.url, "model": endpoint.model.as_deref().unwrap_or(&routed.model),
         })),
+        "endpoints": model.endpoints.iter().map(|endpoint| told_of_endpoint(endpoint)).collect::<Vec<_>>(),
         "turns": turns,
     });
     // The body is shown as the very bytes that would be sent; through a `Value` its numbers and spaces would change.
@@ -66,6 +67,18 @@ fn explain(model: &Model, mut routed: Routed) -> Response {
     text.push_str(body.map_or("null", RawValue::get));
     text.push('}');
     ([(header::CONTENT_TYPE, "application/json")], text).into_response()
+}
+
+/// An endpoint as far as the choice of one and of the switch goes.
+fn told_of_endpoint(endpoint: &Endpoint) -> Value {
+    json!({
+        "url": endpoint.url,
+        "model": endpoint.model,
+        "family": endpoint.family.map(|family| family.id),
+        "probed": endpoint.probed,
+        "refuses": endpoint.refuses(),
+        "fit": endpoint.is_fit(),
+    })
 }
 
 /// A turn without its text: where it stands, what became of it, and what the classifier saw.

@@ -2,10 +2,10 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use http::HeaderValue;
@@ -74,7 +74,11 @@ struct Condition {
     in_flight: AtomicUsize,
     breaker: Breaker,
     refuses: AtomicBool,
+    rest: Mutex<Option<Instant>>,
 }
+
+/// The longest rest that is believed. Whoever asks for more may be mistaken, and is asked again.
+const REST: Duration = Duration::from_secs(60);
 
 impl Endpoint {
     /// An endpoint of which nothing has been asked yet.
@@ -113,7 +117,31 @@ impl Endpoint {
 
     /// True unless it keeps failing, or its server is not well.
     pub fn is_fit(&self) -> bool {
-        self.health.is_well() && self.condition.breaker.admits(Instant::now())
+        let now = Instant::now();
+        self.health.is_well() && self.condition.breaker.admits(now) && !self.rests(now)
+    }
+
+    /// The server asked to be left alone for so long (`Retry-After`); counts where there is another to ask.
+    pub(super) fn rest(&self, time: Duration) {
+        let until = Instant::now() + time.min(REST);
+        *self
+            .condition
+            .rest
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(until);
+    }
+
+    fn rests(&self, now: Instant) -> bool {
+        let mut rest = self
+            .condition
+            .rest
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let rests = rest.is_some_and(|until| now < until);
+        if !rests {
+            *rest = None;
+        }
+        rests
     }
 
     /// How its name says that it switches, or the operator.

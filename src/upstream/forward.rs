@@ -1,6 +1,9 @@
 //! One request on its way: an endpoint with room, the bytes for it, and another one if nothing was answered yet.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response, StatusCode, header};
@@ -74,6 +77,9 @@ impl<R: Fn(&Endpoint, bool) -> Rendered> Forward<'_, R> {
                 Ok((response, refused)) => {
                     record.headers_s = Some(sent.elapsed().as_secs_f64());
                     let goes_on = asks_for_another(response.status());
+                    if let Some(rest) = asks_for_rest(&response).filter(|_| goes_on) {
+                        endpoint.rest(rest);
+                    }
                     answered = Some((
                         response,
                         Answered {
@@ -206,6 +212,18 @@ fn for_endpoint(endpoint: &Endpoint, headers: &HeaderMap, record: &Record) -> He
 /// Statuses that say "not me, not now": another endpoint may take the request.
 fn asks_for_another(status: StatusCode) -> bool {
     matches!(status.as_u16(), 429 | 502 | 503 | 504)
+}
+
+/// How long a server asks to be left alone (RFC 9110, 10.2.3); a date says too little across two clocks.
+fn asks_for_rest(response: &reqwest::Response) -> Option<Duration> {
+    let value = response.headers().get(header::RETRY_AFTER)?;
+    value
+        .to_str()
+        .ok()?
+        .trim()
+        .parse()
+        .ok()
+        .map(Duration::from_secs)
 }
 
 /// Failures after which another endpoint may take the request. One that was given `headers_ms` has the request and may be at

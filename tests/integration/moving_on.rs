@@ -239,3 +239,27 @@ async fn an_endpoint_that_is_down_is_left_out_and_tried_again_when_it_is_back() 
     }
     assert_eq!(back.arrived().len(), 4, "it is back");
 }
+
+#[tokio::test]
+async fn a_server_that_asks_for_a_rest_gets_it() {
+    let busy = Server::start(|_| {
+        let head = "HTTP/1.1 429 Too Many Requests\r\nretry-after: 30\r\ncontent-length: 0\r\n\r\n";
+        vec![Step::Send(head.into())]
+    })
+    .await;
+    let other = Server::friendly().await;
+    let gateway = two(&busy, &other).await;
+    for _ in 0..8 {
+        assert_eq!(gateway.chat(&chat(EASY)).await.status, 200);
+    }
+    assert_eq!(busy.arrived().len(), 1, "asked once, then left alone");
+    // A model's only server is asked all the same: its answer says when to come back.
+    let alone = Gateway::before(&busy).await;
+    for _ in 0..2 {
+        let answer = alone.chat(&chat(EASY)).await;
+        assert_eq!(
+            (answer.status, answer.header("retry-after")),
+            (429, Some("30"))
+        );
+    }
+}

@@ -128,3 +128,27 @@ async fn a_family_that_the_operator_names_is_believed() {
         json!({"enable_thinking": false})
     );
 }
+
+#[tokio::test]
+async fn explain_shows_what_every_server_obeys() {
+    let server = rendering("Qwen3-custom", head).await;
+    let gateway = Gateway::start(config(&[&server], "{}")).await;
+    let answer = gateway
+        .post(
+            "/explain",
+            &chat(HARD).replace("Qwen3-tiny", "Qwen3-custom"),
+        )
+        .await;
+    let told = answer.json();
+    assert_eq!(
+        told["endpoints"][0],
+        json!({
+            "url": server.url(), "model": null, "family": "thinking", "refuses": false, "fit": true,
+            "probed": {"family": "thinking", "default": "direct", "changes": "head"},
+        })
+    );
+    assert_eq!(
+        told["body"]["chat_template_kwargs"],
+        json!({"thinking": true})
+    );
+}
