@@ -10,6 +10,8 @@ pub struct Excerpt {
     pub head: Box<str>,
     /// Its end, when the middle was cut out.
     pub tail: Option<Box<str>>,
+    /// How much work it is, in bytes that are read and something for the call.
+    pub size: u64,
 }
 
 /// Identifies the content of an excerpt.
@@ -18,15 +20,21 @@ pub type Fingerprint = [u8; 32];
 /// Bytes kept at each end for every token that will be read. Eight is above what any language needs per token, so the cut
 /// never costs a token that would have been read.
 const BYTES_PER_TOKEN: usize = 8;
+/// Bytes that a token of English has, as far as work is concerned: longer texts are read no further.
+const BYTES_READ: usize = 4;
+/// What the shortest text costs, in bytes of a longer one.
+const CALL: usize = 64;
 
 impl Excerpt {
     /// Cuts `text` for a reader of `max_tokens`, on character boundaries.
     pub fn of(text: &str, max_tokens: usize) -> Self {
         let end = max_tokens * BYTES_PER_TOKEN;
+        let size = (CALL + text.len().min(max_tokens * BYTES_READ)) as u64;
         if text.len() <= 2 * end {
             return Self {
                 head: text.into(),
                 tail: None,
+                size,
             };
         }
         let head = &text[..text.floor_char_boundary(end)];
@@ -34,6 +42,7 @@ impl Excerpt {
         Self {
             head: head.into(),
             tail: Some(tail.into()),
+            size,
         }
     }
 
@@ -67,6 +76,7 @@ mod tests {
             Excerpt {
                 head: head.into(),
                 tail: tail.map(Into::into),
+                size: 0,
             }
             .fingerprint()
         };

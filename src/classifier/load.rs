@@ -303,6 +303,7 @@ mod tests {
                 .read(&Excerpt {
                     head: text.as_str().into(),
                     tail: None,
+                    size: 0,
                 })
                 .unwrap();
             let cut = model.reader.read(&Excerpt::of(&text, 512)).unwrap();

@@ -4,6 +4,7 @@
 //! the model was busy runs as one batch. Nobody waits for room, and a decision no longer than its deadline: the router falls
 //! back instead. Scores are kept by the content that was judged, so a score is computed once and never depends on its neighbours.
 
+mod backlog;
 mod excerpt;
 mod labels;
 mod load;
@@ -55,7 +56,7 @@ pub struct Domain {
 pub enum Miss {
     /// `classifier.deadline_ms` passed.
     Late,
-    /// `classifier.queue` callers are waiting already.
+    /// `classifier.queue` callers are waiting already, or those who wait would take until after the deadline.
     Full,
     /// The model failed; the log says how.
     Failed,
@@ -144,12 +145,12 @@ impl Classifier {
         self.deadline
     }
 
-    /// Classifies `text`, unless too many wait already.
+    /// Classifies `text`, unless so many wait already that the answer would come after the deadline.
     ///
     /// # Errors
     /// Why it could not.
     pub async fn classify(&self, text: &str) -> Result<Classification, Miss> {
-        self.remembered(Excerpt::of(text, self.max_tokens), false)
+        self.remembered(Excerpt::of(text, self.max_tokens), Some(self.deadline))
             .await
     }
 
@@ -158,7 +159,7 @@ impl Classifier {
     /// # Errors
     /// Only when the model fails.
     pub async fn classify_patiently(&self, text: &str) -> Result<Classification, Miss> {
-        self.remembered(Excerpt::of(text, self.max_tokens), true)
+        self.remembered(Excerpt::of(text, self.max_tokens), None)
             .await
     }
 
@@ -172,21 +173,25 @@ impl Classifier {
         &self.domains
     }
 
-    async fn remembered(&self, excerpt: Excerpt, patient: bool) -> Result<Classification, Miss> {
+    async fn remembered(
+        &self,
+        excerpt: Excerpt,
+        limit: Option<Duration>,
+    ) -> Result<Classification, Miss> {
         match &self.cache {
             // Whoever asks for the same content meanwhile waits for the same answer.
             Some(cache) => {
                 cache
-                    .get_or_insert_async(&excerpt.fingerprint(), self.ask(excerpt.clone(), patient))
+                    .get_or_insert_async(&excerpt.fingerprint(), self.ask(excerpt.clone(), limit))
                     .await
             }
-            None => self.ask(excerpt, patient).await,
+            None => self.ask(excerpt, limit).await,
         }
     }
 
-    async fn ask(&self, excerpt: Excerpt, patient: bool) -> Result<Classification, Miss> {
+    async fn ask(&self, excerpt: Excerpt, limit: Option<Duration>) -> Result<Classification, Miss> {
         let (reply, answer) = oneshot::channel();
-        self.queue.push(Job { excerpt, reply }, patient).await?;
+        self.queue.push(Job { excerpt, reply }, limit).await?;
         answer.await.unwrap_or(Err(Miss::Failed))
     }
 }
