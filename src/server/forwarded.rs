@@ -10,7 +10,7 @@ use axum::{
 use bytes::Bytes;
 use http::{header, request::Parts};
 
-use super::{body, entered::Entered};
+use super::{body, entered::Entered, gather::Gather};
 use crate::{
     error::Error,
     intake::{self, route_name},
@@ -58,7 +58,7 @@ pub async fn handle(State(live): State<Arc<Live>>, request: Request) -> Response
     match forward.send(&live.client, &model, record).await {
         Ok(mut response) => {
             response.body_mut().hold(place);
-            response.map(Body::new)
+            response.map(|relay| Body::new(Gather::new(relay)))
         }
         Err((error, record)) => Entered::failed(record, &error, None),
     }

@@ -5,6 +5,7 @@ mod cors;
 mod entered;
 mod explain;
 mod forwarded;
+mod gather;
 mod judged;
 mod models;
 mod ops;
