@@ -14,6 +14,7 @@ use super::{
     body::{Answered, Look},
     headers, pool,
     refusal::{self, Refusal},
+    sending,
 };
 use crate::{
     error::{Error, Limit},
@@ -165,7 +166,7 @@ impl<R: Fn(&Endpoint, bool) -> Rendered> Forward<'_, R> {
         let mut request = reqwest::Request::new(self.method.clone(), url);
         *request.headers_mut() = headers;
         if !(body.is_empty() && bodyless(&self.method)) {
-            *request.body_mut() = Some(body.into());
+            *request.body_mut() = Some(sending::body(body));
         }
         match timeout(client.limits.headers, client.http().execute(request)).await {
             Ok(Ok(response)) => Ok(response),

@@ -16,6 +16,7 @@ mod health;
 mod pool;
 mod probe;
 mod refusal;
+mod sending;
 
 pub use body::Relay;
 pub use catalog::{Catalog, Known, Listing, Listings, Model, Profile};

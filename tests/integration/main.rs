@@ -18,6 +18,7 @@ mod conversations;
 mod envoy;
 mod errors;
 mod families;
+mod faults;
 mod first_day;
 mod health;
 mod keys;

@@ -5,6 +5,7 @@ pub mod gateway;
 pub mod http;
 pub mod process;
 pub mod server;
+pub mod steps;
 
 pub use gateway::{Gateway, config};
 pub use http::{Answer, send};

@@ -6,30 +6,17 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::AsyncReadExt,
     net::{TcpListener, TcpStream},
     task::{AbortHandle, JoinSet},
-    time::sleep,
 };
 
-use super::http::find;
+use super::{http::find, steps::perform};
 
-/// What the server does next on a connection.
-#[derive(Debug, Clone)]
-pub enum Step {
-    /// Writes these bytes.
-    Send(Vec<u8>),
-    /// Waits.
-    Wait(Duration),
-    /// Waits until the client is gone.
-    Hang,
-    /// Closes with a reset instead of an orderly end.
-    Reset,
-}
+pub use super::steps::{Step, chunk, json, last_chunk, sse_head};
 
 /// One request as it arrived.
 #[derive(Debug, Clone)]
@@ -67,10 +54,17 @@ type Script = Arc<dyn Fn(&Arrived) -> Vec<Step> + Send + Sync>;
 /// A scripted server; it ends when it is dropped.
 pub struct Server {
     pub address: SocketAddr,
-    arrived: Arc<Mutex<Vec<Arrived>>>,
-    gone: Arc<Mutex<usize>>,
-    sent: Arc<AtomicUsize>,
+    counts: Arc<Counts>,
     task: AbortHandle,
+}
+
+/// What a server remembers of its connections.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    arrived: Mutex<Vec<Arrived>>,
+    pub(super) gone: AtomicUsize,
+    pub(super) sent: AtomicUsize,
+    open: AtomicUsize,
 }
 
 impl Drop for Server {
@@ -79,35 +73,17 @@ impl Drop for Server {
     }
 }
 
-/// A plain JSON answer.
-pub fn json(status: &str, body: &str) -> Vec<Step> {
-    vec![Step::Send(
-        format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into(),
-    )]
-}
-
-/// The head of a stream of events.
-pub fn sse_head() -> Step {
-    Step::Send(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n".to_vec())
-}
-
-/// One piece of a chunked body.
-pub fn chunk(data: &str) -> Step {
-    Step::Send(format!("{:x}\r\n{data}\r\n", data.len()).into())
-}
-
-/// The end of a chunked body.
-pub fn last_chunk() -> Step {
-    Step::Send(b"0\r\n\r\n".to_vec())
-}
-
 /// An answer that a chat client would take.
 pub const OK_BODY: &str = r#"{"id":"c1","object":"chat.completion","choices":[{"index":0,"message":{"role":"assistant","content":"hi"}}],"usage":{"prompt_tokens":3,"completion_tokens":5,"completion_tokens_details":{"reasoning_tokens":2}}}"#;
+
+/// The list of models of a server that has one.
+pub const MODELS: &str =
+    r#"{"object":"list","data":[{"id":"Qwen3-tiny","object":"model","root":"Qwen3-tiny"}]}"#;
 
 impl Server {
     /// A server that lists `Qwen3-tiny` and answers everything else by `script`.
     pub async fn start(script: impl Fn(&Arrived) -> Vec<Step> + Send + Sync + 'static) -> Self {
-        Self::listing(r#"{"object":"list","data":[{"id":"Qwen3-tiny","object":"model","root":"Qwen3-tiny"}]}"#, script).await
+        Self::listing(MODELS, script).await
     }
 
     /// A server that answers every chat with [`OK_BODY`].
@@ -134,14 +110,7 @@ impl Server {
         models: &'static str,
         script: impl Fn(&Arrived) -> Vec<Step> + Send + Sync + 'static,
     ) -> Self {
-        Self::whole(listener, move |request| {
-            match request.line.split(' ').nth(1) {
-                Some("/v1/models") => json("200 OK", models),
-                Some("/health") => json("200 OK", ""),
-                Some("/tokenize") if request.is_ours() => json("404 Not Found", "{}"),
-                _ => script(request),
-            }
-        })
+        Self::whole(listener, listed(models, script))
     }
 
     /// A server that answers whatever it is asked by `script`, the gateway's own questions too.
@@ -149,30 +118,31 @@ impl Server {
         listener: TcpListener,
         script: impl Fn(&Arrived) -> Vec<Step> + Send + Sync + 'static,
     ) -> Self {
+        Self::run(listener, true, Arc::new(script))
+    }
+
+    /// A server that answers a request as soon as it has read the head of it, and reads no body unless a step does.
+    pub async fn hasty(script: impl Fn(&Arrived) -> Vec<Step> + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::run(listener, false, Arc::new(listed(MODELS, script)))
+    }
+
+    fn run(listener: TcpListener, reads_body: bool, script: Script) -> Self {
         let address = listener.local_addr().unwrap();
-        let (arrived, gone) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(0)));
-        let sent = Arc::new(AtomicUsize::new(0));
-        let script: Script = Arc::new(script);
-        let (log, left, counted) = (arrived.clone(), gone.clone(), sent.clone());
+        let counts = Arc::new(Counts::default());
+        let remembered = counts.clone();
         let accept = async move {
             let mut connections = JoinSet::new(); // which end with the server
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                connections.spawn(serve(
-                    stream,
-                    script.clone(),
-                    log.clone(),
-                    left.clone(),
-                    counted.clone(),
-                ));
+                let (script, counts) = (script.clone(), remembered.clone());
+                connections.spawn(async move { serve(stream, script, reads_body, &counts).await });
             }
         };
         let task = tokio::spawn(accept).abort_handle();
         Self {
             address,
-            arrived,
-            gone,
-            sent,
+            counts,
             task,
         }
     }
@@ -183,7 +153,7 @@ impl Server {
 
     /// The requests of clients that arrived.
     pub fn arrived(&self) -> Vec<Arrived> {
-        let all = self.arrived.lock().unwrap();
+        let all = self.counts.arrived.lock().unwrap();
         all.iter()
             .filter(|request| !request.is_ours())
             .cloned()
@@ -199,54 +169,66 @@ impl Server {
 
     /// Bytes that found their way into the client's socket.
     pub fn sent(&self) -> usize {
-        self.sent.load(Ordering::Relaxed)
+        self.counts.sent.load(Ordering::Relaxed)
+    }
+
+    /// Open connections that a client's request came on.
+    pub fn open(&self) -> usize {
+        self.counts.open.load(Ordering::Relaxed)
     }
 
     /// How many clients left while they were kept waiting.
     pub fn gone(&self) -> usize {
-        *self.gone.lock().unwrap()
+        self.counts.gone.load(Ordering::Relaxed)
     }
 }
 
-async fn serve(
-    mut stream: TcpStream,
-    script: Script,
-    log: Arc<Mutex<Vec<Arrived>>>,
-    left: Arc<Mutex<usize>>,
-    sent: Arc<AtomicUsize>,
-) {
+/// The gateway's own questions answered, and all others by `script`.
+fn listed(
+    models: &'static str,
+    script: impl Fn(&Arrived) -> Vec<Step> + Send + Sync + 'static,
+) -> impl Fn(&Arrived) -> Vec<Step> + Send + Sync + 'static {
+    move |request| match request.line.split(' ').nth(1) {
+        Some("/v1/models") => json("200 OK", models),
+        Some("/health") => json("200 OK", ""),
+        Some("/tokenize") if request.is_ours() => json("404 Not Found", "{}"),
+        _ => script(request),
+    }
+}
+
+/// Counts a connection as open.
+struct Open<'a>(&'a Counts);
+
+impl<'a> Open<'a> {
+    fn count(counts: &'a Counts) -> Self {
+        counts.open.fetch_add(1, Ordering::Relaxed);
+        Self(counts)
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+async fn serve(mut stream: TcpStream, script: Script, reads_body: bool, counts: &Counts) {
     let mut buffer = Vec::new();
-    while let Some(request) = read(&mut stream, &mut buffer).await {
-        log.lock().unwrap().push(request.clone());
-        let steps = script(&request);
-        if steps.is_empty() {
-            return; // hang up without an answer
+    let mut open = None;
+    while let Some(request) = read(&mut stream, &mut buffer, reads_body).await {
+        counts.arrived.lock().unwrap().push(request.clone());
+        if !request.is_ours() {
+            open.get_or_insert_with(|| Open::count(counts));
         }
-        for step in steps {
-            match step {
-                Step::Send(bytes) => {
-                    if stream.write_all(&bytes).await.is_err() {
-                        *left.lock().unwrap() += 1;
-                        return;
-                    }
-                    sent.fetch_add(bytes.len(), Ordering::Relaxed);
-                }
-                Step::Wait(time) => sleep(time).await,
-                Step::Hang => {
-                    let _ = stream.read(&mut [0; 1]).await;
-                    *left.lock().unwrap() += 1;
-                    return;
-                }
-                Step::Reset => {
-                    stream.set_zero_linger().unwrap();
-                    return;
-                }
-            }
+        let steps = script(&request);
+        // Without any it hangs up without an answer.
+        if steps.is_empty() || !perform(steps, &mut stream, counts).await {
+            return;
         }
     }
 }
 
-async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Arrived> {
+async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>, reads_body: bool) -> Option<Arrived> {
     let end = loop {
         match find(buffer, b"\r\n\r\n") {
             Some(end) => break end,
@@ -262,6 +244,7 @@ async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Arrived> {
     };
     let length = request
         .header("content-length")
+        .filter(|_| reads_body)
         .map_or(0, |length| length.parse().unwrap());
     while buffer.len() < end + 4 + length {
         if stream.read_buf(buffer).await.ok()? == 0 {
