@@ -126,17 +126,25 @@ class Vllm(Child):
 
     def running(self) -> int:
         """How many requests vLLM is generating for right now, from its own metrics."""
+        return self._metric("vllm:num_requests_running")
+
+    def generated(self) -> int:
+        """How many tokens it has generated since it started."""
+        return self._metric("vllm:generation_tokens_total")
+
+    def _metric(self, name: str) -> int:
         _, body = self.get("/metrics")
-        lines = [line for line in body.decode().splitlines() if line.startswith("vllm:num_requests_running{")]
+        lines = [line for line in body.decode().splitlines() if line.startswith(name + "{")]
         return int(sum(float(line.rsplit(" ", 1)[1]) for line in lines))
 
 
 class Gateway(Child):
-    """`thinkgate serve` on a free port, in front of one upstream."""
+    """`thinkgate serve` on a free port, in front of one upstream, or of what its flags say."""
 
-    def __init__(self, upstream: str, log: pathlib.Path, flags: list[str] = (), env: dict | None = None):
+    def __init__(self, upstream: str | None, log: pathlib.Path, flags: list[str] = (), env: dict | None = None):
         port = free_port()
-        command = [thinkgate_binary(), "serve", "--upstream", upstream, "--listen", f"{LOOPBACK}:{port}", *flags]
+        before = ["--upstream", upstream] if upstream else []
+        command = [thinkgate_binary(), "serve", *before, "--listen", f"{LOOPBACK}:{port}", *flags]
         super().__init__(command, port, log, env)
 
     def wait(self, seconds: float = 30) -> "Gateway":
