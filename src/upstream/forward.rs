@@ -5,21 +5,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use http::{HeaderMap, Method, Response, StatusCode, header};
-use tokio::time::timeout;
 
 use super::{
     Client, Endpoint, Model, Relay,
     body::{Answered, Look},
+    exchange::Exchange,
     headers, pool,
     refusal::{self, Refusal},
-    sending,
 };
 use crate::{
     error::{Error, Limit},
     routing::Rendered,
-    telemetry::{Attempt, Record, inject},
+    telemetry::{Attempt, Record},
 };
 
 /// A request ready to be sent to any endpoint of a model.
@@ -129,50 +127,32 @@ impl<R: Fn(&Endpoint, bool) -> Rendered> Forward<'_, R> {
         headers: &HeaderMap,
         record: &Record,
     ) -> Result<(reqwest::Response, bool), Error> {
+        let exchange = Exchange {
+            client,
+            endpoint,
+            method: &self.method,
+            path: self.path,
+            headers,
+            span: &record.span,
+        };
         let refuses = endpoint.refuses();
         let rendered = (self.render)(endpoint, !refuses);
-        let headers = for_endpoint(endpoint, headers, record);
+        let response = exchange.ask(rendered.body).await?;
         if rendered.fields.is_empty() {
-            let response = self
-                .exchange(client, endpoint, headers, rendered.body)
-                .await?;
             return Ok((response, refuses));
         }
-        let response = self
-            .exchange(client, endpoint, headers.clone(), rendered.body)
-            .await?;
         let refusal = refusal::read(response, &rendered.fields, client.limits.idle).await?;
         if let Refusal::Unrelated(response) = refusal {
             return Ok((response, false));
         }
         tracing::warn!(endpoint = &*endpoint.label, fields = ?rendered.fields, "the server refuses our switch; asking without it");
         let plain = (self.render)(endpoint, false);
-        let response = self.exchange(client, endpoint, headers, plain.body).await?;
+        let response = exchange.ask(plain.body).await?;
         // If it is still a 4xx, it was not our switch that the server minded.
         if !response.status().is_client_error() {
             endpoint.remember_refusal();
         }
         Ok((response, true))
-    }
-
-    async fn exchange(
-        &self,
-        client: &Client,
-        endpoint: &Endpoint,
-        headers: HeaderMap,
-        body: Bytes,
-    ) -> Result<reqwest::Response, Error> {
-        let url = endpoint.at(self.path)?;
-        let mut request = reqwest::Request::new(self.method.clone(), url);
-        *request.headers_mut() = headers;
-        if !(body.is_empty() && bodyless(&self.method)) {
-            *request.body_mut() = Some(sending::body(body));
-        }
-        match timeout(client.limits.headers, client.http().execute(request)).await {
-            Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) => Err(named(&error, client)),
-            Err(_) => Err(Error::timeout(Limit::Headers, client.limits.headers)),
-        }
     }
 
     fn relay(
@@ -198,16 +178,6 @@ impl<R: Fn(&Endpoint, bool) -> Rendered> Forward<'_, R> {
         *response.headers_mut() = headers;
         response
     }
-}
-
-/// The headers of a request as one endpoint gets them: with its key, and our span.
-fn for_endpoint(endpoint: &Endpoint, headers: &HeaderMap, record: &Record) -> HeaderMap {
-    let mut headers = headers.clone();
-    if let Some(key) = endpoint.authorization() {
-        headers.insert(header::AUTHORIZATION, key.clone());
-    }
-    inject(&record.span, &mut headers);
-    headers
 }
 
 /// Statuses that say "not me, not now": another endpoint may take the request.
@@ -245,21 +215,5 @@ fn outcome(result: &Result<(reqwest::Response, bool), Error>) -> Attempt {
         Err(Error::Unreachable) => Attempt::Unreachable,
         Err(Error::Timeout { .. }) => Attempt::Timeout,
         Err(_) => Attempt::Reset,
-    }
-}
-
-/// Methods that have no body unless one was sent.
-fn bodyless(method: &Method) -> bool {
-    matches!(
-        *method,
-        Method::GET | Method::HEAD | Method::DELETE | Method::OPTIONS
-    )
-}
-
-fn named(error: &reqwest::Error, client: &Client) -> Error {
-    match (error.is_connect(), error.is_timeout()) {
-        (_, true) => Error::timeout(Limit::Connect, client.limits.connect),
-        (true, _) => Error::Unreachable,
-        _ => Error::Reset,
     }
 }

@@ -10,6 +10,7 @@ mod catalog;
 mod client;
 mod discover;
 mod endpoint;
+mod exchange;
 mod forward;
 mod headers;
 mod health;

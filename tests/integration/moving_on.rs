@@ -1,6 +1,9 @@
 //! Another endpoint is asked only while nothing was answered.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use super::support::{
     EASY, Gateway, Server, Step, chat, config,
@@ -262,4 +265,28 @@ async fn a_server_that_asks_for_a_rest_gets_it() {
             (429, Some("30"))
         );
     }
+}
+
+#[tokio::test]
+async fn a_connection_that_is_found_dead_is_replaced_and_nobody_sees_it() {
+    let turn = AtomicUsize::new(0);
+    let server = Server::start(move |_| match turn.fetch_add(1, Ordering::Relaxed) % 2 {
+        0 => json("200 OK", OK_BODY),
+        _ => vec![], // the connection had been kept, and is closed as the next request comes
+    })
+    .await;
+    let gateway = Gateway::before(&server).await;
+    for _ in 0..6 {
+        assert_eq!(gateway.chat(&chat(EASY)).await.status, 200);
+    }
+    assert_eq!(server.arrived().len(), 11);
+    let metrics = gateway.get("/metrics").await;
+    let attempts = metrics
+        .text()
+        .lines()
+        .find(|line| line.starts_with("thinkgate_upstream_attempts_total"));
+    assert!(
+        attempts.unwrap().ends_with("outcome=\"answered\"} 6"),
+        "{attempts:?}"
+    );
 }
