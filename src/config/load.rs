@@ -149,7 +149,11 @@ fn typed(mut written: Value, figment: &Figment, problems: &mut Vec<Problem>) -> 
 }
 
 fn dotted(path: &serde_ignored::Path<'_>) -> String {
-    path.to_string().replace(".?", "") // `?` stands for the inside of an Option
+    let path = path.to_string().replace(".?", ""); // `?` stands for the inside of an Option
+    match path.is_empty() {
+        true => "\"\"".into(), // a key without a name
+        false => path,
+    }
 }
 
 /// Says which file or variable a value came from.
@@ -285,6 +289,15 @@ mod tests {
             missing[0]
                 .to_string()
                 .starts_with("no/such.yaml: cannot be read")
+        );
+    }
+
+    #[test]
+    fn a_setting_without_a_name_is_still_said_to_be_somewhere() {
+        let problems = load_text("\"\": 1").unwrap_err();
+        assert!(
+            problems[0].starts_with("\"\": is no setting"),
+            "{problems:#?}"
         );
     }
 

@@ -13,7 +13,7 @@ mod pieces;
 mod prepare;
 mod stage;
 
-use std::{collections::VecDeque, pin::Pin, time::Duration};
+use std::{pin::Pin, time::Duration};
 
 use envoy_types::pb::envoy::service::ext_proc::v3::{
     ProcessingRequest, ProcessingResponse,
@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming, async_trait, service::Routes};
 use tonic_health::{ServingStatus, server::HealthReporter};
 
-use self::exchange::Exchange;
+pub use self::{delivery::Answers, exchange::Exchange};
 use crate::{config::ExtProc, live::Serving};
 
 /// How often the health that Envoy asks for is brought up to date.
@@ -76,21 +76,21 @@ struct Processor {
     serving: Serving,
 }
 
-type Answers = Pin<Box<dyn Stream<Item = Result<ProcessingResponse, Status>> + Send>>;
+type Said = Pin<Box<dyn Stream<Item = Result<ProcessingResponse, Status>> + Send>>;
 
 #[async_trait]
 impl ExternalProcessor for Processor {
-    type ProcessStream = Answers;
+    type ProcessStream = Said;
 
     async fn process(
         &self,
         request: Request<Streaming<ProcessingRequest>>,
-    ) -> Result<Response<Answers>, Status> {
+    ) -> Result<Response<Said>, Status> {
         // In a box, because it is moved for every answer.
         let talk = Box::new(Talk {
             messages: request.into_inner(),
             exchange: Exchange::new(self.serving.live()),
-            answers: VecDeque::with_capacity(2),
+            answers: Answers::with_capacity(2),
         });
         // No task and no channel: the stream is polled while Envoy listens, and dropping it drops what it waits for.
         let answers = stream::unfold(Some(talk), |talk| async { talk?.next().await });
@@ -102,7 +102,7 @@ impl ExternalProcessor for Processor {
 struct Talk {
     messages: Streaming<ProcessingRequest>,
     exchange: Exchange,
-    answers: VecDeque<ProcessingResponse>,
+    answers: Answers,
 }
 
 impl Talk {

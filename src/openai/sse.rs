@@ -80,6 +80,11 @@ impl SseScanner {
         self.usage
     }
 
+    /// Memory held for a line that has not ended, in bytes; never more than twice the longest line that is looked into.
+    pub fn held(&self) -> usize {
+        self.partial.capacity()
+    }
+
     fn keep(&mut self, piece: &[u8]) {
         if self.partial.len() + piece.len() > Self::LONGEST {
             self.too_long = true;
@@ -196,7 +201,7 @@ mod tests {
         scanner.scan(b"data: ");
         for _ in 0..5_000 {
             scanner.scan(&[b'x'; 1000]);
-            assert!(scanner.partial.capacity() <= 2 * SseScanner::LONGEST);
+            assert!(scanner.held() <= 2 * SseScanner::LONGEST);
         }
         assert!(!scanner.at_boundary());
         scanner.scan(b"\n\ndata: [DONE]\n\n");

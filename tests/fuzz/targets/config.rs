@@ -1,0 +1,53 @@
+//! The reader of configurations: whatever the file holds, it is taken or every problem says where it is.
+#![no_main]
+
+use std::{fs, path::PathBuf, sync::LazyLock};
+
+use libfuzzer_sys::fuzz_target;
+use thinkgate::config::{Config, Flags, Problem, load};
+
+/// A file of this process alone, in memory where there is such a place.
+static FILE: LazyLock<PathBuf> = LazyLock::new(|| {
+    let memory = PathBuf::from("/dev/shm");
+    let folder = if memory.is_dir() {
+        memory
+    } else {
+        std::env::temp_dir()
+    };
+    folder.join(format!("thinkgate-fuzz-{}.yaml", std::process::id()))
+});
+
+fuzz_target!(|text: &[u8]| {
+    if let Ok(text) = std::str::from_utf8(text) {
+        let _ = Config::from_yaml(text);
+    }
+    match read(text) {
+        Ok(config) => {
+            config.warnings().iter().for_each(check);
+            // What check-config prints is a configuration again, and the same one; but a hash is not printed.
+            let printed = serde_yaml::to_string(&config).expect("a configuration can be printed");
+            if !printed.contains("sha256:(hidden)") {
+                assert_eq!(read(printed.as_bytes()), Ok(config), "{printed}");
+            }
+        }
+        Err(problems) => {
+            assert!(!problems.is_empty());
+            problems.iter().for_each(check);
+        }
+    }
+});
+
+fn read(text: &[u8]) -> Result<Config, Vec<Problem>> {
+    fs::write(&*FILE, text).expect("the file can be written");
+    let files = vec![FILE.clone()];
+    load(&Flags {
+        files,
+        ..Flags::default()
+    })
+}
+
+/// A problem is one line that says where and what.
+fn check(problem: &Problem) {
+    let says_where = !matches!(&*problem.path, "" | ".");
+    assert!(says_where && !problem.message.is_empty(), "{problem:?}");
+}

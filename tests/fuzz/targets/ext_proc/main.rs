@@ -1,0 +1,106 @@
+//! The Envoy door: whatever is said in a stream, what is answered is something Envoy can take.
+#![no_main]
+
+mod envoy;
+mod script;
+
+use std::sync::{Arc, LazyLock};
+
+use libfuzzer_sys::fuzz_target;
+use thinkgate::{
+    app,
+    config::Config,
+    ext_proc::{Answers, Exchange},
+    live::Live,
+};
+use tokio::runtime::{Builder, Runtime};
+
+use envoy::Envoy;
+use script::Script;
+
+/// The gateways that answer, and where they run.
+struct Gateways {
+    runtime: Runtime,
+    plain: Arc<Live>,
+    keyed: Arc<Live>,
+    open: Arc<Live>,
+}
+
+static GATEWAYS: LazyLock<Gateways> = LazyLock::new(|| {
+    let models = "
+server: { max_body_bytes: 100000 }
+models:
+  Qwen3-tiny: {}
+  renamed: { endpoints: [{ url: 'http://127.0.0.1:1', model: Qwen/Qwen3-8B }] }
+  oss: { family: gpt_oss }
+  talker: { family: never }
+aliases:
+  auto: { reasoning: oss, direct: talker, unchanged: talker }
+";
+    let keys = "
+auth:
+  keys:
+    - { name: all, key: 'sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08' }    # test
+    - { name: some, key: 'sha256:a6b46dd0d1ae5e86cbc8f37e75ceeb6760230c1ca4ffbcb0c97b96dd7d9c464b', models: [auto] }    # some
+";
+    let live = |yaml: &str| {
+        let mut config =
+            Config::from_yaml(&format!("ext_proc: {{ listen: '127.0.0.1:0' }}\n{yaml}"))
+                .expect(yaml);
+        config.classifier.model =
+            concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/models/tiny").into();
+        config.classifier.threads = 1;
+        Arc::new(app::build(config).expect("scripts/setup has run"))
+    };
+    Gateways {
+        plain: live(models),
+        keyed: live(&format!("{models}{keys}")),
+        open: live("server: { max_body_bytes: 100000 }"),
+        runtime: Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime"),
+    }
+});
+
+fuzz_target!(|input: &[u8]| {
+    let script = Script::read(input);
+    let live = match (script.is_keyed, script.is_open) {
+        (true, _) => &GATEWAYS.keyed,
+        (_, true) => &GATEWAYS.open,
+        _ => &GATEWAYS.plain,
+    };
+    let mut envoy = Envoy::default();
+    let mut exchange = Exchange::new(live.clone());
+    for message in script.messages {
+        envoy.says(&message);
+        let mut answers = Answers::new();
+        GATEWAYS
+            .runtime
+            .block_on(exchange.hear(message.clone(), &mut answers));
+        envoy.hears(&message, answers.make_contiguous(), exchange.is_over());
+        if exchange.is_over() {
+            break; // the stream ends here
+        }
+    }
+    if envoy.has_gone() {
+        let is_json = |body: &[u8]| serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok();
+        let (came, goes) = (&envoy.came, &envoy.goes);
+        assert!(
+            came == goes || is_json(goes),
+            "{}",
+            String::from_utf8_lossy(goes)
+        );
+        assert_eq!(
+            came.is_empty(),
+            goes.is_empty(),
+            "a body is lost, or made up"
+        );
+    }
+    drop(exchange);
+    let places = (
+        live.config.server.max_in_flight,
+        live.places.available_permits(),
+    );
+    assert_eq!(places.0, places.1, "a place in flight is not given back");
+});

@@ -1,0 +1,111 @@
+//! The reader of event streams: what it has seen does not depend on how the bytes came.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use thinkgate::openai::{Object, SseScanner, Usage};
+
+/// Lines longer than this are looked into only when they come in one piece.
+const LONGEST: usize = 64 << 10;
+
+fuzz_target!(|stream: &[u8]| {
+    if lines(stream).iter().any(|line| line.len() > LONGEST) {
+        return read(stream.chunks(997), |_, _| {});
+    }
+    let mut whole = SseScanner::default();
+    whole.scan(stream);
+    if let Ok(text) = std::str::from_utf8(stream) {
+        assert_eq!(seen(&whole), obvious(stream, whole.usage()), "{text:?}");
+    }
+    // Byte by byte, and after each the same as when all that came at once.
+    read(stream.chunks(1), |scanner, so_far| {
+        if stream.len() < 100 {
+            let mut at_once = SseScanner::default();
+            at_once.scan(&stream[..so_far]);
+            assert_eq!(seen(scanner), seen(&at_once), "after {so_far}");
+        } else if so_far == stream.len() {
+            assert_eq!(seen(scanner), seen(&whole));
+        }
+    });
+    for size in [2, 3, 5, 64] {
+        read(stream.chunks(size), |scanner, so_far| {
+            if so_far == stream.len() {
+                assert_eq!(seen(scanner), seen(&whole), "in pieces of {size}");
+            }
+        });
+    }
+    let lines = stream.split_inclusive(|byte| matches!(byte, b'\r' | b'\n'));
+    read(lines, |scanner, so_far| {
+        if so_far == stream.len() {
+            assert_eq!(seen(scanner), seen(&whole), "line by line");
+        }
+    });
+});
+
+/// Reads a stream in pieces, empty ones among them, and looks at the scanner after each.
+fn read<'a>(pieces: impl Iterator<Item = &'a [u8]>, look: impl Fn(&SseScanner, usize)) {
+    let mut scanner = SseScanner::default();
+    let mut so_far = 0;
+    for piece in pieces {
+        scanner.scan(piece);
+        scanner.scan(b"");
+        so_far += piece.len();
+        assert!(
+            scanner.held() <= 2 * LONGEST,
+            "{} bytes are held",
+            scanner.held()
+        );
+        look(&scanner, so_far);
+    }
+}
+
+fn seen(scanner: &SseScanner) -> (bool, bool, Usage) {
+    (
+        scanner.at_boundary(),
+        scanner.said_last_word(),
+        scanner.usage(),
+    )
+}
+
+/// What there is to see, found the slow and obvious way. Counts are taken from the scanner.
+fn obvious(stream: &[u8], usage: Usage) -> (bool, bool, Usage) {
+    let lines = lines(stream);
+    let Some((unfinished, lines)) = lines.split_last() else {
+        return (true, false, usage);
+    };
+    let (mut at_boundary, mut said_last_word, mut in_error) = (true, false, false);
+    for line in lines {
+        at_boundary = line.is_empty();
+        if at_boundary {
+            in_error = false;
+        } else if let Some(name) = line.strip_prefix(b"event:") {
+            in_error = name.trim_ascii() == b"error";
+        } else if let Some(data) = line.strip_prefix(b"data:") {
+            let data = data.strip_prefix(b" ").unwrap_or(data);
+            said_last_word |= data == b"[DONE]" || in_error || is_error(data);
+        }
+    }
+    (at_boundary && unfinished.is_empty(), said_last_word, usage)
+}
+
+fn is_error(data: &[u8]) -> bool {
+    let data = std::str::from_utf8(data).expect("looked at before");
+    Object::read(data).is_ok_and(|event| {
+        event.repeated(&["error"]).is_none() && event.get(data, "error").is_some()
+    })
+}
+
+/// The lines of a stream, whatever they end in; the last one has not ended.
+fn lines(stream: &[u8]) -> Vec<&[u8]> {
+    let (mut lines, mut rest) = (Vec::new(), stream);
+    while let Some(at) = rest.iter().position(|byte| matches!(byte, b'\r' | b'\n')) {
+        lines.push(&rest[..at]);
+        let length = if rest[at..].starts_with(b"\r\n") {
+            2
+        } else {
+            1
+        };
+        rest = &rest[at + length..];
+    }
+    lines.push(rest);
+    lines
+}
