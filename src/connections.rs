@@ -3,11 +3,16 @@
 use std::{
     io,
     net::{self, SocketAddr},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use axum::Router;
+use http::Request;
+use hyper::body::Incoming;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto::Builder,
@@ -22,6 +27,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
 
 use crate::{config::Server, workers::Workers};
 
@@ -49,7 +55,7 @@ pub struct Door {
 /// How the connections of a door are treated.
 #[derive(Debug, Clone, Copy)]
 pub struct Manners {
-    /// How long a client may take to send its request headers, or to shake hands.
+    /// How long a client may take to send its request headers, the first ones counted from the connection, or to shake hands.
     pub headers: Duration,
     /// True: connections that come during the drain are served, one request each. False: they are refused.
     pub serves_late_comers: bool,
@@ -169,7 +175,6 @@ struct Spawn<W> {
     workers: W,
     routes: Router,
     tls: Option<TlsAcceptor>,
-    /// How long a handshake may take.
     patience: Duration,
     stop: CancellationToken,
 }
@@ -190,10 +195,11 @@ impl<'a, W: Iterator<Item = &'a Handle>> Spawn<W> {
         let connection = Connection {
             routes: self.routes.clone(),
             builder: self.builder.clone(),
+            patience: self.patience,
             stop: self.stop.clone(),
         };
         if let Some(worker) = self.workers.next() {
-            let opened = connection.open(stream, self.tls.clone(), self.patience);
+            let opened = connection.open(stream, self.tls.clone());
             connections.spawn_on(opened, worker);
         }
     }
@@ -203,12 +209,14 @@ impl<'a, W: Iterator<Item = &'a Handle>> Spawn<W> {
 struct Connection {
     routes: Router,
     builder: Arc<Builder<TokioExecutor>>,
+    /// How long a handshake may take, and the first request to come.
+    patience: Duration,
     stop: CancellationToken,
 }
 
 impl Connection {
     /// Shakes hands if need be, and serves.
-    async fn open(self, stream: net::TcpStream, tls: Option<TlsAcceptor>, patience: Duration) {
+    async fn open(self, stream: net::TcpStream, tls: Option<TlsAcceptor>) {
         // Registered here, so that this thread hears of its bytes.
         let Ok(stream) = TcpStream::from_std(stream) else {
             return;
@@ -216,7 +224,7 @@ impl Connection {
         let _ = stream.set_nodelay(true); // an event leaves when it arrives; on a socket without the option it still leaves
         match tls {
             None => self.serve(stream).await,
-            Some(tls) => match timeout(patience, tls.accept(stream)).await {
+            Some(tls) => match timeout(self.patience, tls.accept(stream)).await {
                 Ok(Ok(stream)) => self.serve(stream).await,
                 Ok(Err(error)) => tracing::debug!(%error, "no TLS handshake"),
                 Err(_) => tracing::debug!("no TLS handshake in time"),
@@ -225,12 +233,32 @@ impl Connection {
     }
 
     async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: S) {
-        let service = TowerToHyperService::new(self.routes);
+        let has_asked = Arc::new(AtomicBool::new(false));
+        let asks = has_asked.clone();
+        let noted = move |request: Request<Incoming>| {
+            asks.store(true, Ordering::Relaxed);
+            request
+        };
+        let routes = ServiceExt::<Request<Incoming>>::map_request(self.routes, noted);
+        let service = TowerToHyperService::new(routes);
         let connection = self.builder.serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);
+        // HTTP/1 limits the time for headers itself, but only from the bytes on that tell it from HTTP/2.
+        let never_asks = async {
+            sleep(self.patience).await;
+            if has_asked.load(Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
+        };
+        let is_over = async {
+            tokio::select! {
+                () = self.stop.cancelled() => {}
+                () = never_asks => {}
+            }
+        };
         let served = tokio::select! {
             served = connection.as_mut() => served,
-            () = self.stop.cancelled() => {
+            () = is_over => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }

@@ -15,7 +15,7 @@ use axum::{
     response::Response,
 };
 use bytes::Bytes;
-use http::Extensions;
+use http::{Extensions, HeaderMap, HeaderValue, header};
 use http_body::{Body as _, Frame};
 use tokio::time::{Sleep, sleep};
 
@@ -61,8 +61,16 @@ fn respond(error: &Error, body: Body) -> Response {
     response
 }
 
-/// Refuses what no route should see: a path that means another one, and whoever has no key.
+/// Refuses what no route should see: a request that means two things, a path that means another one, and whoever has no key.
 pub async fn guard(State(live): State<Arc<Live>>, mut request: Request, next: Next) -> Response {
+    if is_ambiguous(request.headers()) {
+        let error =
+            Error::invalid("The request names two hosts, or a transfer coding but chunked.");
+        let mut response = Entered::turn_away(&live, request, &error);
+        let close = HeaderValue::from_static("close"); // whoever stands before us may see the next request elsewhere
+        response.headers_mut().insert(header::CONNECTION, close);
+        return response;
+    }
     if matches!(request.uri().path(), "/health" | "/ready" | "/metrics") {
         return next.run(request).await;
     }
@@ -73,6 +81,16 @@ pub async fn guard(State(live): State<Arc<Live>>, mut request: Request, next: Ne
         }
         Err(error) => Entered::turn_away(&live, request, &error),
     }
+}
+
+/// True when another server may read another request out of the same bytes. What HTTP itself forbids, such as two lengths, is
+/// refused before it comes here; a length beside a coding is dropped (RFC 9112, 6.3).
+fn is_ambiguous(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let is_plain = codings
+        .next()
+        .is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
+    !is_plain || codings.next().is_some() || headers.get_all(header::HOST).iter().nth(1).is_some()
 }
 
 /// Whose key a request came with, where keys are asked for.

@@ -1,13 +1,19 @@
 //! What breaks, and what the client sees of it: README.md has a table of these tests. Each says exactly what reached the client,
 //! and that the gateway kept nothing of it: no place taken, no connection held.
 
+mod client;
 mod early;
+mod wire;
 
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::time::sleep;
 
-use crate::support::{Gateway, Server, http::PATIENCE};
+use crate::support::{Gateway, Process, Server, http::PATIENCE};
 
 /// Waits for what must come true, on however busy a machine.
 async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
@@ -30,8 +36,48 @@ async fn settled(gateway: &Gateway) {
     until("no request in flight", is_idle).await;
 }
 
-/// Waits until nothing is in flight and no connection to the server is open, not even a pooled one.
+/// Waits until nothing is in flight, and no connection to the server that carried a client's request is open.
 async fn let_go(gateway: &Gateway, server: &Server) {
     settled(gateway).await;
     until("no connection to the server", async || server.open() == 0).await;
+}
+
+/// The same of a process.
+async fn process_let_go(process: &Process, server: &Server) {
+    let is_idle = async || process.metric("thinkgate_in_flight ").await == Some(0.0);
+    until("no request in flight", is_idle).await;
+    until("no connection to the server", async || server.open() == 0).await;
+}
+
+/// Memory of a process that is in use, in MiB.
+fn resident(process: &Process) -> usize {
+    let status = fs::read_to_string(format!("/proc/{}/status", process.pid())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes: usize = line
+        .and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok())
+        .unwrap();
+    kilobytes >> 10
+}
+
+/// Files and sockets that a process has open.
+fn open_files(process: &Process) -> usize {
+    fs::read_dir(format!("/proc/{}/fd", process.pid()))
+        .unwrap()
+        .count()
+}
+
+/// Raises the limit on open files, for us and the process we start; how many connections that allows, `wanted` at most.
+fn room_for(wanted: usize) -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    setrlimit(Resource::Nofile, raised).unwrap();
+    let allowed = limit.maximum.map_or(usize::MAX, |limit| limit as usize);
+    let count = wanted.min(allowed.saturating_sub(1_000));
+    if count < wanted {
+        println!("{count} connections instead of {wanted}: ulimit -Hn is {allowed}");
+    }
+    count
 }

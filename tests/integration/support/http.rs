@@ -91,6 +91,23 @@ pub async fn exchange(to: SocketAddr, request: &[u8]) -> Answer {
     parse(&all)
 }
 
+/// Sends a chat request on a connection of its own, whose answer is still to be read.
+pub async fn ask(to: SocketAddr, body: &str) -> TcpStream {
+    let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: gate\r\nconnection: close\r\n";
+    let request = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
+    let mut stream = TcpStream::connect(to).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    stream
+}
+
+/// What comes until the connection ends, in whatever way.
+pub async fn rest(stream: &mut TcpStream) -> Vec<u8> {
+    let mut all = Vec::new();
+    let read = timeout(2 * PATIENCE, stream.read_to_end(&mut all)).await;
+    read.expect("an end in time").ok();
+    all
+}
+
 /// Reads an answer out of the bytes of a connection that was closed behind it.
 pub fn parse(all: &[u8]) -> Answer {
     let end = find(all, b"\r\n\r\n")

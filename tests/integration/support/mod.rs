@@ -21,6 +21,11 @@ pub fn chat(prompt: &str) -> String {
     format!(r#"{{"model":"Qwen3-tiny","messages":[{{"role":"user","content":"{prompt}"}}]}}"#)
 }
 
+/// A chat request for a stream.
+pub fn streaming(prompt: &str) -> String {
+    chat(prompt).replace("\"model\"", "\"stream\":true,\"model\"")
+}
+
 /// The path of a fixture.
 pub fn fixture(path: &str) -> std::path::PathBuf {
     std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
