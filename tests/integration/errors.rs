@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
 };
 
 use super::support::{
-    EASY, Gateway, Server, Step, chat, config,
+    EASY, Gateway, Server, Step, chat,
     http::{exchange, parse},
     send,
     server::{OK_BODY, json},
@@ -221,56 +221,6 @@ async fn too_many_in_flight_are_429_while_those_that_run_go_on() {
         200,
         "the place is free again"
     );
-}
-
-#[tokio::test]
-async fn a_server_that_refuses_connections_is_502() {
-    let gone = TcpListener::bind("127.0.0.1:0")
-        .await
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    let yaml = format!("models: {{ Qwen3-tiny: {{ endpoints: [{{ url: 'http://{gone}' }}] }} }}");
-    let gateway = Gateway::start(config(&[], &yaml)).await;
-    let answer = gateway.chat(&chat(EASY)).await;
-    assert_eq!(
-        answer.error(),
-        (502, "server_error".into(), "upstream_unreachable".into())
-    );
-}
-
-#[tokio::test]
-async fn a_server_that_hangs_up_before_it_answers_is_502() {
-    for steps in [
-        vec![],
-        vec![Step::Reset],
-        vec![
-            Step::Send(b"HTTP/1.1 200 OK\r\ncontent-".to_vec()),
-            Step::Reset,
-        ],
-    ] {
-        let server = Server::start(move |_| steps.clone()).await;
-        let gateway = Gateway::before(&server).await;
-        let answer = gateway.chat(&chat(EASY)).await;
-        assert_eq!(
-            answer.error(),
-            (502, "server_error".into(), "upstream_reset".into())
-        );
-    }
-}
-
-#[tokio::test]
-async fn a_server_that_is_silent_is_504_by_the_name_of_the_limit() {
-    let server = Server::start(|_| vec![Step::Hang]).await;
-    let gateway = Gateway::with(&server, "upstream: { headers_ms: 200 }").await;
-    let answer = gateway.chat(&chat(EASY)).await;
-    assert_eq!(
-        answer.error(),
-        (504, "server_error".into(), "upstream_timeout".into())
-    );
-    assert!(answer.text().contains("upstream.headers_ms = 200"));
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    assert_eq!(server.gone(), 1, "the request to the server is closed");
 }
 
 #[tokio::test]

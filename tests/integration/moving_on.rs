@@ -112,37 +112,6 @@ async fn an_answer_that_began_or_an_error_that_is_final_does_not_move_on() {
 }
 
 #[tokio::test]
-async fn two_endpoints_of_one_model_that_obey_different_switches_get_their_own() {
-    let (first, second) = (Server::friendly().await, Server::friendly().await);
-    let yaml = format!(
-        "models: {{ both: {{ endpoints: [{{ url: '{}', model: Qwen3-8B }}, {{ url: '{}', model: DeepSeek-V3.1 }}] }} }}",
-        first.url(),
-        second.url()
-    );
-    let gateway = Gateway::start(config(&[], &yaml)).await;
-    for _ in 0..24 {
-        let answer = gateway
-            .chat(&chat(EASY).replace("Qwen3-tiny", "both"))
-            .await;
-        assert_eq!(answer.decision(), ("direct", "classifier"));
-    }
-    for (server, name, switch) in [
-        (&first, "Qwen3-8B", r#"{"enable_thinking":false}"#),
-        (&second, "DeepSeek-V3.1", r#"{"thinking":false}"#),
-    ] {
-        let all = server.arrived();
-        assert!(!all.is_empty());
-        for request in all {
-            assert!(
-                request.text().contains(name) && request.text().contains(switch),
-                "{}",
-                request.text()
-            );
-        }
-    }
-}
-
-#[tokio::test]
 async fn a_switch_that_a_server_refuses_is_left_out_and_remembered() {
     let body = r#"{"error":{"message":"chat_template is not supported for Mistral tokenizers.","type":"BadRequestError","code":400}}"#;
     let server =

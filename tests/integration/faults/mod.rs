@@ -3,6 +3,9 @@
 
 mod client;
 mod early;
+mod machine;
+mod pool;
+mod upstream;
 mod wire;
 
 use std::{

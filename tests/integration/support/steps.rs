@@ -7,6 +7,7 @@ use tokio::{
     net::TcpStream,
     time::sleep,
 };
+use tokio_util::sync::CancellationToken;
 
 use super::server::Counts;
 
@@ -17,6 +18,8 @@ pub enum Step {
     Send(Vec<u8>),
     /// Waits.
     Wait(Duration),
+    /// Waits until it is told to go on.
+    Until(CancellationToken),
     /// Waits until the client is gone.
     Hang,
     /// Closes with a reset instead of an orderly end.
@@ -61,6 +64,7 @@ pub(super) async fn perform(steps: Vec<Step>, stream: &mut TcpStream, counts: &C
                 counts.sent.fetch_add(bytes.len(), Ordering::Relaxed);
             }
             Step::Wait(time) => sleep(time).await,
+            Step::Until(told) => told.cancelled().await,
             Step::Hang => {
                 let _ = stream.read(&mut [0; 1]).await;
                 counts.gone.fetch_add(1, Ordering::Relaxed);

@@ -1,0 +1,214 @@
+//! Several servers of one model, of which some are in trouble.
+
+use std::{
+    fs,
+    process::Stdio,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use futures_util::future::join_all;
+use tokio::{net::TcpListener, process::Command, time::sleep};
+
+use super::{settled, until};
+use crate::support::{
+    EASY, Gateway, Process, Server, Step, chat, config,
+    server::{MODELS, OK_BODY, json},
+};
+
+const BUSY: &str = r#"{"error":{"message":"busy","type":"x"}}"#;
+
+async fn before(servers: &[&Server], upstream: &str) -> Gateway {
+    let urls: Vec<String> = servers
+        .iter()
+        .map(|server| format!("{{ url: '{}' }}", server.url()))
+        .collect();
+    let yaml = format!(
+        "{{ upstream: {{ {upstream} }}, models: {{ Qwen3-tiny: {{ endpoints: [{}] }} }} }}",
+        urls.join(", ")
+    );
+    Gateway::start(config(&[], &yaml)).await
+}
+
+#[tokio::test]
+async fn a_storm_of_429_is_relayed_whole_and_over_when_it_is_over() {
+    let calm = Arc::new(AtomicBool::new(false));
+    let busy = || {
+        let calm = calm.clone();
+        Server::start(move |_| {
+            match calm.load(Ordering::Relaxed) {
+            true => json("200 OK", OK_BODY),
+            false => vec![Step::Send(
+                format!("HTTP/1.1 429 Too Many Requests\r\ncontent-type: application/json\r\nretry-after: 7\r\ncontent-length: {}\r\n\r\n{BUSY}", BUSY.len()).into(),
+            )],
+        }
+        })
+    };
+    let (one, two, three) = (busy().await, busy().await, busy().await);
+    let gateway = before(&[&one, &two, &three], "").await;
+    let body = chat(EASY);
+    let storm = (0..10).map(|_| async {
+        for _ in 0..40 {
+            let answer = gateway.chat(&body).await;
+            assert_eq!((answer.status, answer.text()), (429, BUSY));
+            assert_eq!(answer.header("retry-after"), Some("7"), "the server's own");
+        }
+    });
+    join_all(storm).await;
+    let asked = [&one, &two, &three].map(|server| server.arrived().len());
+    let asked: usize = asked.iter().sum();
+    assert!(
+        asked < 400 * 2,
+        "the storm is not multiplied: {asked} for 400"
+    );
+    calm.store(true, Ordering::Relaxed);
+    for _ in 0..20 {
+        assert_eq!(gateway.chat(&body).await.status, 200, "busy is not broken");
+    }
+    settled(&gateway).await;
+}
+
+#[tokio::test]
+async fn one_of_three_that_is_down_or_comes_and_goes_is_not_seen_by_clients() {
+    let (one, two) = (Server::friendly().await, Server::friendly().await);
+    let third = Server::friendly().await;
+    let address = third.address;
+    let gateway = before(&[&one, &two, &third], "failures: 3, open_ms: 100").await;
+    let mut third = Some(third);
+    for round in 0..6 {
+        for _ in 0..20 {
+            let answer = gateway.chat(&chat(EASY)).await;
+            assert_eq!(
+                (answer.status, answer.text()),
+                (200, OK_BODY),
+                "round {round}"
+            );
+        }
+        third = match third {
+            Some(_) => None, // dropped: its connections are closed and its port is shut
+            None => {
+                let listener = TcpListener::bind(address).await.unwrap();
+                Some(Server::on(listener, MODELS, |_| json("200 OK", OK_BODY)).await)
+            }
+        };
+        sleep(Duration::from_millis(50)).await;
+    }
+    settled(&gateway).await;
+}
+
+#[tokio::test]
+async fn one_of_three_that_is_slow_gets_less_than_its_share() {
+    let slow = Server::start(|_| {
+        let pause = Step::Wait(Duration::from_millis(700));
+        [vec![pause], json("200 OK", "slow")].concat()
+    })
+    .await;
+    let (one, two) = (Server::friendly().await, Server::friendly().await);
+    let gateway = before(&[&slow, &one, &two], "").await;
+    let body = chat(EASY);
+    let clients = (0..6).map(|_| async {
+        for _ in 0..50 {
+            assert_eq!(gateway.chat(&body).await.status, 200);
+        }
+    });
+    join_all(clients).await;
+    let share = slow.arrived().len();
+    // It is taken when it is drawn twice, a ninth of the times, and seldom otherwise.
+    assert!(share <= 70, "the slow one got {share} of 300");
+    settled(&gateway).await;
+}
+
+#[tokio::test]
+async fn two_endpoints_of_one_model_that_obey_different_switches_get_their_own() {
+    let (first, second) = (Server::friendly().await, Server::friendly().await);
+    let yaml = format!(
+        "models: {{ both: {{ endpoints: [{{ url: '{}', model: Qwen3-8B }}, {{ url: '{}', model: DeepSeek-V3.1 }}] }} }}",
+        first.url(),
+        second.url()
+    );
+    let gateway = Gateway::start(config(&[], &yaml)).await;
+    for _ in 0..24 {
+        let answer = gateway
+            .chat(&chat(EASY).replace("Qwen3-tiny", "both"))
+            .await;
+        assert_eq!(answer.decision(), ("direct", "classifier"));
+    }
+    for (server, name, switch) in [
+        (&first, "Qwen3-8B", r#"{"enable_thinking":false}"#),
+        (&second, "DeepSeek-V3.1", r#"{"thinking":false}"#),
+    ] {
+        let all = server.arrived();
+        assert!(!all.is_empty());
+        for request in all {
+            assert!(
+                request.text().contains(name) && request.text().contains(switch),
+                "{}",
+                request.text()
+            );
+        }
+    }
+}
+
+/// Names are looked up for each new connection. In a mount namespace of its own the process has an /etc/hosts that changes.
+#[tokio::test]
+async fn a_name_that_gets_another_address_is_followed_when_the_old_one_is_dead() {
+    if !may_unshare().await {
+        println!("skipped: no namespaces here (unshare -rm)");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let hosts = folder.path().join("hosts");
+    let old_at = TcpListener::bind("127.0.0.2:0").await.unwrap();
+    let port = old_at.local_addr().unwrap().port();
+    let new_at = TcpListener::bind(("127.0.0.3", port)).await.unwrap();
+    let old = Server::on(old_at, MODELS, |_| json("200 OK", "old")).await;
+    let new = Server::on(new_at, MODELS, |_| json("200 OK", "new")).await;
+    fs::write(&hosts, "127.0.0.2 vllm.test\n").unwrap();
+    let url = format!("http://vllm.test:{port}");
+    let plain = Process::command(&["--upstream", &url], &[]);
+    let plain = plain.as_std();
+    let mut command = Command::new("unshare");
+    command
+        .args([
+            "-rm",
+            "sh",
+            "-c",
+            "mount --bind \"$0\" /etc/hosts && exec \"$@\"",
+        ])
+        .arg(&hosts)
+        .arg(plain.get_program())
+        .args(plain.get_args())
+        .envs(
+            plain
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        );
+    let process = Process::of(command).await;
+    until("ready", async || process.get("/ready").await.status == 200).await;
+    assert_eq!(process.chat(&chat(EASY)).await.text(), "old");
+    fs::write(&hosts, "127.0.0.3 vllm.test\n").unwrap(); // in place: the mount is of this very file
+    drop(old);
+    let died = Instant::now();
+    until("the new one is asked", async || {
+        let answer = process.chat(&chat(EASY)).await;
+        assert!(matches!(answer.status, 200 | 502), "{}", answer.status);
+        answer.status == 200 && answer.text() == "new"
+    })
+    .await;
+    assert!(
+        died.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        died.elapsed()
+    );
+    assert!(!new.arrived().is_empty());
+    assert_eq!(process.stop().await.0, Some(0));
+}
+
+async fn may_unshare() -> bool {
+    let mut tried = Command::new("unshare");
+    tried.args(["-rm", "true"]).stderr(Stdio::null());
+    tried.status().await.is_ok_and(|status| status.success())
+}
