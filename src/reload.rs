@@ -56,7 +56,7 @@ impl Reload {
                 app::rebuild(&before, config)
                     .map_err(|error| vec![Problem::new("configuration", format!("{error:#}"))])
             });
-        before.metrics.reload_ok(taken.is_ok());
+        let is_ok = taken.is_ok();
         match taken {
             Ok(live) => {
                 for warning in live.config.warnings() {
@@ -74,6 +74,7 @@ impl Reload {
                 );
             }
         }
+        before.metrics.reload_ok(is_ok); // last: whoever reads it may rely on it
     }
 
     /// Waits until the files have another content than `seen`, and keep it.

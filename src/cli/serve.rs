@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use anyhow::Context;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -22,7 +23,17 @@ pub fn run(flags: &Flags) -> anyhow::Result<()> {
         anyhow::bail!("{why}");
     }
     let _telemetry = telemetry::start(&config.telemetry)?;
+    raise_file_limit();
     block_on(serve(config, Some(flags.clone()), |_| {}))
+}
+
+/// A stream is two open files, and many systems allow a process 1,024 unless it asks for more.
+fn raise_file_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "cannot raise the limit on open files");
+    }
 }
 
 /// Runs a command to its end. What still runs then, such as the look-up of a name nobody waits for, does not delay the exit.

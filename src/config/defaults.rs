@@ -31,6 +31,7 @@ impl Default for Server {
             max_body_bytes: 32 << 20,
             headers_ms: 30_000,
             body_idle_ms: 30_000,
+            body_ms: 120_000,
             drain_ms: 30_000,
             cors: vec!["*".into()],
             tls: None,

@@ -67,6 +67,8 @@ pub struct Server {
     pub headers_ms: u64,
     /// How long a client may pause while it sends its body, in milliseconds.
     pub body_idle_ms: u64,
+    /// How long a client may take to send its whole body, in milliseconds: it keeps a place among the requests in flight meanwhile.
+    pub body_ms: u64,
     /// How long running answers may take to finish after SIGTERM, in milliseconds.
     pub drain_ms: u64,
     /// Origins that browsers may call from; `"*"` is any, empty turns CORS off.

@@ -57,6 +57,7 @@ impl Config {
         for (path, value) in [
             ("server.headers_ms", server.headers_ms),
             ("server.body_idle_ms", server.body_idle_ms),
+            ("server.body_ms", server.body_ms),
             ("upstream.connect_ms", upstream.connect_ms),
             ("upstream.headers_ms", upstream.headers_ms),
             ("upstream.first_chunk_ms", upstream.first_chunk_ms),

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
 use http_body::Body as _;
 use http_body_util::BodyExt;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::{config::Server, error::Error};
 
@@ -17,7 +17,7 @@ const TRUSTED: u64 = 1 << 20;
 /// The whole body.
 ///
 /// # Errors
-/// Over `server.max_body_bytes`, a pause over `server.body_idle_ms`, or an early end; with the rest of the body, so that the
+/// Over `server.max_body_bytes`, a pause over `server.body_idle_ms`, `server.body_ms` in all, or an early end; with the rest of the body, so that the
 /// client can be answered while it sends.
 pub async fn read(
     headers: &HeaderMap,
@@ -31,10 +31,12 @@ pub async fn read(
     if announced.is_some_and(|length| length > limit) {
         return Err((Error::TooLarge { limit }, body));
     }
+    let latest = Instant::now() + Duration::from_millis(limits.body_ms);
     let mut first = Bytes::new();
     let mut all = BytesMut::new();
     loop {
-        let frame = match timeout(Duration::from_millis(limits.body_idle_ms), body.frame()).await {
+        let pause = Instant::now() + Duration::from_millis(limits.body_idle_ms);
+        let frame = match timeout_at(pause.min(latest), body.frame()).await {
             Ok(None) => break,
             Ok(Some(Ok(frame))) => frame,
             Ok(Some(Err(_))) | Err(_) => return Err((Error::Incomplete, body)),

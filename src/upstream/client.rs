@@ -48,6 +48,8 @@ impl Limits {
 pub struct Client {
     /// One a worker, so that a request and its connection stay on one thread.
     http: Vec<reqwest::Client>,
+    /// For questions of our own, which are asked on no worker.
+    own: reqwest::Client,
     pub(super) limits: Limits,
     pub(super) metrics: Arc<Metrics>,
     pub(super) budget: Arc<Budget>,
@@ -64,6 +66,7 @@ impl Client {
         let limits = Limits::of(settings);
         Ok(Self {
             http: connections(limits)?,
+            own: connection(limits)?,
             limits,
             metrics,
             budget: Arc::default(),
@@ -78,20 +81,17 @@ impl Client {
     pub fn with(&self, settings: &Upstream) -> Result<Self, reqwest::Error> {
         let limits = Limits::of(settings);
         let of_connections = |limits: &Limits| (limits.connect, limits.pool_idle);
-        let http = match of_connections(&limits) == of_connections(&self.limits) {
-            true => self.http.clone(),
-            false => connections(limits)?,
-        };
-        Ok(Self {
-            http,
-            limits,
-            ..self.clone()
-        })
+        let mut client = self.clone();
+        if of_connections(&limits) != of_connections(&self.limits) {
+            (client.http, client.own) = (connections(limits)?, connection(limits)?);
+        }
+        client.limits = limits;
+        Ok(client)
     }
 
     /// A question of our own to a server, with its key and a limit.
     pub(super) fn ask(&self, method: Method, server: &Server, path: &str) -> RequestBuilder {
-        let request = self.http().request(method, server.url.join(path));
+        let request = self.own.request(method, server.url.join(path));
         let key = server.api_key.as_ref().and_then(|key| key.reveal().ok());
         match key.as_ref().and_then(bearer) {
             Some(key) => request.header(AUTHORIZATION, key),
@@ -114,19 +114,20 @@ impl Client {
 }
 
 fn connections(limits: Limits) -> Result<Vec<reqwest::Client>, reqwest::Error> {
+    (0..Workers::count()).map(|_| connection(limits)).collect()
+}
+
+fn connection(limits: Limits) -> Result<reqwest::Client, reqwest::Error> {
     tls::choose_provider();
-    let build = || {
-        reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never()) // moving on is decided in `forward`, where it is counted
-            .referer(false)
-            .tcp_nodelay(true)
-            .connect_timeout(limits.connect)
-            .pool_idle_timeout(limits.pool_idle)
-            .build()
-    };
-    (0..Workers::count()).map(|_| build()).collect()
+    reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never()) // moving on is decided in `forward`, where it is counted
+        .referer(false)
+        .tcp_nodelay(true)
+        .connect_timeout(limits.connect)
+        .pool_idle_timeout(limits.pool_idle)
+        .build()
 }
 
 /// The cause at the bottom: "connection refused" says more than "error sending request".

@@ -106,6 +106,17 @@ async fn a_client_that_sends_byte_by_byte_is_served_within_its_limits() {
         .unwrap();
     let (status, kind, _) = parse(&rest(&mut stream).await).error();
     assert_eq!((status, kind.as_str()), (400, "invalid_request_error"));
+    // Too slow in all, though it never pauses for long.
+    let hasty = Gateway::with(&server, "server: { body_ms: 1000 }").await;
+    let mut stream = TcpStream::connect(hasty.address).await.unwrap();
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(2) {
+        let _ = stream.write_all(b" ").await;
+        sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(parse(&rest(&mut stream).await).status, 400);
+    settled(&hasty).await;
     // The headers have a limit in all.
     let mut stream = TcpStream::connect(gateway.address).await.unwrap();
     let began = Instant::now();
