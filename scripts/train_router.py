@@ -4,7 +4,13 @@
     scripts/train_router.py DATA_DIR OUT [--work DIR]
 
 OUT becomes a classifier directory (see `export_onnx.py`). Every stage leaves a checkpoint in the work folder and a second
-call goes on from there. Seeds are fixed. A GPU is used when there is one. On two cores it takes about an hour and a half.
+call goes on from there. Seeds are fixed. A GPU is used when there is one. On two cores that nobody else uses the distillation takes
+a quarter of an hour and a run over the mix twenty minutes. Runs from one distillation can be averaged, weight by weight, and a run
+can start from such a mean; with W for the work folder:
+
+    scripts/train_router.py DATA_DIR OUT --task W/exam.pt --only mmlu_pro
+    scripts/train_router.py DATA_DIR OUT
+    scripts/train_router.py DATA_DIR OUT --task W/last.pt --start W/exam.pt=0.3 --start W/task.pt=0.7 --rate 2.5e-4 --epochs 2 --seed 2
 """
 
 import argparse
@@ -49,6 +55,23 @@ def calibrate(model, tokenizer, valid: list[data.Prompt], device: str) -> tuple[
     return t, offset
 
 
+def share(text: str) -> tuple[Path, float]:
+    """A checkpoint and its share of an average: `exam.pt=0.3`."""
+    path, _, part = text.rpartition("=")
+    if not path or not 0 < float(part) <= 1:
+        raise argparse.ArgumentTypeError(f"{text}: want FILE=SHARE with a share up to 1")
+    return Path(path), float(part)
+
+
+def mean(runs: list[tuple[Path, float]], device: str) -> dict[str, torch.Tensor]:
+    """The weights of some runs, each times its share, added up."""
+    total: dict[str, torch.Tensor] = {}
+    for path, part in runs:
+        weights = torch.load(path, map_location=device)["model"]
+        total = {name: total.get(name, 0) + part * weight for name, weight in weights.items()}
+    return total
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -56,9 +79,17 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--work", type=Path, default=Path("target/router"), help="checkpoints (default target/router)")
     parser.add_argument("--distil-steps", type=int, default=854)
-    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--rate", type=float, default=5e-4, help="the highest learning rate of the task (default 5e-4)")
+    parser.add_argument("--task", type=Path, help="checkpoint of this run, for several from one distillation (default WORK/task.pt)")
+    parser.add_argument(
+        "--start", type=share, action="append", default=[], metavar="FILE=SHARE", help="start from a mean of runs, not from the distillation"
+    )
+    parser.add_argument("--only", default="", help="train on the bare prompts of one source, such as mmlu_pro")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="end the task's schedule after that long at the latest")
-    parser.add_argument("--average", type=Path, help="task.pt of another run: the result is the mean of both")
+    parser.add_argument(
+        "--average", type=share, action="append", default=[], metavar="FILE=SHARE", help="mix in that share of another run's weights"
+    )
     parser.add_argument("--scale", type=float, default=1.0, help="share of an epoch's prompts: a small one for a quick try")
     parser.add_argument("--without", default="", help="generated kinds to leave out, to measure them unseen: puzzle:walking,...")
     parser.add_argument("--threads", type=int, default=0)
@@ -74,23 +105,30 @@ def main() -> None:
     print(", ".join(f"{k} {len(v)}" for k, v in parts.items()), flush=True)
 
     model = router_model.RouterModel(router_model.config(len(start)))
-    distil.run(model, tokenizer, start, data.distillation_texts(args.data), args.work / "distil.pt", args.distil_steps, args.seed, device)
+    if args.start:
+        model.load_state_dict(mean(args.start, device))
+    else:
+        texts = data.distillation_texts(args.data)
+        distil.run(model, tokenizer, start, texts, args.work / "distil.pt", args.distil_steps, args.seed, device)
     without = frozenset(filter(None, args.without.split(",")))
     finetune.run(
         model,
         tokenizer,
         parts["train"],
-        args.work / "task.pt",
+        args.task or args.work / "task.pt",
         args.epochs,
+        rate=args.rate,
         without=without,
+        only=args.only,
         seed=args.seed,
         device=device,
         scale=args.scale,
         minutes=args.minutes,
     )
     if args.average:
-        other = torch.load(args.average, map_location=device)["model"]
-        model.load_state_dict({name: (mine + other[name]) / 2 for name, mine in model.state_dict().items()})
+        rest = mean(args.average, device)
+        own = 1 - sum(part for _, part in args.average)
+        model.load_state_dict({name: own * mine + rest[name] for name, mine in model.state_dict().items()})
     temperature, offset = calibrate(model, tokenizer, parts["valid"], device)
     print(f"temperature {temperature:.2f}, offset {offset:.2f}")
 

@@ -59,13 +59,13 @@ ARENA_HARD_DIRECT = [
 ]
 # How many of a source are drawn an epoch; others are drawn whole. Short asks are plenty and alike.
 PER_EPOCH = {
-    "gsm8k_train": 500,
-    "math": 700,
+    "gsm8k_train": 400,
+    "math": 500,
     "agieval": 700,
-    "chinese": 1000,
-    "strategyqa": 500,
-    "clinc150": 1500,
-    "banking77": 800,
+    "chinese": 900,
+    "strategyqa": 450,
+    "clinc150": 900,
+    "banking77": 500,
 }
 
 

@@ -2,11 +2,21 @@
 
 import random
 
-from . import asks, deliberate, languages, puzzles, written
+from . import asks, deliberate, languages, orderings, puzzles, written
 from .augment import SHORT_BEFORE, augment, conversation
 from .data import PER_EPOCH, Prompt
 
-GENERATED = {"puzzles": 3200, "deliberate": 5500, "asks": 3600, "written": 2200, "languages": 1500, "follow_ups": 900}
+# Fewer from templates than there are real prompts: a model that sees a template often learns the template.
+GENERATED = {
+    "puzzles": 2400,
+    "orderings": 700,
+    "deliberate": 1800,
+    "asks": 1800,
+    "written": 1300,
+    "voices": 1700,
+    "languages": 900,
+    "follow_ups": 500,
+}
 MMLU_WITH_OPTIONS = 0.35  # of its questions, drawn a second time with the answer choices; the question alone is the harder form
 OFTEN = {"arena_hard": 2, "simpleqa": 2, "frames": 2}  # few, and like nothing else
 EASY_FOLLOW_UPS = """Now make it shorter.
@@ -90,6 +100,11 @@ def generated(r: random.Random, kind: str) -> Prompt:
     if kind == "written":
         text, label = written.draw(r)
         return Prompt(text, label, "written")
+    if kind == "voices":
+        text, label = written.voice(r)
+        return Prompt(text, label, "voices")
+    if kind == "orderings":
+        return Prompt(orderings.ordering(r), 0.95, "ordering") if r.random() < 0.75 else Prompt(orderings.reading(r), 0.06, "ordering:text")
     text, label, language = languages.draw(r)
     return Prompt(text, label, f"language:{language}")
 

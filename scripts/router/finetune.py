@@ -48,17 +48,19 @@ def run(
     train: list[Prompt],
     out: Path,
     epochs: int,
-    rate: float = 7e-4,
+    rate: float = 5e-4,
     tokens: int = 2600,
     longest: int = 128,
     without: frozenset[str] = frozenset(),
+    only: str = "",
     seed: int = 1,
     device: str = "cpu",
     scale: float = 1.0,
     minutes: float = math.inf,
 ) -> None:
     """Trains for `epochs`, or until `minutes` have passed: the rate falls with whichever is further along, so that a slow machine sees
-    fewer prompts and still ends its schedule. `out` is a checkpoint that a second call goes on from, at the step it was left."""
+    fewer prompts and still ends its schedule. `only` names a source to take whole and bare in place of the mix. `out` is a checkpoint
+    that a second call goes on from, at the step it was left."""
     model.to(device).train()
     table = [p for n, p in model.named_parameters() if "tok_embeddings" in n]
     rest = [p for n, p in model.named_parameters() if "tok_embeddings" not in n]
@@ -75,7 +77,10 @@ def run(
     began = time.monotonic() - before
     saved, shown, sums = time.monotonic(), time.monotonic(), []
     for number in range(first_epoch, epochs if not ended else 0):
-        prompts = epoch.draw(train, seed * 1000 + number, without, scale)
+        if only:
+            prompts = [p for p in train if p.source == only]
+        else:
+            prompts = epoch.draw(train, seed * 1000 + number, without, scale)
         rows = encode(tokenizer, [p.text for p in prompts], longest)
         batches = groups(rows, tokens, random.Random(seed * 1000 + number))
         total = epochs * len(batches)

@@ -208,7 +208,10 @@ def paired(c, folder: Path) -> dict:
         }
         return {k: {"accuracy": a, "tokens": t} for k, (a, t) in named.items()} | {"rate": rate, "threshold for half": float(half)}
 
-    out = {"pooled": policies(tasks), "tasks": {}}
+    apart = {"BIG-Bench Hard": {}, "knowledge": {}}
+    for task, group in tasks.items():
+        apart["knowledge" if task.split()[0] in ("simpleqa", "frames") else "BIG-Bench Hard"][task] = group
+    out = {"pooled": policies(tasks), **{name: policies(part_) for name, part_ in apart.items()}, "tasks": {}}
     for task, group in tasks.items():
         one = policies({task: group})
         out["tasks"][task] = {

@@ -1,12 +1,16 @@
 """Prompts written by hand for training: what generators do not think of. None is in `tests/fixtures/everyday.jsonl`.
 
 None is copied from there, but some were written after reading what an early model got wrong in it, and are close to those
-prompts: that file is no clean test of a model trained on these. The model card says which number is.
+prompts: that file is no clean test of a model trained on these. The model card says which number is. `voices.txt` holds more, in
+many voices (terse, rambling, formal, as a second language), written without a look at any model's errors.
 
 `{long}` is filled with a pasted passage, log or piece of code, so that length does not decide.
 """
 
 import random
+from pathlib import Path
+
+from .deliberate import read
 
 DELIBERATE = r"""We doubled the replicas and throughput did not move at all. Where is the bottleneck likely to be, and how would you prove it?
 Half our sensors report a drop at noon and the other half a rise. Same model, same firmware. Explain.
@@ -477,6 +481,15 @@ PASSAGES = [
     "CREATE TABLE orders (id serial, customer int, total numeric, created timestamp);\nSELECT customer, sum(total) FROM orders JOIN addresses USING (customer) GROUP BY customer;",
     "The old mill at the edge of town has stood empty for years. Children say that a light burns there at night. Last week the roof fell in, and nobody was surprised.",
 ]
+
+
+VOICES = read(Path(__file__).with_name("voices.txt"))
+
+
+def voice(r: random.Random) -> tuple[str, float]:
+    """A prompt of `voices.txt` and its label."""
+    thinks = r.random() < 0.5
+    return r.choice(VOICES["reasoning" if thinks else "direct"]), 0.95 if thinks else 0.04
 
 
 def draw(r: random.Random) -> tuple[str, float]:
