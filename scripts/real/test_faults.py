@@ -1,7 +1,6 @@
 """A vLLM that freezes, dies and comes back, and what the client of the gateway sees of it."""
 
 import concurrent.futures
-import json
 import os
 import pathlib
 import signal
