@@ -30,6 +30,8 @@ pub struct Live {
     pub router: Router,
     /// Which models there are now; swapped when a server lists others.
     pub catalog: ArcSwap<Catalog>,
+    /// True when the configuration before it was ready: servers that a reload adds are not waited for.
+    pub was_ready: bool,
     /// Connections to model servers.
     pub client: Client,
     /// Places for requests in flight; those of requests that began under an earlier configuration count.
@@ -44,7 +46,7 @@ impl Live {
     /// What still keeps the gateway from serving, or will soon; empty when it is ready.
     pub fn pending(&self) -> Vec<String> {
         let catalog = self.catalog.load();
-        let listings = catalog.pending.iter();
+        let listings = catalog.pending.iter().filter(|_| !self.was_ready);
         let mut pending: Vec<String> = listings
             .map(|server| format!("the list of models of {server}"))
             .collect();

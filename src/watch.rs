@@ -68,6 +68,7 @@ async fn checks(live: &Live, server: &Server) {
 async fn lists(live: &Live, server: &Server) {
     let mut rounds = every(live.config.upstream.discover_ms);
     let mut trouble: Option<String> = None;
+    let mut is_first = true; // the configuration may name other models there than the one before it
     loop {
         rounds.tick().await;
         let listing = match look(&live.client, server).await {
@@ -86,7 +87,7 @@ async fn lists(live: &Live, server: &Server) {
         if is_back || before.is_none() {
             tracing::info!(server = %server.url, models = listing.data.len(), "listed its models");
         }
-        if is_back || before != Some(&listing) {
+        if std::mem::take(&mut is_first) || is_back || before != Some(&listing) {
             update(live, server, listing).await;
         }
     }

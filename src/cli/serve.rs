@@ -58,7 +58,9 @@ pub(super) async fn serve(
     // Caught before anybody can know the address: a signal that comes right behind it must drain, not kill.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let hangup = signal(SignalKind::hangup())?;
+    // Without a file there is nothing to read again, and a terminal that is closed ends the process.
+    let hangup = flags.as_ref().map(|_| signal(SignalKind::hangup()));
+    let hangup = hangup.transpose()?;
     for warning in config.warnings() {
         tracing::warn!(setting = warning.path, "{}", warning.message);
     }
@@ -83,7 +85,7 @@ pub(super) async fn serve(
         tracing::info!("stopping: not ready any more; running answers finish");
         stop.cancel();
     };
-    let reload = flags.map(|flags| {
+    let reload = flags.zip(hangup).map(|(flags, hangup)| {
         let serving = serving.clone();
         (Reload { serving, flags }, hangup)
     });

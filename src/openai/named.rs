@@ -96,7 +96,7 @@ fn in_upload(boundary: &str, body: &[u8]) -> Result<Option<NamedModel>, Error> {
         let head_text = std::str::from_utf8(&body[start..head])
             .ok()?
             .to_ascii_lowercase();
-        if !head_text.contains("; name=\"model\"") && !head_text.contains("; name=model") {
+        if !is_named_model(&head_text) {
             return None;
         }
         let value = head + 4;
@@ -112,6 +112,25 @@ fn in_upload(boundary: &str, body: &[u8]) -> Result<Option<NamedModel>, Error> {
         (_, Some(_)) => Err(wrong()), // a server may take the other one
         (one, None) => Ok(one),
     }
+}
+
+/// True when the head of a part, in lower case, names it `model` in any spelling that a reader of forms may take: with and without
+/// quotes and spaces, escaped, or with a character set (RFC 7578, 4.2).
+fn is_named_model(head: &str) -> bool {
+    let unfolded = head.replace("\r\n ", " ").replace("\r\n\t", " ");
+    let dispositions = unfolded
+        .lines()
+        .filter(|line| line.starts_with("content-disposition"));
+    let mut parameters = dispositions.flat_map(|line| line.split(';').skip(1));
+    parameters.any(|parameter| {
+        let (key, value) = parameter.split_once('=').unwrap_or_default();
+        let value = value.trim().trim_matches('"').replace('\\', "");
+        match key.trim() {
+            "name" => value == "model",
+            "name*" => value.ends_with("'model"),
+            _ => false,
+        }
+    })
 }
 
 #[cfg(test)]
@@ -142,6 +161,17 @@ mod tests {
         let part = "--x\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\n";
         let body = Bytes::from(format!("{part}a\r\n{part}b\r\n--x--\r\n"));
         assert!(NamedModel::find(Some("multipart/form-data; boundary=x"), &body).is_err());
+        for other in [
+            ";name=\"model\"",
+            ";  name = model",
+            "; name*=utf-8''model",
+            ";\r\n\tname=\"mo\\del\"",
+        ] {
+            let again = format!("--x\r\nContent-Disposition: form-data{other}\r\n\r\n");
+            let body = Bytes::from(format!("{part}a\r\n{again}b\r\n--x--\r\n"));
+            let found = NamedModel::find(Some("multipart/form-data; boundary=x"), &body);
+            assert!(found.is_err(), "{other}");
+        }
     }
 
     #[test]

@@ -153,11 +153,12 @@ impl Target {
 impl Routed {
     /// Says of the mode what the bytes for an endpoint of this family say. `refused`: the server would not take our switch.
     pub fn settle_at(&mut self, family: Option<&Family>, refused: bool) {
+        let asked = self.decision.mode != Mode::Unchanged;
         let switched = family.is_some_and(Family::can_switch) && !refused;
         if !switched && !self.is_alias {
             self.decision.mode = Mode::Unchanged;
         }
-        if refused {
+        if refused && asked {
             self.decision.why = Why::Refused;
         }
     }

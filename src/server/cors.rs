@@ -21,7 +21,7 @@ fn layer(origins: &[String]) -> Option<CorsLayer> {
         .expose_headers(Any);
     match origins {
         [] => None,
-        [any] if any == "*" => Some(layer.allow_origin(Any)),
+        some if some.iter().any(|origin| origin == "*") => Some(layer.allow_origin(Any)),
         some => {
             let origins = some
                 .iter()

@@ -1,6 +1,6 @@
 //! `POST /explain`: what would happen to a chat request, without sending it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use axum::{
     extract::{Request, State},
@@ -77,7 +77,7 @@ fn told_of_endpoint(endpoint: &Endpoint) -> Value {
         "family": endpoint.family.map(|family| family.id),
         "probed": endpoint.probed,
         "refuses": endpoint.refuses(),
-        "fit": endpoint.is_fit(),
+        "fit": endpoint.is_fit(Instant::now()),
     })
 }
 

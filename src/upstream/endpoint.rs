@@ -1,4 +1,4 @@
-//! One server that has a model, and the choice between several.
+//! One server that has a model.
 
 use std::{
     sync::{
@@ -115,10 +115,14 @@ impl Endpoint {
         self.url == *url && self.model.as_deref() == model
     }
 
-    /// True unless it keeps failing, or its server is not well.
-    pub fn is_fit(&self) -> bool {
-        let now = Instant::now();
-        self.health.is_well() && self.condition.breaker.admits(now) && !self.rests(now)
+    /// True unless it keeps failing, or its server is not well or asked for a rest.
+    pub fn is_fit(&self, now: Instant) -> bool {
+        self.is_up(now) && !self.rests(now)
+    }
+
+    /// The same of one that may rest.
+    pub(super) fn is_up(&self, now: Instant) -> bool {
+        self.health.is_well() && self.condition.breaker.admits(now)
     }
 
     /// The server asked to be left alone for so long (`Retry-After`); counts where there is another to ask.

@@ -34,14 +34,17 @@ pub struct Exchange<'a> {
 }
 
 impl Exchange<'_> {
-    /// Sends the request with this body. A reused connection that is found dead is replaced, once: that is no new attempt.
+    /// Sends the request with this body. A connection that is found dead at once is replaced, once: that is no new
+    /// attempt, but taken from the budget, since only the time tells that it had been in use before.
     ///
     /// # Errors
     /// Why there is no answer; a status, whichever it is, is one.
     pub async fn ask(&self, body: Bytes) -> Result<reqwest::Response, Error> {
         let sent = Instant::now();
         match self.ask_once(body.clone()).await {
-            Err(Error::Reset) if sent.elapsed() < FOUND_DEAD => self.ask_once(body).await,
+            Err(Error::Reset) if sent.elapsed() < FOUND_DEAD && self.client.budget.spend() => {
+                self.ask_once(body).await
+            }
             answered => answered,
         }
     }

@@ -58,7 +58,8 @@ impl<R: Fn(&Endpoint, bool) -> Rendered> Forward<'_, R> {
         let mut answered = None;
         let mut failure = Error::NoEndpoint(format!("model `{}`", model.name));
         client.budget.earn();
-        while let Some(endpoint) = pool::pick(&model.endpoints, &tried) {
+        let mut next = pool::pick(&model.endpoints, &tried);
+        while let Some(endpoint) = next {
             tried.push(endpoint.clone());
             record.attempts += 1;
             let running = endpoint.enter();
@@ -96,9 +97,11 @@ impl<R: Fn(&Endpoint, bool) -> Rendered> Forward<'_, R> {
                     moves_on(&failure)
                 }
             };
-            let is_last =
-                record.attempts > client.limits.retries || tried.len() == model.endpoints.len();
-            if !goes_on || is_last || !self.is_granted(client, model) {
+            if !goes_on || record.attempts > client.limits.retries {
+                break;
+            }
+            next = pool::pick(&model.endpoints, &tried);
+            if next.is_none() || !self.is_granted(client, model) {
                 break;
             }
         }
@@ -148,8 +151,8 @@ impl<R: Fn(&Endpoint, bool) -> Rendered> Forward<'_, R> {
         tracing::warn!(endpoint = &*endpoint.label, fields = ?rendered.fields, "the server refuses our switch; asking without it");
         let plain = (self.render)(endpoint, false);
         let response = exchange.ask(plain.body).await?;
-        // If it is still a 4xx, it was not our switch that the server minded.
-        if !response.status().is_client_error() {
+        // If it is no success, it may not have been our switch that the server minded.
+        if response.status().is_success() {
             endpoint.remember_refusal();
         }
         Ok((response, true))

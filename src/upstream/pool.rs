@@ -7,11 +7,13 @@ use rand::seq::IndexedRandom;
 use super::Endpoint;
 
 /// Of the endpoints not yet tried, the less loaded of two drawn by weight ("The Power of Two Choices", Mitzenmacher 2001).
-/// Those that keep failing or are not well are left out, unless there is no other to begin with.
+/// Those that keep failing or are not well are left out, unless there is no other to begin with; those that asked for a rest,
+/// unless all others are left out.
 pub fn pick(endpoints: &[Arc<Endpoint>], tried: &[Arc<Endpoint>]) -> Option<Arc<Endpoint>> {
-    let now = Instant::now();
     loop {
-        let picked = pick_among(endpoints, tried, Endpoint::is_fit);
+        let now = Instant::now(); // one for both questions: else a trial is offered and refused for ever
+        let picked = pick_among(endpoints, tried, |endpoint| endpoint.is_fit(now))
+            .or_else(|| pick_among(endpoints, tried, |endpoint| endpoint.is_up(now)));
         match picked {
             Some(endpoint) if endpoint.enters(now) => return Some(endpoint),
             Some(_) => {} // somebody else got the trial
@@ -92,5 +94,18 @@ mod tests {
             .filter(|_| Arc::ptr_eq(&pick(&all, &[]).unwrap(), &all[0]))
             .count();
         assert!((250..350).contains(&first), "{first} of 400");
+    }
+
+    #[test]
+    fn one_that_rests_is_better_than_one_that_is_dead() {
+        let all = [endpoint("dead", 1), endpoint("resting", 1)];
+        for _ in 0..PATIENCE.failures {
+            all[0].failed();
+        }
+        all[1].rest(PATIENCE.open);
+        for _ in 0..50 {
+            assert!(Arc::ptr_eq(&pick(&all, &[]).unwrap(), &all[1]));
+        }
+        assert!(Arc::ptr_eq(&pick(&all, &all[..1]).unwrap(), &all[1]));
     }
 }

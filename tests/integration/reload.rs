@@ -260,3 +260,43 @@ async fn an_endpoint_that_is_still_there_keeps_its_breaker() {
     }
     assert_eq!(bad.arrived().len(), tried, "it is left out still");
 }
+
+#[tokio::test]
+async fn a_server_that_a_reload_adds_and_that_is_not_there_leaves_the_gateway_ready() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("thinkgate.yaml");
+    let server = Server::friendly().await;
+    let discover = |more: &str| format!("{{discover: [{{url: '{}'}}{more}]}}", server.url());
+    fs::write(&file, discover("")).unwrap();
+    let process = start(&file).await;
+    fs::write(&file, discover(", {url: 'http://127.0.0.1:1'}")).unwrap();
+    process.said_text("the configuration is taken up").await;
+    assert_eq!(process.get("/ready").await.status, 200);
+    assert_eq!(process.chat(&chat(EASY)).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_server_left_out_by_health_checks_is_back_when_they_are_turned_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("thinkgate.yaml");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let sick = Server::whole(listener, |request| match request.line.contains("/health") {
+        true => json("503 Service Unavailable", ""),
+        false => json("200 OK", "{}"),
+    });
+    let well = Server::friendly().await;
+    let written = |health_ms: u64| {
+        let (sick, well) = (sick.url(), well.url());
+        format!(
+            "{{models: {{Qwen3-tiny: {{endpoints: [{{url: '{sick}', weight: 1000}}, {{url: '{well}'}}]}}}}, upstream: {{health_results: 1, health_ms: {health_ms}}}}}"
+        )
+    };
+    fs::write(&file, written(20)).unwrap();
+    let process = start(&file).await;
+    process.said_text("the server is not well").await;
+    fs::write(&file, written(0)).unwrap();
+    process.said_text("the configuration is taken up").await;
+    while sick.arrived().is_empty() {
+        assert_eq!(process.chat(&chat(EASY)).await.status, 200);
+    }
+}

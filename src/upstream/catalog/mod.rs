@@ -131,7 +131,9 @@ impl Catalog {
     /// flight, their breakers and what they refused; servers keep their health.
     pub fn rebuild(&self, config: &Config, mut known: Known) -> Self {
         let health = |url: BaseUrl| {
-            let before = self.health.get(&url).cloned();
+            // Without checks no verdict would ever turn.
+            let is_checked = config.upstream.health_ms > 0;
+            let before = self.health.get(&url).filter(|_| is_checked).cloned();
             (url, before.unwrap_or_default())
         };
         let health: BTreeMap<_, _> = servers(config)
@@ -385,8 +387,10 @@ mod tests {
             endpoint(&first).failed();
         }
         let next = first.rebuild(&config, listings(json!([{"id": "m"}])));
-        assert!(!endpoint(&next).is_fit());
-        assert!(endpoint(&Catalog::build(&config, Known::default())).is_fit());
+        assert!(!endpoint(&next).is_fit(std::time::Instant::now()));
+        assert!(
+            endpoint(&Catalog::build(&config, Known::default())).is_fit(std::time::Instant::now())
+        );
     }
 
     #[test]
