@@ -4,7 +4,6 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
-use rustls::sign::CertifiedKey;
 use tokio::{net::TcpListener, signal::unix::Signal};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -20,7 +19,7 @@ use crate::{
     routing::{Policy, Router},
     server,
     telemetry::Metrics,
-    tls::{self, Certificates},
+    tls::{self, Certificate, Certificates},
     upstream::{Catalog, Client, Known},
     watch,
     workers::Workers,
@@ -88,7 +87,7 @@ pub fn rebuild(before: &Live, config: Config) -> anyhow::Result<Live> {
         router: router(&config, before.router.classifier().clone())?,
         catalog: ArcSwap::from_pointee(catalog.rebuild(&config, catalog.known().clone())),
         client: before.client.with(&config.upstream).context(NO_CLIENT)?,
-        was_ready: before.was_ready || before.catalog.load().pending.is_empty(),
+        was_ready: before.was_ready || catalog.pending.is_empty(),
         places: before.places.clone(),
         stopping: before.stopping.clone(),
         metrics: before.metrics.clone(),
@@ -119,8 +118,6 @@ fn check_domains(config: &Config, classifier: &Classifier) -> anyhow::Result<()>
         None => Ok(()),
     }
 }
-
-type Certificate = Option<Arc<CertifiedKey>>;
 
 /// The sockets that the doors listen on.
 pub struct Listeners {
@@ -160,7 +157,7 @@ impl Listeners {
         let live = serving.live();
         let config = &live.config;
         // A handshake takes the certificate of its time: one that was renewed is shown to whoever comes next.
-        let current = |certificate: fn(&Certificates) -> &Certificate, alpn: &[&str]| {
+        let current = |certificate: fn(&Certificates) -> &Option<Certificate>, alpn: &[&str]| {
             let serving = serving.clone();
             certificate(&live.certificates).as_ref()?;
             let current = move || certificate(&serving.live().certificates).clone();

@@ -19,13 +19,16 @@ pub fn choose_provider() {
     let _ = ring::default_provider().install_default();
 }
 
+/// A certificate with its chain and its key.
+pub type Certificate = Arc<CertifiedKey>;
+
 /// The certificates of the doors that have one.
 #[derive(Debug)]
 pub struct Certificates {
     /// Of the HTTP door.
-    pub server: Option<Arc<CertifiedKey>>,
+    pub server: Option<Certificate>,
     /// Of the Envoy door.
-    pub ext_proc: Option<Arc<CertifiedKey>>,
+    pub ext_proc: Option<Certificate>,
 }
 
 impl Certificates {
@@ -43,7 +46,7 @@ impl Certificates {
     }
 }
 
-fn certificate(files: &Tls) -> anyhow::Result<Arc<CertifiedKey>> {
+fn certificate(files: &Tls) -> anyhow::Result<Certificate> {
     let at = |file: &Path| file.display().to_string();
     let chain = CertificateDer::pem_file_iter(&files.cert)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
@@ -60,7 +63,7 @@ fn certificate(files: &Tls) -> anyhow::Result<Arc<CertifiedKey>> {
 
 /// Accepts connections with the certificate that `current` names when they come. `alpn`: the protocols offered, such as `h2`.
 pub fn acceptor(
-    current: impl Fn() -> Option<Arc<CertifiedKey>> + Send + Sync + 'static,
+    current: impl Fn() -> Option<Certificate> + Send + Sync + 'static,
     alpn: &[&str],
 ) -> TlsAcceptor {
     choose_provider();
@@ -81,9 +84,9 @@ impl<F> fmt::Debug for Resolver<F> {
 
 impl<F> ResolvesServerCert for Resolver<F>
 where
-    F: Fn() -> Option<Arc<CertifiedKey>> + Send + Sync,
+    F: Fn() -> Option<Certificate> + Send + Sync,
 {
-    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Certificate> {
         (self.0)()
     }
 }

@@ -125,7 +125,7 @@ async fn probes(live: &Live, server: &Server, catalog: &Catalog) -> Vec<(String,
     let gated = at.filter(|(model, _)| model.gate);
     join_all(gated.map(|(model, endpoint)| async {
         let there = endpoint.model.as_deref().unwrap_or(&model.name).to_owned();
-        let probed = probe(&live.client, server, &there, endpoint.by_name()).await;
+        let probed = probe(&live.client, server, &there, endpoint.by_name).await;
         (there, probed)
     }))
     .await

@@ -10,6 +10,7 @@ mod locate;
 mod restart;
 mod secret;
 mod validate;
+mod warnings;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 

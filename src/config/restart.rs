@@ -58,15 +58,6 @@ impl Config {
         });
         certificates.chain(in_files).collect()
     }
-
-    /// Why there would be nothing to do.
-    pub fn idle(&self) -> Option<&'static str> {
-        let is_idle = self.models.is_empty() && self.discover.is_empty() && self.ext_proc.is_none();
-        is_idle.then_some(
-            "there is nothing to serve: give --upstream http://HOST:PORT, or models in a --config file (see \
-             configs/example.yaml), or ext_proc.listen behind Envoy (see configs/envoy)",
-        )
-    }
 }
 
 /// The paths of the leaves at which two values differ.

@@ -14,7 +14,7 @@ use url::Url;
 use super::{
     Health, Probed,
     breaker::{Breaker, Patience, Turned},
-    probe::Place,
+    probe::End,
 };
 use crate::{
     config::{BaseUrl, Revealed},
@@ -33,7 +33,7 @@ pub struct Endpoint {
     /// How the model switches there; two endpoints of one model may obey different switches.
     pub family: Option<&'static Family>,
     /// How its name says that it switches.
-    by_name: Option<&'static Family>,
+    pub by_name: Option<&'static Family>,
     /// What the server's own rendering says of it.
     pub probed: Option<Probed>,
     /// The address as a label, shared by every record that names it.
@@ -148,11 +148,6 @@ impl Endpoint {
         rests
     }
 
-    /// How its name says that it switches, or the operator.
-    pub fn by_name(&self) -> Option<&'static Family> {
-        self.by_name
-    }
-
     /// What an operator would not expect of the model here, given its name: in words for the log.
     pub fn surprise(&self) -> Option<String> {
         let probed = self.probed?;
@@ -171,7 +166,7 @@ impl Endpoint {
             (false, false, _) => Some(format!(
                 "`family: {named}` is configured and used, but its chat template switches like `{family}`"
             )),
-            (true, _, Some(Place::Head)) => Some(format!(
+            (true, _, Some(End::Head)) => Some(format!(
                 "`{family}` changes the head of the prompt: a change of mode within a conversation loses its whole prefix cache"
             )),
             _ => None,
@@ -205,7 +200,7 @@ impl Endpoint {
         self.condition.refuses.store(true, Ordering::Relaxed);
     }
 
-    /// Its server was away, and may have come back with other flags.
+    /// Its server lists its models anew, and may have come back with other flags.
     pub fn forget_refusal(&self) {
         self.condition.refuses.store(false, Ordering::Relaxed);
     }

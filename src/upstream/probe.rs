@@ -33,9 +33,9 @@ pub struct Probed {
     /// What it does when nothing is said; absent when the template does something third.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default: Option<Side>,
-    /// Where the prompt changes.
+    /// Which end of the prompt changes.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub changes: Option<Place>,
+    pub changes: Option<End>,
 }
 
 /// One of the two positions of a switch.
@@ -48,10 +48,10 @@ pub enum Side {
     Direct,
 }
 
-/// Where the prompts of the two modes part.
+/// At which end of the prompt the two modes part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Place {
+pub enum End {
     /// Before the first words of the user: nothing of one mode's prefix cache serves the other.
     Head,
     /// After them.
@@ -119,8 +119,8 @@ impl Probe<'_> {
                 _ => None,
             };
             let changes = Some(match common_prefix(&on, &off) <= words {
-                true => Place::Head,
-                false => Place::Tail,
+                true => End::Head,
+                false => End::Tail,
             });
             return Some(Probed {
                 family,

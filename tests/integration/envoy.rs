@@ -1,6 +1,6 @@
 //! The Envoy door: the same decision, bytes and headers as the HTTP door, in every body mode.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use envoy_types::pb::envoy::service::ext_proc::v3::{
     processing_request::Request, processing_response::Response,
@@ -349,6 +349,15 @@ async fn a_request_too_large_is_refused_by_its_announcement_or_by_its_bytes() {
     assert_eq!(in_flight(&gateway.live()), 0);
 }
 
+/// A request whose head was let in and whose body is still to come.
+async fn in_flight_at(envoy: SocketAddr, body: &str) -> Talk {
+    let mut talk = Talk::open(envoy, Some(Buffered)).await;
+    talk.say_head(&Ask::chat(body));
+    let heard = talk.hear().await;
+    assert!(matches!(heard, Some(Response::RequestHeaders(_))));
+    talk
+}
+
 #[tokio::test]
 async fn too_many_at_a_time_are_told_to_come_back() {
     let server = Server::friendly().await;
@@ -356,12 +365,7 @@ async fn too_many_at_a_time_are_told_to_come_back() {
     let gateway = Gateway::start(config(&[], &settings(&server, more))).await;
     let envoy = gateway.envoy.unwrap();
     let body = chat(EASY);
-    let mut first = Talk::open(envoy, Some(Buffered)).await;
-    first.say_head(&Ask::chat(&body));
-    assert!(matches!(
-        first.hear().await,
-        Some(Response::RequestHeaders(_))
-    ));
+    let first = in_flight_at(envoy, &body).await;
     let refused = through(envoy, Buffered, &Ask::chat(&body)).await.refused();
     assert_eq!(
         (refused.status, &*refused.headers["retry-after"]),
@@ -453,12 +457,7 @@ async fn an_envoy_that_connects_during_the_drain_is_refused_and_not_left_waiting
     let gateway = Gateway::start(config(&[], &settings(&server, ""))).await;
     let envoy = gateway.envoy.unwrap();
     let body = chat(EASY);
-    let mut running = Talk::open(envoy, Some(Buffered)).await;
-    running.say_head(&Ask::chat(&body));
-    assert!(matches!(
-        running.hear().await,
-        Some(Response::RequestHeaders(_))
-    ));
+    let mut running = in_flight_at(envoy, &body).await;
     let stopped = gateway.stop();
     sleep(Duration::from_millis(100)).await;
     let late = tokio::net::TcpStream::connect(envoy).await;

@@ -1,6 +1,7 @@
 //! Which models there are: configured ones and aliases always, discovered ones as their servers list them.
 
 mod build;
+mod known;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,54 +9,15 @@ use std::{
 };
 
 use http::HeaderValue;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Endpoint, Health, Probed, servers};
+pub use self::known::{Known, Listing, Listings};
+use super::{Endpoint, Health, servers};
 use crate::{
     config::{self, BaseUrl, Config},
     error::Error,
     routing::{Family, Mode, Target},
 };
-
-/// What one server's `/v1/models` says, the entries as it wrote them.
-#[derive(Debug, Clone, Default, Deserialize)]
-pub struct Listing {
-    /// One entry a model.
-    pub data: Vec<Value>,
-}
-
-/// Two lists of the same models are equal, whenever they were asked for: vLLM writes the time of the question into every
-/// entry, and draws ids for its permissions.
-impl PartialEq for Listing {
-    fn eq(&self, other: &Self) -> bool {
-        const LASTS: [&str; 4] = ["id", "root", "parent", "max_model_len"];
-        let same =
-            |(one, another): (&Value, &Value)| LASTS.iter().all(|key| one[key] == another[key]);
-        self.data.len() == other.data.len() && self.data.iter().zip(&other.data).all(same)
-    }
-}
-
-/// The latest listing of every server that ever answered.
-pub type Listings = BTreeMap<BaseUrl, Listing>;
-
-/// What servers say of themselves.
-#[derive(Debug, Clone, Default)]
-pub struct Known {
-    /// What they list.
-    pub listings: Listings,
-    /// Which switch their models obey, by the server and the model's name there.
-    pub probes: BTreeMap<(BaseUrl, String), Probed>,
-}
-
-impl From<Listings> for Known {
-    fn from(listings: Listings) -> Self {
-        Self {
-            listings,
-            ..Self::default()
-        }
-    }
-}
 
 /// One model by the name clients use.
 #[derive(Debug)]
@@ -239,12 +201,13 @@ impl Catalog {
 
     /// Every model at one server, with its endpoint there.
     pub fn models_at(&self, url: &BaseUrl) -> impl Iterator<Item = (&Arc<Model>, &Arc<Endpoint>)> {
-        let endpoints =
-            |model| std::iter::repeat(model).zip(&AsRef::<Model>::as_ref(model).endpoints);
-        self.models
-            .values()
-            .flat_map(endpoints)
-            .filter(move |(_, endpoint)| endpoint.url == *url)
+        self.models.values().flat_map(move |model| {
+            let here = model
+                .endpoints
+                .iter()
+                .filter(|endpoint| endpoint.url == *url);
+            here.map(move |endpoint| (model, endpoint))
+        })
     }
 
     /// Every model, in the order of their names.
@@ -300,7 +263,10 @@ mod tests {
     fn listings(entries: Value) -> Known {
         let url = BaseUrl::parse("http://a").unwrap();
         let listing = serde_json::from_value(json!({"data": entries})).unwrap();
-        Listings::from([(url, listing)]).into()
+        Known {
+            listings: Listings::from([(url, listing)]),
+            ..Known::default()
+        }
     }
 
     #[test]
