@@ -10,7 +10,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     auth::Keys,
-    classifier::{self, Classifier},
+    classifier::{self, Buckets, Classifier, Provider},
     config::{self, Config, locate},
     connections::{Door, Manners},
     ext_proc,
@@ -30,11 +30,18 @@ const BODY_WINDOW: u32 = 1 << 20;
 
 /// What the classifier is built from.
 pub fn classifier_options(settings: &config::Classifier) -> classifier::Options {
+    let on_cpu = settings.providers.iter().all(|p| *p == Provider::Cpu);
     classifier::Options {
         model: locate(&settings.model),
         runtime: locate(&settings.runtime),
         providers: settings.providers.clone(),
+        sessions: settings.sessions,
         threads: settings.threads,
+        buckets: match &settings.buckets {
+            None if !on_cpu => Some(Buckets::default()),
+            asked => asked.clone(),
+        },
+        engine_cache: settings.engine_cache.clone(),
         max_tokens: settings.max_tokens,
         deadline: Duration::from_millis(settings.deadline_ms),
         queue: settings.queue,

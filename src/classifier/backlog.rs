@@ -1,35 +1,51 @@
 //! How much work waits for the model, and how long it will take: so that nobody joins a queue who would be late at its end.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 /// The share of the latest batch in what is believed of the pace: an eighth, as TCP's estimate of a round trip (RFC 6298).
 const GAIN: u64 = 8;
 
-/// Work that waits or runs, in bytes of text with something on top for each, and the pace at which it is done.
-#[derive(Debug, Default)]
+/// Work that waits or runs, in bytes of text with something on top for each, and the pace at which one thread does it.
+#[derive(Debug)]
 pub struct Backlog {
+    hands: usize,
     waits: AtomicU64,
     /// Nanoseconds a unit; 0 before the first batch.
     pace: AtomicU64,
 }
 
+/// Somebody's work in the backlog, until it is dropped, however it ends.
+#[derive(Debug)]
+pub struct Place {
+    backlog: Arc<Backlog>,
+    size: u64,
+}
+
 impl Backlog {
+    /// Work for this many threads.
+    pub fn new(hands: usize) -> Self {
+        Self {
+            hands: hands.max(1),
+            waits: AtomicU64::new(0),
+            pace: AtomicU64::new(0),
+        }
+    }
+
+    /// How many threads there are.
+    pub fn hands(&self) -> usize {
+        self.hands
+    }
+
     /// Somebody joins with this much.
-    pub fn add(&self, size: u64) {
+    pub fn take(self: Arc<Self>, size: u64) -> Place {
         self.waits.fetch_add(size, Ordering::Relaxed);
-    }
-
-    /// This much is done, or will not be.
-    pub fn remove(&self, size: u64) {
-        self.waits.fetch_sub(size, Ordering::Relaxed);
-    }
-
-    /// Removes this much when the guard is dropped, however the work ends.
-    pub fn until_dropped(&self, size: u64) -> impl Drop + '_ {
-        Taken {
+        Place {
             backlog: self,
             size,
         }
@@ -43,10 +59,11 @@ impl Backlog {
             return Duration::ZERO;
         }
         let pace = self.pace.load(Ordering::Relaxed);
+        let before = before / self.hands as u64;
         Duration::from_nanos(before.saturating_add(size).saturating_mul(pace))
     }
 
-    /// Takes note of how long this much took. Only the model's thread does so.
+    /// Takes note of how long this much took on one thread. Of two that do so at once, one may be lost.
     pub fn learn(&self, size: u64, took: Duration) {
         if size == 0 {
             return;
@@ -60,14 +77,9 @@ impl Backlog {
     }
 }
 
-struct Taken<'a> {
-    backlog: &'a Backlog,
-    size: u64,
-}
-
-impl Drop for Taken<'_> {
+impl Drop for Place {
     fn drop(&mut self) {
-        self.backlog.remove(self.size);
+        self.backlog.waits.fetch_sub(self.size, Ordering::Relaxed);
     }
 }
 
@@ -77,8 +89,8 @@ mod tests {
 
     #[test]
     fn whoever_would_be_late_is_told_by_the_pace_of_the_latest_batches() {
-        let backlog = Backlog::default();
-        backlog.add(500);
+        let backlog = Arc::new(Backlog::new(1));
+        let (first, second) = (backlog.clone().take(100), backlog.clone().take(400));
         assert_eq!(
             backlog.until_done(500),
             Duration::ZERO,
@@ -94,9 +106,17 @@ mod tests {
             (29.0..30.1).contains(&(slower.as_secs_f64() * 1e3)),
             "{slower:?}"
         );
-        drop(backlog.until_dropped(400));
+        drop(second);
         assert!(backlog.until_done(500) < slower * 7 / 10);
-        drop(backlog.until_dropped(100));
+        drop(first);
         assert_eq!(backlog.until_done(500), Duration::ZERO, "nobody waits");
+    }
+
+    #[test]
+    fn two_threads_are_done_with_what_waits_in_half_the_time_and_with_a_text_in_the_same() {
+        let backlog = Arc::new(Backlog::new(2));
+        let _waits = backlog.clone().take(1_000);
+        backlog.learn(100, Duration::from_millis(1));
+        assert_eq!(backlog.until_done(500), Duration::from_millis(10));
     }
 }

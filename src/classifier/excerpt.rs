@@ -46,6 +46,11 @@ impl Excerpt {
         }
     }
 
+    /// About how much work a text of so many tokens is, in the unit of `size`.
+    pub fn size_of(tokens: usize) -> u64 {
+        tokens.saturating_mul(BYTES_READ) as u64
+    }
+
     /// A collision-resistant name for the content.
     pub fn fingerprint(&self) -> Fingerprint {
         let mut hash = Sha256::new();

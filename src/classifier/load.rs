@@ -8,12 +8,17 @@ use std::{
 
 use super::{
     Classification, Options,
+    crew::Crew,
     excerpt::Excerpt,
     labels::Labels,
     queue::Runs,
     session::Session,
+    shapes::Shapes,
     tokenizer::{Reader, Tokens},
 };
+
+/// The network's file.
+const ONNX: &str = "model.onnx";
 
 /// Why a classifier could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -81,84 +86,121 @@ pub enum RunError {
 
 /// A loaded model: reads texts and classifies them, a batch at a time.
 pub struct Model {
-    reader: Reader,
+    reader: Arc<Reader>,
     session: Session,
-    labels: Labels,
-    max_tokens: usize,
+    labels: Arc<Labels>,
+    shapes: Shapes,
 }
 
 impl Runs for Model {
-    fn classify(&mut self, excerpts: &[Excerpt]) -> Vec<Result<Classification, RunError>> {
-        let mut results: Vec<_> = excerpts
-            .iter()
-            .map(|_| Err(RunError::Session("not run".into())))
-            .collect();
+    fn classify(
+        &mut self,
+        excerpts: &[Excerpt],
+        done: &mut dyn FnMut(usize, Result<Classification, RunError>),
+    ) {
         let mut texts: Vec<(usize, Tokens)> = Vec::with_capacity(excerpts.len());
         for (index, excerpt) in excerpts.iter().enumerate() {
             match self.reader.read(excerpt) {
                 Ok(tokens) => texts.push((index, tokens)),
-                Err(error) => results[index] = Err(RunError::Tokenizer(error)),
+                Err(error) => done(index, Err(RunError::Tokenizer(error))),
             }
         }
         texts.sort_by_key(|(_, tokens)| tokens.ids.len());
-        for batch in texts.chunk_by(|(_, a), (_, b)| of_like_length(a, b)) {
+        let lengths: Vec<usize> = texts.iter().map(|(_, tokens)| tokens.ids.len()).collect();
+        for (batch, shape) in self.shapes.plan(&lengths) {
+            let batch = &texts[batch];
             let rows: Vec<&[i64]> = batch
                 .iter()
                 .map(|(_, tokens)| tokens.ids.as_slice())
                 .collect();
-            let outputs = self.session.run(&rows, &self.labels);
+            let outputs = self.session.run(&rows, shape, &self.labels);
             for (row, (index, tokens)) in batch.iter().enumerate() {
-                results[*index] = match &outputs {
+                let result = match &outputs {
                     Ok(outputs) => self.labelled(outputs.row(row), tokens),
                     Err(error) => Err(RunError::Session(error.clone())),
                 };
+                done(*index, result);
             }
         }
-        results
+    }
+
+    fn worth(&self) -> (usize, u64) {
+        let (rows, tokens) = self.shapes.worth();
+        (rows, Excerpt::size_of(tokens))
     }
 }
 
 impl Model {
-    /// Loads `options.model` and runs it once.
+    /// Loads `options.model` as often as fits the machine, or as was asked, and runs each once in its largest shapes.
+    pub fn load_crew(options: &Options) -> Result<Vec<Self>, LoadError> {
+        let first = Self::load(options)?;
+        let crew = Crew::of(options, &options.model.join(ONNX));
+        let mut models = Vec::with_capacity(crew.sessions);
+        for _ in 1..crew.sessions {
+            models.push(Self::start(
+                first.reader.clone(),
+                first.labels.clone(),
+                options,
+            )?);
+        }
+        models.push(first);
+        Ok(models)
+    }
+
+    /// Loads `options.model` and runs it once in its largest shapes.
     pub fn load(options: &Options) -> Result<Self, LoadError> {
         let file = |name: &str| existing(options.model.join(name));
-        let (onnx, tokenizer, config) = (
-            file("model.onnx")?,
-            file("tokenizer.json")?,
-            file("config.json")?,
-        );
+        file(ONNX)?;
+        let (tokenizer, config) = (file("tokenizer.json")?, file("config.json")?);
         let labels = Labels::load(&config)?;
         let max_tokens = labels
             .max_tokens
             .map_or(options.max_tokens, |most| most.min(options.max_tokens));
         let reader = Reader::load(&tokenizer, max_tokens)?;
-        let session = Session::load(&onnx, options)?;
+        Self::start(Arc::new(reader), Arc::new(labels), options)
+    }
+
+    fn start(
+        reader: Arc<Reader>,
+        labels: Arc<Labels>,
+        options: &Options,
+    ) -> Result<Self, LoadError> {
+        let onnx = options.model.join(ONNX);
+        let shapes = Shapes::new(options.buckets.as_ref(), reader.max_tokens());
+        let threads = Crew::of(options, &onnx).threads;
+        let session = Session::load(&onnx, options, &shapes, threads)?;
         let mut model = Self {
             reader,
             session,
             labels,
-            max_tokens,
+            shapes,
         };
-        let first = model
-            .classify(&[Excerpt::of("How are you?", max_tokens)])
-            .into_iter()
-            .next();
-        match first {
-            Some(Ok(_)) => Ok(model),
-            Some(Err(error)) => Err(LoadError::Broken {
-                file: onnx,
-                why: error.to_string(),
-            }),
-            None => Err(LoadError::Broken {
-                file: onnx,
-                why: "it answers nothing".into(),
-            }),
+        model.warm_up().map_err(|error| LoadError::Broken {
+            file: onnx,
+            why: error.to_string(),
+        })?;
+        Ok(model)
+    }
+
+    /// Runs every shape that costs something the first time: memory on a processor, the build of an engine on a graphics card.
+    /// So no request pays for it, and a model that cannot run is found at the start.
+    fn warm_up(&mut self) -> Result<(), RunError> {
+        for shape in self.shapes.to_warm_up() {
+            let row = vec![self.labels.pad; shape[1]];
+            let outputs = self
+                .session
+                .run(&vec![row.as_slice(); shape[0]], shape, &self.labels)
+                .map_err(RunError::Session)?;
+            self.labels
+                .score(outputs.row(0).0)
+                .ok_or(RunError::NotFinite)?;
         }
+        Ok(())
     }
 
     /// Tokens read of a text, special ones included: the setting, or the model's own limit if that is smaller.
     pub fn max_tokens(&self) -> usize {
-        self.max_tokens
+        self.reader.max_tokens()
     }
 
     /// The subjects the model can name.
@@ -181,11 +223,6 @@ impl Model {
     }
 }
 
-/// Padding a text to its neighbour's length is work for nothing; a few tokens are cheaper than another run.
-fn of_like_length(a: &Tokens, b: &Tokens) -> bool {
-    b.ids.len() - a.ids.len() <= 4
-}
-
 fn existing(file: PathBuf) -> Result<PathBuf, LoadError> {
     if Path::is_file(&file) {
         Ok(file)
@@ -201,7 +238,10 @@ mod tests {
     use serde::Deserialize;
 
     use super::*;
-    use crate::{classifier::Provider, config::locate};
+    use crate::{
+        classifier::{Buckets, Provider},
+        config::locate,
+    };
 
     #[derive(Deserialize)]
     struct Recorded {
@@ -219,11 +259,18 @@ mod tests {
     }
 
     fn model(name: &str) -> Model {
+        model_in(name, None)
+    }
+
+    fn model_in(name: &str, buckets: Option<Buckets>) -> Model {
         let options = Options {
             model: fixture("models").join(name),
             runtime: locate(Path::new("onnx/runtime/libonnxruntime.so")),
             providers: vec![Provider::Cpu],
+            sessions: 1,
             threads: 1,
+            buckets,
+            engine_cache: None,
             max_tokens: 512,
             deadline: Duration::from_secs(1),
             queue: 1,
@@ -248,7 +295,10 @@ mod tests {
                 .1;
             let tokens = model.reader.read(&Excerpt::of(&record.text, 512)).unwrap();
             assert_eq!(tokens.ids, record.input_ids, "{}", record.text);
-            let outputs = model.session.run(&[&tokens.ids], &model.labels).unwrap();
+            let outputs = model
+                .session
+                .run(&[&tokens.ids], [1, tokens.ids.len()], &model.labels)
+                .unwrap();
             let (logits, domains) = outputs.row(0);
             let all = logits.iter().chain(domains.unwrap_or_default());
             let wanted: Vec<f32> = record
@@ -269,27 +319,38 @@ mod tests {
         assert!(compared >= 40);
     }
 
+    fn classified(model: &mut Model, texts: &[Excerpt]) -> Vec<Classification> {
+        let mut seen: Vec<Option<Classification>> = vec![None; texts.len()];
+        model.classify(texts, &mut |index, result| {
+            assert!(
+                seen[index].replace(result.unwrap()).is_none(),
+                "answered twice"
+            );
+        });
+        seen.into_iter().map(Option::unwrap).collect()
+    }
+
     #[test]
-    fn a_text_scores_the_same_alone_and_among_others() {
-        let mut model = model("tiny");
+    fn a_text_scores_the_same_alone_and_among_others_and_in_a_bucket() {
+        let mut models = [model("tiny"), model_in("tiny", Some(Buckets::default()))];
         let texts: Vec<Excerpt> = recorded()
             .iter()
             .map(|record| Excerpt::of(&record.text, 512))
             .collect();
-        let together = model.classify(&texts);
-        for (text, among) in texts.iter().zip(together) {
-            let alone = model
-                .classify(std::slice::from_ref(text))
-                .remove(0)
-                .unwrap();
-            let among = among.unwrap();
-            assert!(
-                (alone.score - among.score).abs() < 1e-5,
-                "{} and {}",
-                alone.score,
-                among.score
-            );
-            assert_eq!(alone.tokens, among.tokens);
+        let alone: Vec<Classification> = texts
+            .chunks(1)
+            .flat_map(|text| classified(&mut models[0], text))
+            .collect();
+        for model in &mut models {
+            for (alone, among) in alone.iter().zip(classified(model, &texts)) {
+                assert!(
+                    (alone.score - among.score).abs() < 1e-5,
+                    "{} and {}",
+                    alone.score,
+                    among.score
+                );
+                assert_eq!(alone.tokens, among.tokens);
+            }
         }
     }
 

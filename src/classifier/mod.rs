@@ -1,15 +1,17 @@
 //! Text -> [`Classification`]: does thinking pay, and what is it about.
 //!
-//! One thread owns the tokenizer and the ONNX Runtime session; callers wait in one bounded queue, and what queued up while
-//! the model was busy runs as one batch. Nobody waits for room, and a decision no longer than its deadline: the router falls
+//! A thread owns each ONNX Runtime session, one a core for a small model; callers wait in one bounded queue, and what queued up
+//! while the sessions were busy runs as batches. Nobody waits for room, and a decision no longer than its deadline: the router falls
 //! back instead. Scores are kept by the content that was judged, so a score is computed once and never depends on its neighbours.
 
 mod backlog;
+mod crew;
 mod excerpt;
 mod labels;
 mod load;
 mod queue;
 mod session;
+mod shapes;
 mod tokenizer;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -19,6 +21,7 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 
 pub use load::LoadError;
+pub use shapes::Buckets;
 
 use self::{
     excerpt::{Excerpt, Fingerprint},
@@ -88,8 +91,14 @@ pub struct Options {
     pub runtime: PathBuf,
     /// Execution providers in order of preference.
     pub providers: Vec<Provider>,
-    /// Threads of one inference; 0: all the process may use.
+    /// Models loaded side by side, each with a thread that owns it; 0: chosen by the model's size and the cores.
+    pub sessions: usize,
+    /// Threads of one inference; 0: chosen likewise.
     pub threads: usize,
+    /// The shapes that inferences are padded to; none: as they come.
+    pub buckets: Option<Buckets>,
+    /// Where TensorRT keeps the engines it built; none: they are built at every start.
+    pub engine_cache: Option<PathBuf>,
     /// Tokens read of a text, special ones included; the head and the tail are kept.
     pub max_tokens: usize,
     /// How long a request waits for its decision.
@@ -112,7 +121,18 @@ pub enum Provider {
     Tensorrt,
 }
 
-/// The classifier: a handle on the thread that owns the model. Dropping the last handle ends the thread.
+impl Provider {
+    /// Its name in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Cuda => "cuda",
+            Self::Tensorrt => "tensorrt",
+        }
+    }
+}
+
+/// The classifier: a handle on the threads that own the models. Dropping the last handle ends them.
 #[derive(Debug)]
 pub struct Classifier {
     queue: Queue,
@@ -123,16 +143,18 @@ pub struct Classifier {
 }
 
 impl Classifier {
-    /// Loads the model and starts its thread; returns when a first inference has shown that it works.
+    /// Loads the model and starts its threads; returns when inferences in the largest shapes have shown that it works.
     ///
     /// # Errors
     /// One message that names the file at fault and the command that fixes it.
     pub fn start(options: &Options) -> Result<Self, LoadError> {
-        let model = Model::load(options)?;
+        let models = Model::load_crew(options)?;
         let again = options.clone();
-        let (max_tokens, domains) = (model.max_tokens(), model.domains().to_vec());
+        let (max_tokens, domains) = models.first().map_or((0, Vec::new()), |model| {
+            (model.max_tokens(), model.domains().to_vec())
+        });
         Ok(Self {
-            queue: Queue::start(model, move || Model::load(&again), options.queue)?,
+            queue: Queue::start(models, move || Model::load(&again), options.queue)?,
             cache: (options.cache > 0).then(|| Cache::new(options.cache)),
             max_tokens,
             deadline: options.deadline,
@@ -181,9 +203,9 @@ impl Classifier {
         match &self.cache {
             // Whoever asks for the same content meanwhile waits for the same answer.
             Some(cache) => {
-                cache
-                    .get_or_insert_async(&excerpt.fingerprint(), self.ask(excerpt.clone(), limit))
-                    .await
+                let fingerprint = excerpt.fingerprint();
+                let asked = self.ask(excerpt, limit);
+                cache.get_or_insert_async(&fingerprint, asked).await
             }
             None => self.ask(excerpt, limit).await,
         }

@@ -1,24 +1,26 @@
-//! One queue in front of the thread that owns the model. Batches form while the model is busy; when it is idle nobody waits.
+//! One queue in front of the threads that own a model each. Batches form while the models are busy; when one is idle nobody
+//! waits.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
 
-use tokio::sync::{mpsc, oneshot};
+use async_channel::{Receiver, Sender, TrySendError};
+use tokio::sync::oneshot;
 use tracing::{Span, error};
 
 use super::{
     Classification, Miss,
-    backlog::Backlog,
+    backlog::{Backlog, Place},
     excerpt::Excerpt,
     load::{LoadError, RunError},
 };
-
-/// Texts that run as one batch at most. More would make the last wait for work that is not its own.
-const MOST_IN_BATCH: usize = 16;
 
 /// One caller.
 pub struct Job {
@@ -30,31 +32,46 @@ pub struct Job {
 
 /// What runs the texts of a batch; the loaded model.
 pub trait Runs: Send + 'static {
-    /// A result for every excerpt, in their order; none depends on the others.
-    fn classify(&mut self, excerpts: &[Excerpt]) -> Vec<Result<Classification, RunError>>;
+    /// Hands a result for every excerpt, by its index, to `done` as soon as it is there; none depends on the others.
+    fn classify(
+        &mut self,
+        excerpts: &[Excerpt],
+        done: &mut dyn FnMut(usize, Result<Classification, RunError>),
+    );
+
+    /// How many texts, and how much work as [`Excerpt::size`] counts it, are worth taking at once.
+    fn worth(&self) -> (usize, u64);
 }
 
-/// The sending side. The thread ends when it is dropped.
+/// The sending side. The threads end when it is dropped.
 #[derive(Debug)]
 pub struct Queue {
-    jobs: mpsc::Sender<Job>,
+    jobs: Sender<(Job, Place)>,
     backlog: Arc<Backlog>,
 }
 
 impl Queue {
-    /// Gives `model` to a thread of its own, behind a queue of `room` callers. A model that panics is made anew by `again`,
-    /// once; after that, or when it cannot be made, the queue is down.
+    /// Gives each of `models` to a thread of its own, behind one queue of `room` callers. One that panics is made anew by
+    /// `again`, once in all; after that, or when it cannot be made, the queue is down.
     pub fn start<R: Runs>(
-        model: R,
-        again: impl FnOnce() -> Result<R, LoadError> + Send + 'static,
+        models: Vec<R>,
+        again: impl Fn() -> Result<R, LoadError> + Send + Sync + 'static,
         room: usize,
     ) -> Result<Self, LoadError> {
-        let (jobs, waiting) = mpsc::channel(room.max(1));
-        let backlog = Arc::new(Backlog::default());
-        let served = backlog.clone();
-        thread::Builder::new()
-            .name("classifier".into())
-            .spawn(move || serve(model, again, waiting, &served))?;
+        let (jobs, waiting) = async_channel::bounded(room.max(1));
+        let crew = Arc::new(Crew {
+            again: Box::new(again),
+            panicked: AtomicBool::new(false),
+            backlog: Arc::new(Backlog::new(models.len())),
+            waiting,
+        });
+        let backlog = crew.backlog.clone();
+        for model in models {
+            let crew = crew.clone();
+            thread::Builder::new()
+                .name("classifier".into())
+                .spawn(move || crew.serve(model))?;
+        }
         Ok(Self { jobs, backlog })
     }
 
@@ -62,23 +79,23 @@ impl Queue {
     /// later than that; whoever has none waits for room.
     pub async fn push(&self, job: Job, limit: Option<Duration>) -> Result<(), Miss> {
         let size = job.excerpt.size;
-        let Some(limit) = limit else {
-            let room = self.jobs.reserve().await.map_err(|_| Miss::Failed)?;
-            self.backlog.add(size);
-            room.send(job);
-            return Ok(());
-        };
-        if self.backlog.until_done(size) > limit {
-            return Err(Miss::Full);
-        }
-        self.backlog.add(size);
-        self.jobs.try_send(job).map_err(|refusal| {
-            self.backlog.remove(size);
-            match refusal {
-                mpsc::error::TrySendError::Full(_) => Miss::Full,
-                mpsc::error::TrySendError::Closed(_) => Miss::Failed,
+        match limit {
+            None => {
+                let place = self.backlog.clone().take(size);
+                let sent = self.jobs.send((job, place)).await;
+                sent.map_err(|_| Miss::Failed)
             }
-        })
+            Some(limit) if self.backlog.until_done(size) > limit => Err(Miss::Full),
+            Some(_) => {
+                let place = self.backlog.clone().take(size);
+                self.jobs
+                    .try_send((job, place))
+                    .map_err(|refusal| match refusal {
+                        TrySendError::Full(_) => Miss::Full,
+                        TrySendError::Closed(_) => Miss::Failed,
+                    })
+            }
+        }
     }
 
     /// True when nobody serves it any more.
@@ -87,47 +104,91 @@ impl Queue {
     }
 }
 
-fn serve<R: Runs>(
-    mut model: R,
-    again: impl FnOnce() -> Result<R, LoadError>,
-    mut waiting: mpsc::Receiver<Job>,
-    backlog: &Backlog,
-) {
-    let mut again = Some(again);
-    let mut jobs = Vec::with_capacity(MOST_IN_BATCH);
-    while waiting.blocking_recv_many(&mut jobs, MOST_IN_BATCH) > 0 {
-        let _taken = backlog.until_dropped(jobs.iter().map(|job| job.excerpt.size).sum());
-        let (excerpts, replies): (Vec<_>, Vec<_>) = jobs
-            .drain(..)
-            .filter(|job| !job.reply.is_closed()) // the caller left: client gone, or deadline passed
-            .map(|job| (job.excerpt, job.reply))
-            .unzip();
-        let (began, size) = (
-            Instant::now(),
-            excerpts.iter().map(|excerpt| excerpt.size).sum(),
-        );
-        // What a panic may have left half done is dropped with the model, so nothing broken is looked at afterwards.
-        let Ok(results) = catch_unwind(AssertUnwindSafe(|| model.classify(&excerpts))) else {
-            drop(replies); // their callers fall back now
-            match again.take().map(|again| again()) {
-                Some(Ok(fresh)) => model = fresh,
-                Some(Err(failure)) => {
-                    return error!(parent: Span::none(), %failure, "the classifier panicked and cannot be loaded again; it is down");
-                }
+/// What the threads share.
+struct Crew<R> {
+    again: Box<dyn Fn() -> Result<R, LoadError> + Send + Sync>,
+    panicked: AtomicBool,
+    backlog: Arc<Backlog>,
+    waiting: Receiver<(Job, Place)>,
+}
+
+impl<R: Runs> Crew<R> {
+    fn serve(&self, mut model: R) {
+        let mut jobs = Vec::new();
+        while self.take(model.worth(), &mut jobs) {
+            if self.run(&mut model, &mut jobs) {
+                continue;
+            }
+            match self.remade() {
+                Some(fresh) => model = fresh,
                 None => {
-                    return error!(parent: Span::none(), "the classifier panicked again; it is down");
+                    self.waiting.close();
+                    while self.waiting.try_recv().is_ok() {} // their callers fall back now
+                    return;
                 }
             }
-            error!(parent: Span::none(), "the classifier panicked; it was loaded again");
-            continue;
+        }
+    }
+
+    /// Waits for a job, and takes what waits behind it: as much as is worth it, and no more than this thread's share.
+    fn take(&self, (most, work): (usize, u64), jobs: &mut Vec<(Job, Place)>) -> bool {
+        let Ok(first) = self.waiting.recv_blocking() else {
+            return false;
         };
-        backlog.learn(size, began.elapsed());
-        for (result, reply) in results.into_iter().zip(replies) {
+        let share = self.waiting.len() / self.backlog.hands() + 1;
+        let mut size = first.0.excerpt.size;
+        jobs.push(first);
+        while jobs.len() < most.min(share) && size < work {
+            let Ok(next) = self.waiting.try_recv() else {
+                break;
+            };
+            size += next.0.excerpt.size;
+            jobs.push(next);
+        }
+        true
+    }
+
+    /// Runs the jobs and answers each as soon as it is done; false when the model panicked.
+    fn run(&self, model: &mut R, jobs: &mut Vec<(Job, Place)>) -> bool {
+        let (excerpts, mut callers): (Vec<_>, Vec<_>) = jobs
+            .drain(..)
+            .filter(|(job, _)| !job.reply.is_closed()) // the caller left: client gone, or deadline passed
+            .map(|(job, place)| (job.excerpt, Some((job.reply, place))))
+            .unzip();
+        let began = Instant::now();
+        let mut answer = |index: usize, result: Result<Classification, RunError>| {
             let result = result.map_err(|failure| {
                 error!(parent: Span::none(), %failure, "the classifier failed");
                 Miss::Failed
             });
-            let _ = reply.send(result); // nobody left to hear it is fine
+            if let Some((reply, _place)) = callers.get_mut(index).and_then(Option::take) {
+                let _ = reply.send(result); // nobody left to hear it is fine
+            }
+        };
+        // What a panic may have left half done is dropped with the model, so nothing broken is looked at afterwards.
+        let ran = catch_unwind(AssertUnwindSafe(|| model.classify(&excerpts, &mut answer)));
+        if ran.is_ok() {
+            let size = excerpts.iter().map(|excerpt| excerpt.size).sum();
+            self.backlog.learn(size, began.elapsed());
+        }
+        ran.is_ok()
+    }
+
+    /// Another model after a panic, if this was the first one.
+    fn remade(&self) -> Option<R> {
+        if self.panicked.swap(true, Ordering::Relaxed) {
+            error!(parent: Span::none(), "the classifier panicked again; it is down");
+            return None;
+        }
+        match (self.again)() {
+            Ok(fresh) => {
+                error!(parent: Span::none(), "the classifier panicked; it was loaded again");
+                Some(fresh)
+            }
+            Err(failure) => {
+                error!(parent: Span::none(), %failure, "the classifier panicked and cannot be loaded again; it is down");
+                None
+            }
         }
     }
 }
@@ -136,22 +197,28 @@ fn serve<R: Runs>(
 mod tests {
     use super::*;
 
+    type Done<'a> = &'a mut dyn FnMut(usize, Result<Classification, RunError>);
+
     /// Panics at the word "panic", and is told from others by its score.
     struct Fragile(f64);
 
     impl Runs for Fragile {
-        fn classify(&mut self, excerpts: &[Excerpt]) -> Vec<Result<Classification, RunError>> {
-            let answer = |excerpt: &Excerpt| {
+        fn classify(&mut self, excerpts: &[Excerpt], done: Done<'_>) {
+            for (index, excerpt) in excerpts.iter().enumerate() {
                 assert_ne!(&*excerpt.head, "panic");
-                Ok(Classification {
+                let seen = Classification {
                     score: self.0,
                     domain: None,
                     tokens: 1,
                     truncated: false,
                     unreadable: false,
-                })
-            };
-            excerpts.iter().map(answer).collect()
+                };
+                done(index, Ok(seen));
+            }
+        }
+
+        fn worth(&self) -> (usize, u64) {
+            (16, u64::MAX)
         }
     }
 
@@ -167,15 +234,19 @@ mod tests {
     struct Slow;
 
     impl Runs for Slow {
-        fn classify(&mut self, excerpts: &[Excerpt]) -> Vec<Result<Classification, RunError>> {
+        fn classify(&mut self, excerpts: &[Excerpt], done: Done<'_>) {
             thread::sleep(Duration::from_millis(20) * excerpts.len() as u32);
-            Fragile(0.1).classify(excerpts)
+            Fragile(0.1).classify(excerpts, done);
+        }
+
+        fn worth(&self) -> (usize, u64) {
+            (16, u64::MAX)
         }
     }
 
     #[tokio::test]
     async fn whoever_would_be_late_is_refused_at_once() {
-        let queue = Queue::start(Slow, || Ok(Slow), 256).unwrap();
+        let queue = Queue::start(vec![Slow], || Ok(Slow), 256).unwrap();
         assert_eq!(score(&queue, "first").await, Ok(0.1));
         let (began, mut answers) = (Instant::now(), Vec::new());
         for _ in 0..100 {
@@ -206,7 +277,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_model_that_panics_is_loaded_again_once_and_then_the_queue_is_down() {
-        let queue = Queue::start(Fragile(0.1), || Ok(Fragile(0.2)), 4).unwrap();
+        let queue = Queue::start(vec![Fragile(0.1)], || Ok(Fragile(0.2)), 4).unwrap();
         assert_eq!(score(&queue, "fine").await, Ok(0.1));
         assert_eq!(score(&queue, "panic").await, Err(Miss::Failed));
         assert_eq!(score(&queue, "fine").await, Ok(0.2));
@@ -219,9 +290,26 @@ mod tests {
     #[tokio::test]
     async fn a_model_that_cannot_be_loaded_again_is_down() {
         let broken = || Err(LoadError::from(std::io::Error::other("gone")));
-        let queue = Queue::start(Fragile(0.1), broken, 4).unwrap();
+        let queue = Queue::start(vec![Fragile(0.1)], broken, 4).unwrap();
         assert_eq!(score(&queue, "panic").await, Err(Miss::Failed));
         assert_eq!(score(&queue, "fine").await, Err(Miss::Failed));
         assert!(queue.is_down());
+    }
+
+    #[tokio::test]
+    async fn two_models_work_side_by_side() {
+        let queue = Queue::start(vec![Slow, Slow], || Ok(Slow), 256).unwrap();
+        let (mut answers, began) = (Vec::new(), Instant::now());
+        for _ in 0..8 {
+            let (reply, answer) = oneshot::channel();
+            let excerpt = Excerpt::of("a text", 16);
+            queue.push(Job { excerpt, reply }, None).await.unwrap();
+            answers.push(answer);
+        }
+        for answer in answers {
+            answer.await.unwrap().unwrap();
+        }
+        let took = began.elapsed();
+        assert!(took < Duration::from_millis(8 * 20 - 20), "{took:?}");
     }
 }

@@ -74,6 +74,11 @@ impl Reader {
         })
     }
 
+    /// Tokens it reads of a text at most, special ones included.
+    pub fn max_tokens(&self) -> usize {
+        self.max_tokens
+    }
+
     /// Tokenises an excerpt.
     pub fn read(&self, excerpt: &Excerpt) -> Result<Tokens, tokenizers::Error> {
         let room = self.max_tokens - self.prefix.len() - self.suffix.len();

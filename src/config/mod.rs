@@ -21,7 +21,10 @@ pub use load::{Flags, Problem, load};
 pub use locate::locate;
 pub use secret::{Digest, Revealed, Secret};
 
-use crate::{classifier::Provider, routing::Mode};
+use crate::{
+    classifier::{Buckets, Provider},
+    routing::Mode,
+};
 
 /// `configs/default.yaml`: every setting at its default, documented.
 pub const DEFAULT_YAML: &str = include_str!("../../configs/default.yaml");
@@ -174,8 +177,15 @@ pub struct Classifier {
     pub runtime: PathBuf,
     /// Execution providers in order of preference: `tensorrt`, `cuda`, `cpu`.
     pub providers: Vec<Provider>,
-    /// Threads of one inference; 0 is all the process may use.
+    /// Models loaded side by side, each with a thread that owns it; 0 is one a core, at most four, for a model below 64 MB on
+    /// the CPU, else one.
+    pub sessions: usize,
+    /// Threads of one inference; 0 is one for such a model, else the cores shared among the sessions.
     pub threads: usize,
+    /// Fixed shapes that inferences are padded to. Unset: those of [`Buckets::default`] with a graphics card, else none.
+    pub buckets: Option<Buckets>,
+    /// Where TensorRT keeps the engines it built, a directory; unset: it builds them at every start.
+    pub engine_cache: Option<PathBuf>,
     /// Tokens read of a prompt at most, or fewer if the model's `config.json` says so; of a longer one the head and the tail.
     pub max_tokens: usize,
     /// How long a request waits for its decision, in milliseconds; then it falls back.

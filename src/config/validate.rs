@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 use tracing_subscriber::EnvFilter;
 
 use super::{Config, Problem, Secret, Tls};
-use crate::routing::Family;
+use crate::{classifier::Buckets, routing::Family};
 
 impl Config {
     /// Everything that is wrong with the configuration as a whole.
@@ -97,6 +97,19 @@ impl Config {
             "classifier.max_tokens",
             "must be 16 to 65536",
         );
+        if let Some(Buckets { rows, tokens }) = &classifier.buckets {
+            for (path, sizes) in [
+                ("classifier.buckets.rows", rows),
+                ("classifier.buckets.tokens", tokens),
+            ] {
+                found.unless(
+                    sizes.first().is_some_and(|least| *least > 0)
+                        && sizes.is_sorted_by(|a, b| a < b),
+                    path,
+                    "must be ascending sizes, such as [1, 8, 64]",
+                );
+            }
+        }
         let filter = EnvFilter::builder().parse(&self.telemetry.log);
         found.unless(
             filter.is_ok(),

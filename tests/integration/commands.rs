@@ -101,6 +101,42 @@ fn classify_reads_standard_input_and_batches_change_nothing() {
 }
 
 #[test]
+fn fixed_shapes_and_models_side_by_side_change_no_score() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("buckets.yaml");
+    let settings = "classifier: { sessions: 3, buckets: { rows: [1, 4], tokens: [16, 64] } }";
+    fs::write(&config, settings).unwrap();
+    let input = [HARD, EASY, "hi", &EASY.repeat(30)].join("\n");
+    let scores = |more: &[&str]| -> Vec<f64> {
+        let args = [&["classify"], more].concat();
+        let (status, out, err) = run_with_input(&args, &input);
+        assert_eq!(status, Some(0), "{err}");
+        let score =
+            |line| serde_json::from_str::<serde_json::Value>(line).unwrap()["score"].as_f64();
+        out.lines().map(|line| score(line).unwrap()).collect()
+    };
+    let (plain, fixed) = (scores(&[]), scores(&["--config", config.to_str().unwrap()]));
+    assert_eq!(plain.len(), 4);
+    for (plain, fixed) in plain.iter().zip(fixed) {
+        assert!((plain - fixed).abs() < 1e-5, "{plain} and {fixed}");
+    }
+}
+
+#[test]
+fn the_runtime_leaves_no_files_and_sends_nothing_to_its_makers() {
+    let home = tempfile::tempdir().unwrap();
+    let mut command = thinkgate(&["classify", EASY]);
+    command
+        .env("HOME", home.path())
+        .env("XDG_CACHE_HOME", home.path())
+        .env_remove("ORT_DISABLE_TELEMETRY");
+    let (status, _, err) = told(command.output().unwrap());
+    assert_eq!(status, Some(0), "{err}");
+    let left: Vec<_> = fs::read_dir(home.path()).unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
 fn classify_names_the_line_that_fails() {
     let (status, out, err) = run_with_input(&["classify"], "fine\n{\"id\":1}\n");
     assert_eq!((status, out.lines().count()), (Some(1), 1));
@@ -117,7 +153,11 @@ fn check_config_prints_the_defaults_the_effective_settings_or_every_problem() {
         (status, out.as_str()),
         (Some(0), include_str!("../../configs/default.yaml"))
     );
-    for file in ["configs/default.yaml", "configs/example.yaml"] {
+    for file in [
+        "configs/default.yaml",
+        "configs/example.yaml",
+        "configs/gpu.yaml",
+    ] {
         let mut command = thinkgate(&["check-config", "--config", file]);
         command
             .current_dir(env!("CARGO_MANIFEST_DIR"))

@@ -1,15 +1,16 @@
-//! The ONNX Runtime session: the only file that names `ort`.
+//! The ONNX Runtime session: the only place that names `ort`.
 
-use std::{num::NonZero, path::Path, sync::OnceLock, thread::available_parallelism};
+mod providers;
+
+use std::{path::Path, sync::OnceLock};
 
 use ort::{
     environment::Environment,
-    ep,
     session::{Session as OrtSession, builder::GraphOptimizationLevel},
     value::TensorRef,
 };
 
-use super::{Options, Provider, labels::Labels, load::LoadError};
+use super::{Options, labels::Labels, load::LoadError, shapes::Shapes};
 
 /// ONNX Runtime's environment; the library can be loaded once in a process.
 static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
@@ -18,6 +19,8 @@ static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
 pub struct Session {
     session: OrtSession,
     has_domains: bool,
+    ids: Vec<i64>,
+    mask: Vec<i64>,
 }
 
 /// The logits of one batch.
@@ -40,17 +43,23 @@ impl Outputs {
 }
 
 impl Session {
-    /// Loads the library, if it is not loaded yet, and the model.
-    pub fn load(onnx: &Path, options: &Options) -> Result<Self, LoadError> {
+    /// Loads the library, if it is not loaded yet, and the model, for inferences of these shapes on so many threads.
+    pub fn load(
+        onnx: &Path,
+        options: &Options,
+        shapes: &Shapes,
+        threads: usize,
+    ) -> Result<Self, LoadError> {
         let environment = environment(&options.runtime)?;
         let broken = |why: String| LoadError::Broken {
             file: onnx.to_owned(),
             why,
         };
-        let session = build(environment, onnx, options).map_err(|error| match error {
-            BuildError::Provider(provider, why) => LoadError::Provider { provider, why },
-            BuildError::Model(why) => broken(why),
-        })?;
+        let session =
+            build(environment, onnx, options, shapes, threads).map_err(|error| match error {
+                BuildError::Provider(provider, why) => LoadError::Provider { provider, why },
+                BuildError::Model(why) => broken(why),
+            })?;
         let has = |name: &str, mut outlets: std::slice::Iter<'_, ort::value::Outlet>| {
             outlets.any(|o| o.name() == name)
         };
@@ -66,36 +75,40 @@ impl Session {
         Ok(Self {
             session,
             has_domains,
+            ids: Vec::new(),
+            mask: Vec::new(),
         })
     }
 
-    /// Runs one batch of token ids, shorter rows padded behind their end and masked.
-    pub fn run(&mut self, rows: &[&[i64]], labels: &Labels) -> Result<Outputs, String> {
-        let length = rows.iter().map(|row| row.len()).max().unwrap_or(0);
-        let mut ids = Vec::with_capacity(rows.len() * length);
-        let mut mask = Vec::with_capacity(rows.len() * length);
+    /// Runs one batch of token ids in this shape, rows and tokens. What a row lacks is filled up behind its end and masked.
+    pub fn run(
+        &mut self,
+        rows: &[&[i64]],
+        shape: [usize; 2],
+        labels: &Labels,
+    ) -> Result<Outputs, String> {
+        let [height, width] = shape;
+        self.ids.clear();
+        self.mask.clear();
         for row in rows {
-            ids.extend_from_slice(row);
-            mask.resize(mask.len() + row.len(), 1_i64);
-            let padded = ids.len() + length - row.len();
-            ids.resize(padded, labels.pad);
-            mask.resize(padded, 0);
+            self.ids.extend_from_slice(row);
+            self.mask.resize(self.mask.len() + row.len(), 1);
+            self.ids
+                .resize(self.ids.len() + width - row.len(), labels.pad);
+            self.mask.resize(self.ids.len(), 0);
         }
-        let shape = [rows.len(), length];
-        self.infer(shape, &ids, &mask, labels)
-            .map_err(|error| error.to_string())
+        for _ in rows.len()..height {
+            self.mask.push(1); // attention to nothing at all is not a number
+            self.ids.resize(self.ids.len() + width, labels.pad);
+            self.mask.resize(self.ids.len(), 0);
+        }
+        self.infer(shape, labels).map_err(|error| error.to_string())
     }
 
-    fn infer(
-        &mut self,
-        shape: [usize; 2],
-        ids: &[i64],
-        mask: &[i64],
-        labels: &Labels,
-    ) -> ort::Result<Outputs> {
+    fn infer(&mut self, shape: [usize; 2], labels: &Labels) -> ort::Result<Outputs> {
         let outputs = self.session.run(ort::inputs![
-            "input_ids" => TensorRef::from_array_view((shape, ids))?,
-            "attention_mask" => TensorRef::from_array_view((shape, mask))?,
+            "input_ids" => TensorRef::from_array_view((shape, self.ids.as_slice()))?,
+            "attention_mask" => TensorRef::from_array_view((shape, self.mask.as_slice()))?,
         ])?;
         let read = |name: &str, width: usize| {
             let (got, values) = outputs[name].try_extract_tensor::<f32>()?;
@@ -137,26 +150,24 @@ fn build(
     environment: &Environment,
     onnx: &Path,
     options: &Options,
+    shapes: &Shapes,
+    threads: usize,
 ) -> Result<OrtSession, BuildError> {
-    let threads = match options.threads {
-        0 => available_parallelism().map_or(1, NonZero::get), // honours a pod's quota; the runtime counts the host's cores
-        threads => threads,
-    };
     let mut builder = OrtSession::builder(environment)?
         .with_optimization_level(GraphOptimizationLevel::All)?
         .with_intra_threads(threads)?
         .with_inter_threads(1)?
         .with_intra_op_spinning(false)?
-        .with_inter_op_spinning(false)?;
+        .with_inter_op_spinning(false)?
+        .with_memory_pattern(false)? // plans for shapes that are seldom seen twice
+        .with_flush_to_zero()?; // masked attention leaves denormals, with which every product after it takes twice as long
     for provider in &options.providers {
-        let (name, dispatch) = match provider {
-            Provider::Cpu => ("cpu", ep::CPU::default().build()),
-            Provider::Cuda => ("cuda", ep::CUDA::default().build()),
-            Provider::Tensorrt => ("tensorrt", ep::TensorRT::default().build()),
-        };
+        let failed = |why: String| BuildError::Provider(provider.as_str(), why);
+        let dispatch = providers::dispatch(*provider, options, shapes)
+            .map_err(|error| failed(format!("classifier.engine_cache: {error}")))?;
         builder = builder
-            .with_execution_providers([dispatch.error_on_failure()])
-            .map_err(|error| BuildError::Provider(name, error.to_string()))?;
+            .with_execution_providers([dispatch])
+            .map_err(|error| failed(error.to_string()))?;
     }
     Ok(builder.commit_from_file(onnx)?)
 }
