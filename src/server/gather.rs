@@ -2,7 +2,7 @@
 //!
 //! A burst of events comes from the connection to the model server one by one, each on the next turn of its task. After a piece
 //! this body lets the other tasks of its thread take their turns, and asks again; when a turn brings nothing more, all
-//! goes on. No timer: a piece that comes alone waits for one turn of the thread, some microseconds.
+//! goes on. No timer: a piece that comes alone waits for a turn or two of the thread, some microseconds.
 
 use std::{
     pin::Pin,
@@ -14,13 +14,16 @@ use http_body::{Body, Frame, SizeHint};
 
 /// Gathered at most, in bytes: a client that is slower than the server is not read ahead for.
 const MOST: usize = 64 << 10;
+/// Questions in vain after which no other piece is on its way. The first one, or two, are asked in the same turn: over HTTP/1.1
+/// a body that has nothing is asked a second time after what was written is flushed (hyper 1.12), before anybody else runs.
+const IN_VAIN: u8 = 3;
 
 /// A body whose pieces are gathered.
 pub struct Gather<B: Body> {
     inner: B,
     held: Held,
-    /// True when the other tasks had their turn since the last piece.
-    gave_way: bool,
+    /// How often there was nothing since the last piece.
+    in_vain: u8,
     /// What came behind the pieces that are held.
     next: Option<Option<Result<Frame<Bytes>, B::Error>>>,
 }
@@ -31,7 +34,7 @@ impl<B: Body<Data = Bytes> + Unpin> Gather<B> {
         Self {
             inner,
             held: Held::default(),
-            gave_way: false,
+            in_vain: 0,
             next: None,
         }
     }
@@ -58,7 +61,7 @@ where
                 Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                     Ok(data) => {
                         this.held.push(data);
-                        this.gave_way = false;
+                        this.in_vain = 0;
                         if this.held.length >= MOST || this.inner.is_end_stream() {
                             break;
                         }
@@ -73,10 +76,12 @@ where
                     break;
                 }
                 Poll::Pending if this.held.length == 0 => return Poll::Pending,
-                Poll::Pending if this.gave_way => break,
                 Poll::Pending => {
-                    this.gave_way = true;
-                    cx.waker().wake_by_ref();
+                    this.in_vain += 1;
+                    if this.in_vain == IN_VAIN {
+                        break;
+                    }
+                    cx.waker().wake_by_ref(); // behind the tasks that are to run already
                     return Poll::Pending;
                 }
             }
@@ -130,10 +135,21 @@ impl Held {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::VecDeque, convert::Infallible};
+    use std::{
+        collections::VecDeque,
+        convert::Infallible,
+        io,
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+    };
 
     use futures_util::task::noop_waker;
-    use http_body_util::BodyExt;
+    use http::{Request, Response};
+    use http_body_util::{BodyExt, Empty};
+    use hyper_util::rt::TokioIo;
+    use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 
     use super::*;
 
@@ -171,21 +187,101 @@ mod tests {
 
     #[tokio::test]
     async fn a_burst_leaves_in_one_piece_and_what_comes_later_in_another() {
-        let burst = [Some("a"), None, Some("b"), None, Some("c"), None, None];
+        let burst = [Some("a"), None, Some("b"), None, None, Some("c")];
         let later = [Some("d"), None, None, None, Some("e")];
-        let turns: Vec<_> = burst.into_iter().chain(later).collect();
+        let turns: Vec<_> = burst.into_iter().chain([None; 3]).chain(later).collect();
         assert_eq!(pieces(&turns).await, ["abc", "d", "e"]);
         assert!(pieces(&[]).await.is_empty());
         assert!(pieces(&[None, None]).await.is_empty());
     }
 
     #[test]
-    fn a_piece_that_comes_alone_waits_for_one_turn() {
-        let mut body = Gather::new(Turns([Some("a"), None, None, None].into_iter().collect()));
+    fn a_piece_that_comes_alone_waits_for_a_turn_or_two() {
+        let turns = [Some("a"), None, None, None, None];
+        let mut body = Gather::new(Turns(turns.into_iter().collect()));
         let waker = noop_waker();
         let mut cx = Context::from_waker(&waker);
-        assert!(Pin::new(&mut body).poll_frame(&mut cx).is_pending());
+        for _ in 1..IN_VAIN {
+            assert!(Pin::new(&mut body).poll_frame(&mut cx).is_pending());
+        }
         let polled = Pin::new(&mut body).poll_frame(&mut cx);
         assert!(matches!(polled, Poll::Ready(Some(Ok(_)))));
+    }
+
+    /// Counts the writes of a connection.
+    struct Counted(DuplexStream, Arc<AtomicUsize>);
+
+    impl AsyncRead for Counted {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_read(cx, buffer)
+        }
+    }
+
+    impl AsyncWrite for Counted {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            Pin::new(&mut self.0).poll_write(cx, bytes)
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_flush(cx)
+        }
+
+        fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_shutdown(cx)
+        }
+    }
+
+    /// A client's connection to a server whose answers are `burst` of a connection to another server, as in the gateway.
+    #[tokio::test]
+    async fn fifty_events_that_came_in_one_packet_leave_in_a_few_writes() {
+        let (near, mut server) = tokio::io::duplex(64 << 10);
+        let mut answer = String::from("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
+        answer += &"9\r\ndata: x\n\n\r\n".repeat(50);
+        answer += "0\r\n\r\n";
+        tokio::spawn(async move {
+            server.read_buf(&mut BytesMut::new()).await.unwrap();
+            server.write_all(answer.as_bytes()).await.unwrap();
+            std::future::pending::<()>().await; // it stays open
+        });
+        let (mut sender, upstream) = hyper::client::conn::http1::handshake(TokioIo::new(near))
+            .await
+            .unwrap();
+        tokio::spawn(upstream);
+        let response = sender
+            .send_request(Request::new(Empty::<Bytes>::new()))
+            .await
+            .unwrap();
+        let body = std::sync::Mutex::new(Some(Gather::new(response.into_body())));
+
+        let (mut client, door) = tokio::io::duplex(64 << 10);
+        let writes = Arc::new(AtomicUsize::new(0));
+        let answers = hyper::service::service_fn(move |_| {
+            let body = body.lock().unwrap().take().unwrap();
+            async { Ok::<_, Infallible>(Response::new(body)) }
+        });
+        let counted = TokioIo::new(Counted(door, writes.clone()));
+        tokio::spawn(
+            hyper::server::conn::http1::Builder::new()
+                .keep_alive(false)
+                .serve_connection(counted, answers),
+        );
+        client
+            .write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+            .await
+            .unwrap();
+        let mut heard = String::new();
+        client.read_to_string(&mut heard).await.unwrap();
+        assert_eq!(heard.matches("data: x").count(), 50);
+        let writes = writes.load(Ordering::Relaxed);
+        assert!(writes <= 8, "{writes} writes");
     }
 }

@@ -1,6 +1,7 @@
 //! What the gateway says about itself: one log line, one set of metrics and one span a request. Metadata only; prompts, keys
 //! and bodies are never written.
 
+mod json;
 mod lines;
 mod metrics;
 mod record;
@@ -11,6 +12,7 @@ use std::io::{self, IsTerminal};
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
 
+use json::Json;
 use lines::{Lines, Writing};
 
 pub use metrics::{Attempt, Metrics};
@@ -44,12 +46,7 @@ pub fn start(settings: &Telemetry) -> anyhow::Result<Guard> {
         .with_writer(writer)
         .with_ansi(io::stderr().is_terminal());
     let lines = match settings.format {
-        LogFormat::Json => lines
-            .json()
-            .flatten_event(true)
-            .with_current_span(false)
-            .with_span_list(false)
-            .boxed(),
+        LogFormat::Json => lines.event_format(Json).boxed(),
         LogFormat::Text => lines.boxed(),
     };
     // Request spans are for the collector; a log line carries what it needs itself. One filter with a level, no second one
