@@ -16,10 +16,10 @@ use crate::{
 pub struct Entered(intake::Entered);
 
 impl Entered {
-    /// Lets a request in.
+    /// Lets a request in, and counts it against the rate of its key.
     ///
     /// # Errors
-    /// The answer, when `server.max_in_flight` are being served already.
+    /// The answer, when `server.max_in_flight` are being served already, or the key has no request left.
     #[expect(
         clippy::result_large_err,
         reason = "an answer is what the caller returns either way"
@@ -30,27 +30,11 @@ impl Entered {
         body: Body,
         route: &'static str,
     ) -> Result<(Self, Body), Response> {
-        match intake::Entered::enter(live, about(&parts.extensions, route), &parts.headers) {
-            Ok(entered) => Ok((Self(entered), body)),
-            Err((record, error)) => Err(Self::failed(record, &error, Some(body))),
-        }
-    }
-
-    /// Lets in a request for a model server, and counts it against the rate of its key.
-    ///
-    /// # Errors
-    /// As of [`Entered::enter`], and when the key has none left.
-    #[expect(
-        clippy::result_large_err,
-        reason = "an answer is what the caller returns either way"
-    )]
-    pub fn enter_counted(
-        live: &Live,
-        parts: &Parts,
-        body: Body,
-        route: &'static str,
-    ) -> Result<(Self, Body), Response> {
-        let (entered, body) = Self::enter(live, parts, body, route)?;
+        let about = about(&parts.extensions, route);
+        let entered = match intake::Entered::enter(live, about, &parts.headers) {
+            Ok(entered) => Self(entered),
+            Err((record, error)) => return Err(Self::failed(record, &error, Some(body))),
+        };
         match entered.0.count() {
             Ok(()) => Ok((entered, body)),
             Err(error) => Err(entered.refuse(&error, Some(body))),

@@ -24,7 +24,7 @@ use crate::{
 pub async fn handle(State(live): State<Arc<Live>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let route = route_name(parts.uri.path());
-    let (mut entered, body) = match Entered::enter_counted(&live, &parts, body, route) {
+    let (mut entered, body) = match Entered::enter(&live, &parts, body, route) {
         Ok(entered) => entered,
         Err(refusal) => return refusal,
     };

@@ -22,7 +22,7 @@ use crate::{
 /// `POST /v1/chat/completions`.
 pub async fn handle(State(live): State<Arc<Live>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let (mut entered, body) = match Entered::enter_counted(&live, &parts, body, CHAT) {
+    let (mut entered, body) = match Entered::enter(&live, &parts, body, CHAT) {
         Ok(entered) => entered,
         Err(refusal) => return refusal,
     };

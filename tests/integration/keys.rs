@@ -307,7 +307,7 @@ fn assert_limited(answer: &Answer) {
 #[tokio::test]
 async fn a_key_that_asks_too_often_is_told_when_to_come_back() {
     let server = Server::friendly().await;
-    let (gateway, envoy) = gateway(&server, "requests_per_minute: 2", MODELS).await;
+    let (gateway, envoy) = gateway(&server, "requests_per_minute: 3", MODELS).await;
     let body = chat(EASY);
     let get = async |path| send(gateway.address, "GET", path, &[BOB], "").await.status;
     for _ in 0..5 {
@@ -327,17 +327,18 @@ async fn a_key_that_asks_too_often_is_told_when_to_come_back() {
             .await
             .sent();
     }
+    // Three, at either door, judged or not, sent or only explained.
     assert_eq!(
         gateway.post_with("/explain", &[BOB], &body).await.status,
         200
     );
-    // Two, at either door, judged or not.
     let bob = ask("POST", "/v1/chat/completions", BOB, &body);
     through(envoy, Streamed, &bob).await.sent();
     let answer = gateway
         .post_with("/v1/embeddings", &[BOB], r#"{"model":"Qwen3-tiny"}"#)
         .await;
     assert_eq!(answer.status, 200);
+    assert_limited(&gateway.post_with("/explain", &[BOB], &body).await);
     for path in ["/v1/chat/completions", "/v1/embeddings", "/score"] {
         assert_limited(&gateway.post_with(path, &[BOB], &body).await);
         for mode in MODES {
