@@ -2,8 +2,8 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -73,7 +73,8 @@ pub struct Site {
 struct Condition {
     in_flight: AtomicUsize,
     breaker: Breaker,
-    refuses: AtomicBool,
+    /// Whose switch the server would not take.
+    refused: Mutex<Option<&'static Family>>,
     rest: Mutex<Option<Instant>>,
 }
 
@@ -190,19 +191,27 @@ impl Endpoint {
         }
     }
 
-    /// True when the server took a request only without our switch.
+    /// True when the server took a request only without the switch that we would send. Of another one, after the configuration
+    /// or a probe has named it, nothing is known.
     pub fn refuses(&self) -> bool {
-        self.condition.refuses.load(Ordering::Relaxed)
+        let refused = *self.refused();
+        let both = refused.zip(self.family);
+        both.is_some_and(|(refused, family)| std::ptr::eq(refused, family))
     }
 
     /// Remembers that the server takes requests only without our switch.
     pub(super) fn remember_refusal(&self) {
-        self.condition.refuses.store(true, Ordering::Relaxed);
+        *self.refused() = self.family;
     }
 
-    /// Its server lists its models anew, and may have come back with other flags.
+    /// Its server was away, or lists the model otherwise: it may have come back with other flags.
     pub fn forget_refusal(&self) {
-        self.condition.refuses.store(false, Ordering::Relaxed);
+        *self.refused() = None;
+    }
+
+    fn refused(&self) -> MutexGuard<'_, Option<&'static Family>> {
+        let refused = self.condition.refused.lock();
+        refused.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The server answered, whatever it said.

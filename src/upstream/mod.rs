@@ -27,4 +27,4 @@ pub use endpoint::Endpoint;
 pub use forward::Forward;
 pub use headers::is_ours;
 pub use health::{Health, check};
-pub use probe::{Probed, probe};
+pub use probe::{Probed, Unknown, probe};

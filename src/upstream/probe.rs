@@ -38,6 +38,15 @@ pub struct Probed {
     pub changes: Option<End>,
 }
 
+/// Why a probe found nothing out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unknown {
+    /// The server does not say, and would not the next time: it has no such route, means something else by it, or wants a key.
+    Unsaid,
+    /// By chance: it was busy or too slow, or the connection broke.
+    Unheard,
+}
+
 /// One of the two positions of a switch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -62,22 +71,26 @@ fn id<S: serde::Serializer>(family: &Family, serializer: S) -> Result<S::Ok, S::
     serializer.serialize_str(family.id)
 }
 
-/// Asks the server how it renders `model`, which the table takes for `family`. `None`: it cannot be said.
+/// Asks the server how it renders `model`, which the table takes for `family`.
+///
+/// # Errors
+/// Why it cannot be said.
 pub async fn probe(
     client: &Client,
     server: &Server,
     model: &str,
     family: Option<&'static Family>,
-) -> Option<Probed> {
+) -> Result<Probed, Unknown> {
     if family.is_some_and(|family| !is_in_template(family)) {
-        return None;
+        return Err(Unknown::Unsaid);
     }
     let probe = Probe {
         client,
         server,
         model,
     };
-    timeout(PROBE, probe.run(family)).await.ok()?
+    let found = timeout(PROBE, probe.run(family)).await;
+    found.unwrap_or(Err(Unknown::Unheard))
 }
 
 /// True when the switch is variables of the template and nothing else.
@@ -99,12 +112,12 @@ struct Probe<'a> {
 }
 
 impl Probe<'_> {
-    async fn run(&self, family: Option<&'static Family>) -> Option<Probed> {
+    async fn run(&self, family: Option<&'static Family>) -> Result<Probed, Unknown> {
         let unsaid = self.render("hi", &[]).await?;
         // Where the user's words begin; a server that renders all words alike does not read messages.
         let words = common_prefix(&unsaid, &self.render("yo", &[]).await?);
         if words >= unsaid.len() {
-            return None;
+            return Err(Unknown::Unsaid);
         }
         let others = OTHERS.iter().filter_map(|id| Family::by_id(id, self.model));
         for family in family.into_iter().chain(others) {
@@ -122,41 +135,51 @@ impl Probe<'_> {
                 true => End::Head,
                 false => End::Tail,
             });
-            return Some(Probed {
+            return Ok(Probed {
                 family,
                 default,
                 changes,
             });
         }
-        family?; // of a model that nobody knows it can only be said what it does not obey
-        Some(Probed {
-            family: Family::by_id("fixed", self.model)?,
+        // Of a model that nobody knows it can only be said what it does not obey.
+        let fixed = family.and_then(|_| Family::by_id("fixed", self.model));
+        Ok(Probed {
+            family: fixed.ok_or(Unknown::Unsaid)?,
             default: None,
             changes: None,
         })
     }
 
-    /// The tokens of a chat of one turn. `None` when the server does not say: it has no such route, wants a key, or its
-    /// template refuses.
-    async fn render(&self, text: &str, changes: &[Change]) -> Option<Vec<u32>> {
+    /// The tokens of a chat of one turn.
+    async fn render(&self, text: &str, changes: &[Change]) -> Result<Vec<u32>, Unknown> {
         #[derive(Deserialize)]
         struct Tokens {
             tokens: Vec<u32>,
         }
         let chat = json!({"model": self.model, "messages": [{"role": "user", "content": text}]});
-        let chat = ChatRequest::read(chat.to_string().into()).ok()?;
+        let chat = ChatRequest::read(chat.to_string().into()).map_err(|_| Unknown::Unsaid)?;
         let request = self.client.ask(Method::POST, self.server, "/tokenize");
-        let response = request
+        let request = request
             .header(http::header::CONTENT_TYPE, "application/json")
-            .body(apply(&chat, changes))
-            .send()
-            .await
-            .ok()?;
-        if response.status() != StatusCode::OK {
-            return None;
+            .body(apply(&chat, changes));
+        let response = request.send().await.map_err(|_| Unknown::Unheard)?;
+        match response.status() {
+            StatusCode::OK => {}
+            status if passes(status) => return Err(Unknown::Unheard),
+            _ => return Err(Unknown::Unsaid),
         }
-        let tokens: Tokens = serde_json::from_slice(&response.bytes().await.ok()?).ok()?;
-        Some(tokens.tokens)
+        let body = response.bytes().await.map_err(|_| Unknown::Unheard)?;
+        let tokens: Tokens = serde_json::from_slice(&body).map_err(|_| Unknown::Unsaid)?;
+        Ok(tokens.tokens)
+    }
+}
+
+/// True of a status that speaks of the moment, not of the route.
+fn passes(status: StatusCode) -> bool {
+    match status {
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS => true,
+        StatusCode::NOT_IMPLEMENTED => false,
+        status => status.is_server_error(),
     }
 }
 

@@ -1,10 +1,18 @@
 //! Servers that show how they render a prompt, and so which switch their model obeys.
 
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, time::sleep};
 
 use super::support::{
-    EASY, Gateway, HARD, Server, chat, config,
+    EASY, Gateway, HARD, Server, Step, chat, config,
     server::{Arrived, OK_BODY, json as answer},
 };
 
@@ -43,6 +51,53 @@ fn wordless(_: &Value, _: &str) -> Vec<u32> {
     Vec::new() // llama.cpp's /tokenize, which reads `content`
 }
 
+/// What `/tokenize` answers with this template.
+fn rendered(request: &Arrived, template: Template) -> Vec<Step> {
+    let asked: Value = serde_json::from_slice(&request.body).unwrap();
+    let words = asked["messages"][0]["content"].as_str().unwrap();
+    let tokens = template(&asked["chat_template_kwargs"], words);
+    let told = json!({"count": tokens.len(), "tokens": tokens});
+    answer("200 OK", &told.to_string())
+}
+
+const BUSY: &str = "503 Service Unavailable";
+
+/// A server that lists what `models` says now, if anything, answers `/tokenize` by `tokenize`, and takes no switch.
+async fn changing(
+    models: Arc<Mutex<Vec<&'static str>>>,
+    tokenize: impl Fn(&Arrived) -> Vec<Step> + Send + Sync + 'static,
+) -> Server {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    Server::whole(listener, move |request: &Arrived| {
+        match request.line.split(' ').nth(1) {
+            Some("/v1/models") => {
+                let models = models.lock().unwrap();
+                if models.is_empty() {
+                    return answer(BUSY, "{}");
+                }
+                let entries: Vec<Value> = models.iter().map(|id| json!({"id": id})).collect();
+                answer("200 OK", &json!({"data": entries}).to_string())
+            }
+            Some("/tokenize") => tokenize(request),
+            _ if request.text().contains("chat_template_kwargs") => {
+                answer("400 Bad Request", "chat_template_kwargs is not supported")
+            }
+            _ => answer("200 OK", OK_BODY),
+        }
+    })
+}
+
+/// A gateway that looks at lists often.
+async fn watching(server: &Server) -> Gateway {
+    Gateway::start(config(&[server], "upstream: {discover_ms: 20}")).await
+}
+
+/// What the model's switch is taken for.
+async fn family(gateway: &Gateway, model: &str) -> Value {
+    let body = chat(HARD).replace("Qwen3-tiny", model);
+    gateway.post("/explain", &body).await.json()["family"].clone()
+}
+
 /// A server of `model` that renders by `template`, as vLLM's `/tokenize` does.
 async fn rendering(model: &'static str, template: Template) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -52,12 +107,7 @@ async fn rendering(model: &'static str, template: Template) -> Server {
             Some("/tokenize") => {
                 let asked: Value = serde_json::from_slice(&request.body).unwrap();
                 assert_eq!(asked["model"], model);
-                let words = asked["messages"][0]["content"].as_str().unwrap();
-                let tokens = template(&asked["chat_template_kwargs"], words);
-                answer(
-                    "200 OK",
-                    &json!({"count": tokens.len(), "tokens": tokens}).to_string(),
-                )
+                rendered(request, template)
             }
             _ => answer("200 OK", OK_BODY),
         }
@@ -151,4 +201,114 @@ async fn explain_shows_what_every_server_obeys() {
         told["body"]["chat_template_kwargs"],
         json!({"thinking": true})
     );
+}
+
+#[tokio::test]
+async fn a_server_that_was_too_busy_to_render_is_asked_again() {
+    let left = AtomicUsize::new(3);
+    let is_busy = move || {
+        let less = |left: usize| left.checked_sub(1);
+        left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less)
+            .is_ok()
+    };
+    let models = Arc::new(Mutex::new(vec!["Qwen3-custom"]));
+    let server = changing(models, move |request| match is_busy() {
+        true => answer(BUSY, "{}"),
+        false => rendered(request, thinking),
+    })
+    .await;
+    let gateway = watching(&server).await;
+    while family(&gateway, "Qwen3-custom").await != "thinking" {
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_server_without_the_route_is_asked_once() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    let models = Arc::new(Mutex::new(vec!["Qwen3-custom"]));
+    let server = changing(models, move |_| {
+        count.fetch_add(1, Ordering::Relaxed);
+        answer("404 Not Found", "{}")
+    })
+    .await;
+    let gateway = watching(&server).await;
+    sleep(Duration::from_millis(300)).await;
+    assert_eq!(asked.load(Ordering::Relaxed), 1);
+    assert_eq!(family(&gateway, "Qwen3-custom").await, "qwen3");
+}
+
+#[tokio::test]
+async fn a_switch_that_was_found_out_is_kept_while_the_server_is_too_busy_to_render_again() {
+    let (busy, asked) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicUsize::new(0)),
+    );
+    let (is_busy, count) = (busy.clone(), asked.clone());
+    let models = Arc::new(Mutex::new(vec!["Qwen3-custom"]));
+    let tokenize = move |request: &Arrived| {
+        count.fetch_add(1, Ordering::Relaxed);
+        match is_busy.load(Ordering::Relaxed) {
+            true => answer(BUSY, "{}"),
+            false => rendered(request, thinking),
+        }
+    };
+    let server = changing(models.clone(), tokenize).await;
+    let gateway = watching(&server).await;
+    let asked_again = async || {
+        let before = asked.load(Ordering::Relaxed);
+        while asked.load(Ordering::Relaxed) < before + 3 {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    assert_eq!(family(&gateway, "Qwen3-custom").await, "thinking");
+    busy.store(true, Ordering::Relaxed);
+    models.lock().unwrap().push("our-own-adapter");
+    asked_again().await;
+    assert_eq!(family(&gateway, "Qwen3-custom").await, "thinking");
+    models.lock().unwrap().clear(); // it cannot be listed for a while: all are asked about
+    sleep(Duration::from_millis(100)).await;
+    models.lock().unwrap().push("Qwen3-custom");
+    asked_again().await;
+    assert_eq!(family(&gateway, "Qwen3-custom").await, "thinking");
+}
+
+#[tokio::test]
+async fn a_server_of_many_names_is_asked_about_one_after_another() {
+    const PAUSE: Duration = Duration::from_millis(3);
+    let names: Vec<&str> = (0..50).map(|n| &*format!("adapter-{n}").leak()).collect();
+    let arrivals = Arc::new(Mutex::new(Vec::new()));
+    let noted = arrivals.clone();
+    let server = changing(Arc::new(Mutex::new(names)), move |request| {
+        noted.lock().unwrap().push(Instant::now());
+        [vec![Step::Wait(PAUSE)], rendered(request, thinking)].concat()
+    })
+    .await;
+    let gateway = watching(&server).await;
+    while family(&gateway, "adapter-49").await != "thinking" {
+        sleep(Duration::from_millis(10)).await;
+    }
+    let arrivals = arrivals.lock().unwrap();
+    assert!(arrivals.len() >= 100);
+    for pair in arrivals.windows(2) {
+        assert!(pair[1] - pair[0] >= PAUSE, "two at a time");
+    }
+}
+
+#[tokio::test]
+async fn a_switch_that_a_model_refuses_is_left_out_still_when_the_list_around_it_changes() {
+    let models = Arc::new(Mutex::new(vec!["Qwen3-tiny"]));
+    let server = changing(models.clone(), |_| answer("404 Not Found", "{}")).await;
+    let gateway = watching(&server).await;
+    gateway.chat(&chat(EASY)).await;
+    models.lock().unwrap().push("another");
+    while gateway.get("/v1/models/another").await.status != 200 {
+        sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(
+        gateway.chat(&chat(EASY)).await.decision(),
+        ("unchanged", "refused")
+    );
+    assert_eq!(server.arrived().len(), 3, "the switch was sent once");
 }

@@ -197,9 +197,5 @@ fn listed<'l>(
     listings: &'l Listings,
 ) -> Option<&'l Value> {
     let there = endpoint.model.as_deref().unwrap_or(name);
-    listings
-        .get(&endpoint.url)?
-        .data
-        .iter()
-        .find(|entry| entry["id"] == there)
+    listings.get(&endpoint.url)?.entry(there)
 }
