@@ -1,6 +1,10 @@
 //! The instruments, all in one place, and their Prometheus text.
 
-use std::{fmt, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use opentelemetry::{
     KeyValue, StringValue,
@@ -49,6 +53,9 @@ impl Attempt {
     }
 }
 
+/// What the health checks say of every server that is checked.
+type Verdicts = BTreeMap<String, bool>;
+
 /// All instruments. Labels are closed sets or configured and discovered names, never a client's text.
 pub struct Metrics {
     registry: Registry,
@@ -62,7 +69,7 @@ pub struct Metrics {
     fallbacks: Counter<u64>,
     attempts: Counter<u64>,
     retries: Counter<u64>,
-    well: Gauge<u64>,
+    well: Arc<Mutex<Verdicts>>,
     reload_ok: Gauge<u64>,
     tokens: Counter<u64>,
 }
@@ -88,6 +95,8 @@ impl Metrics {
         let provider = SdkMeterProvider::builder().with_reader(exporter).build();
         let meter = provider.meter("thinkgate");
         let seconds = |name, about, bounds: &[f64]| seconds(&meter, name, about, bounds);
+        let well = Arc::default();
+        shows(&meter, &well);
         Ok(Self {
             requests: counter(
                 &meter,
@@ -133,10 +142,7 @@ impl Metrics {
                 "thinkgate.upstream.retries",
                 "Wishes to try another endpoint: made, or over the budget",
             ),
-            well: meter
-                .u64_gauge("thinkgate.upstream.well")
-                .with_description("1 while the server's health checks say that it is well")
-                .build(),
+            well,
             reload_ok: meter
                 .u64_gauge("thinkgate.config.reload_ok")
                 .with_description(
@@ -184,8 +190,13 @@ impl Metrics {
 
     /// What the health checks say of a server.
     pub fn well(&self, server: &str, is_well: bool) {
-        let labels = [label("server", server.to_owned())];
-        self.well.record(u64::from(is_well), &labels);
+        locked(&self.well).insert(server.to_owned(), is_well);
+    }
+
+    /// From now on only these servers are checked; nothing is shown of others.
+    pub fn checked<'s>(&self, servers: impl Iterator<Item = &'s str>) {
+        let servers: Vec<&str> = servers.collect();
+        locked(&self.well).retain(|server, _| servers.contains(&server.as_str()));
     }
 
     /// Whether the configuration that is served is the one that is written.
@@ -246,6 +257,24 @@ impl Metrics {
             }
         }
     }
+}
+
+fn locked(verdicts: &Mutex<Verdicts>) -> MutexGuard<'_, Verdicts> {
+    verdicts.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Shows the verdicts as they are when they are asked for: a gauge that is set would keep that of a server that is gone.
+fn shows(meter: &Meter, verdicts: &Arc<Mutex<Verdicts>>) {
+    let verdicts = verdicts.clone();
+    meter
+        .u64_observable_gauge("thinkgate.upstream.well")
+        .with_description("1 while the server's health checks say that it is well")
+        .with_callback(move |gauge| {
+            for (server, is_well) in &*locked(&verdicts) {
+                gauge.observe(u64::from(*is_well), &[label("server", server.clone())]);
+            }
+        })
+        .build();
 }
 
 /// A label; words of ours and shared names are not copied.

@@ -20,6 +20,10 @@ pub async fn servers_of(serving: Serving) {
     loop {
         let live = serving.live();
         let servers = servers(&live.config);
+        let is_checked = live.config.upstream.health_ms > 0;
+        let checked = servers.iter().filter(|_| is_checked);
+        live.metrics
+            .checked(checked.map(|server| server.url.as_str()));
         let watched = join_all(servers.iter().map(|server| watch(&live, server)));
         let watched = async {
             watched.await;

@@ -300,3 +300,25 @@ async fn a_server_left_out_by_health_checks_is_back_when_they_are_turned_off() {
         assert_eq!(process.chat(&chat(EASY)).await.status, 200);
     }
 }
+
+#[tokio::test]
+async fn a_server_that_a_reload_takes_away_is_no_longer_shown_as_well_or_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("thinkgate.yaml");
+    let (old, new) = (Server::friendly().await, Server::friendly().await);
+    let gauge = |server: &Server| {
+        let url = server.url();
+        format!("thinkgate_upstream_well{{server=\"{url}\"}}")
+    };
+    fs::write(&file, models(&old, "")).unwrap();
+    let process = start(&file).await;
+    while process.metric(&gauge(&old)).await != Some(1.0) {
+        sleep(Duration::from_millis(20)).await;
+    }
+    fs::write(&file, models(&new, "")).unwrap();
+    process.said_text("the configuration is taken up").await;
+    while process.metric(&gauge(&new)).await != Some(1.0) {
+        sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(process.metric(&gauge(&old)).await, None);
+}
