@@ -221,9 +221,19 @@ impl Endpoint {
         }
     }
 
-    /// The server could not be reached, or did not answer to the end or in time.
+    /// The server could not be reached, or did not answer what it was asked at `began`.
+    pub(super) fn did_not_answer(&self, began: Instant) {
+        self.fails(Some(began));
+    }
+
+    /// The server did not answer to the end, or paused for too long.
     pub(super) fn failed(&self) {
-        if self.condition.breaker.failed(Instant::now(), self.patience) == Turned::Open {
+        self.fails(None);
+    }
+
+    fn fails(&self, began: Option<Instant>) {
+        let breaker = &self.condition.breaker;
+        if breaker.failed(began, Instant::now(), self.patience) == Turned::Open {
             tracing::warn!(
                 endpoint = &*self.label,
                 "the endpoint keeps failing and is left out for a while"
@@ -295,6 +305,24 @@ pub mod tests {
             health: Arc::default(),
         };
         Arc::new(Endpoint::new(site, PATIENCE))
+    }
+
+    /// Fails until it is left out.
+    pub fn put_down(endpoint: &Endpoint) {
+        put_down_for(endpoint, endpoint.patience.open);
+    }
+
+    /// The same, and it stays so for this long.
+    pub fn put_down_for(endpoint: &Endpoint, open: Duration) {
+        let patience = Patience {
+            open,
+            ..endpoint.patience
+        };
+        for _ in 0..patience.failures {
+            let now = Instant::now();
+            let breaker = &endpoint.condition.breaker;
+            breaker.failed(Some(now), now, patience);
+        }
     }
 
     #[test]

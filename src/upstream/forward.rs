@@ -10,8 +10,10 @@ use http::{HeaderMap, Method, Response, StatusCode, header};
 use super::{
     Client, Endpoint, Model, Relay,
     body::{Answered, Look},
+    endpoint::InFlight,
     exchange::Exchange,
-    headers, pool,
+    headers,
+    pool::Pool,
     refusal::{self, Refusal},
 };
 use crate::{
@@ -49,77 +51,50 @@ impl<R: Fn(&Endpoint, bool) -> Rendered> Forward<'_, R> {
         model: &Model,
         mut record: Record,
     ) -> Result<Response<Relay>, (Error, Record)> {
+        let headers = self.upstream_headers();
+        let mut trail = Trail {
+            endpoints: &model.endpoints,
+            tried: Vec::with_capacity(1),
+            answered: None,
+            failure: Error::NoEndpoint(format!("model `{}`", model.name)),
+        };
+        client.budget.earn();
+        let mut next = trail.pool().pick();
+        while let Some(endpoint) = next {
+            trail.tried.push(endpoint.clone());
+            record.attempts += 1;
+            let running = endpoint.enter();
+            let sent = Instant::now();
+            let result = self.attempt(client, &endpoint, &headers, &record).await;
+            client
+                .metrics
+                .attempt(&model.name, &endpoint.label, outcome(&result));
+            if result.is_ok() {
+                record.headers_s = Some(sent.elapsed().as_secs_f64());
+            }
+            next = match trail.goes_on(&model.name, running, sent, result) {
+                true => trail.another(client, &model.name),
+                false => None,
+            };
+        }
+        // With no endpoint left, a server's own last answer says more than our failure to reach another.
+        match trail.answered {
+            Some((response, attempt)) => Ok(self.relay(client, response, record, attempt)),
+            None => {
+                record.endpoint = trail.tried.last().map(|endpoint| endpoint.label.clone());
+                Err((trail.failure, record))
+            }
+        }
+    }
+
+    /// The client's headers as far as they go on.
+    fn upstream_headers(&self) -> HeaderMap {
         let mut headers = headers::for_upstream(self.headers, self.looked_at);
         if !self.pass_credentials {
             headers.remove(header::AUTHORIZATION);
             headers.remove("x-api-key");
         }
-        let mut tried: Vec<Arc<Endpoint>> = Vec::with_capacity(1);
-        let mut answered = None;
-        let mut failure = Error::NoEndpoint(format!("model `{}`", model.name));
-        client.budget.earn();
-        let mut next = pool::pick(&model.endpoints, &tried);
-        while let Some(endpoint) = next {
-            tried.push(endpoint.clone());
-            record.attempts += 1;
-            let running = endpoint.enter();
-            let sent = Instant::now();
-            let result = self.attempt(client, &endpoint, &headers, &record).await;
-            match &result {
-                Ok(_) => endpoint.answered(),
-                Err(Error::Invalid { .. }) => {} // ours, not the endpoint's
-                Err(_) => endpoint.failed(),
-            }
-            client
-                .metrics
-                .attempt(&model.name, &endpoint.label, outcome(&result));
-            let goes_on = match result {
-                Ok((response, refused)) => {
-                    record.headers_s = Some(sent.elapsed().as_secs_f64());
-                    let goes_on = asks_for_another(response.status());
-                    if let Some(rest) = asks_for_rest(&response).filter(|_| goes_on) {
-                        endpoint.rest(rest);
-                    }
-                    answered = Some((
-                        response,
-                        Answered {
-                            running,
-                            sent,
-                            refused,
-                        },
-                    ));
-                    goes_on
-                }
-                Err(error) => {
-                    let (endpoint, model) = (&*endpoint.label, &*model.name);
-                    tracing::warn!(endpoint, model, %error, "attempt failed");
-                    failure = error;
-                    moves_on(&failure)
-                }
-            };
-            if !goes_on || record.attempts > client.limits.retries {
-                break;
-            }
-            next = pool::pick(&model.endpoints, &tried);
-            if next.is_none() || !self.is_granted(client, model) {
-                break;
-            }
-        }
-        // With no endpoint left, a server's own last answer says more than our failure to reach another.
-        match answered {
-            Some((response, attempt)) => Ok(self.relay(client, response, record, attempt)),
-            None => {
-                record.endpoint = tried.last().map(|endpoint| endpoint.label.clone());
-                Err((failure, record))
-            }
-        }
-    }
-
-    /// True when the budget allows another attempt.
-    fn is_granted(&self, client: &Client, model: &Model) -> bool {
-        let granted = client.budget.spend();
-        client.metrics.retry(&model.name, granted);
-        granted
+        headers
     }
 
     /// One attempt at one endpoint. A server that refuses our switch is asked again without it; true when that was so.
@@ -180,6 +155,76 @@ impl<R: Fn(&Endpoint, bool) -> Rendered> Forward<'_, R> {
         *response.status_mut() = parts.status;
         *response.headers_mut() = headers;
         response
+    }
+}
+
+/// Where a request was sent so far, and what came of it.
+struct Trail<'m> {
+    /// All there are.
+    endpoints: &'m [Arc<Endpoint>],
+    tried: Vec<Arc<Endpoint>>,
+    /// The latest answer.
+    answered: Option<(reqwest::Response, Answered)>,
+    /// Why the latest that did not answer did not.
+    failure: Error,
+}
+
+impl Trail<'_> {
+    fn pool(&self) -> Pool<'_> {
+        Pool {
+            endpoints: self.endpoints,
+            tried: &self.tried,
+            is_unanswered: self.answered.is_none(),
+        }
+    }
+
+    /// Takes in how an attempt ended; true when another endpoint may take the request.
+    fn goes_on(
+        &mut self,
+        model: &str,
+        running: InFlight,
+        sent: Instant,
+        result: Result<(reqwest::Response, bool), Error>,
+    ) -> bool {
+        let endpoint = running.endpoint();
+        let (response, refused) = match result {
+            Ok(answer) => answer,
+            Err(error) => {
+                if !matches!(error, Error::Invalid { .. }) {
+                    endpoint.did_not_answer(sent); // else it is ours, not the endpoint's
+                }
+                let endpoint = &*endpoint.label;
+                tracing::warn!(endpoint, model, %error, "attempt failed");
+                self.failure = error;
+                return moves_on(&self.failure);
+            }
+        };
+        endpoint.answered();
+        let goes_on = asks_for_another(response.status());
+        if let Some(rest) = asks_for_rest(&response).filter(|_| goes_on) {
+            endpoint.rest(rest);
+        }
+        let attempt = Answered {
+            running,
+            sent,
+            refused,
+        };
+        self.answered = Some((response, attempt));
+        goes_on
+    }
+
+    /// Another endpoint, where there is one, `upstream.retries` allow it, and then the budget does: what it grants is spent. The
+    /// endpoint comes last, since with it goes the trial of one that was left out.
+    fn another(&self, client: &Client, model: &Arc<str>) -> Option<Arc<Endpoint>> {
+        if self.tried.len() > client.limits.retries as usize || !self.pool().has_another() {
+            return None;
+        }
+        let granted = client.budget.spend();
+        client.metrics.retry(model, granted);
+        match granted {
+            true => self.pool().pick(),
+            false => None,
+        }
     }
 }
 

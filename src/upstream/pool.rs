@@ -6,66 +6,106 @@ use rand::seq::IndexedRandom;
 
 use super::Endpoint;
 
-/// Of the endpoints not yet tried, the less loaded of two drawn by weight ("The Power of Two Choices", Mitzenmacher 2001).
-/// Those that keep failing or are not well are left out, unless there is no other to begin with; those that asked for a rest,
-/// unless all others are left out.
-pub fn pick(endpoints: &[Arc<Endpoint>], tried: &[Arc<Endpoint>]) -> Option<Arc<Endpoint>> {
-    loop {
-        let now = Instant::now(); // one for both questions: else a trial is offered and refused for ever
-        let picked = pick_among(endpoints, tried, |endpoint| endpoint.is_fit(now))
-            .or_else(|| pick_among(endpoints, tried, |endpoint| endpoint.is_up(now)));
-        match picked {
-            Some(endpoint) if endpoint.enters(now) => return Some(endpoint),
-            Some(_) => {} // somebody else got the trial
-            None if tried.is_empty() => return pick_among(endpoints, tried, |_| true),
-            None => return None,
-        }
-    }
+/// The endpoints of a model, and where a request stands among them.
+#[derive(Debug, Clone, Copy)]
+pub struct Pool<'a> {
+    /// All there are.
+    pub endpoints: &'a [Arc<Endpoint>],
+    /// Those that this request was sent to.
+    pub tried: &'a [Arc<Endpoint>],
+    /// True when none of them answered, whatever it said.
+    pub is_unanswered: bool,
 }
 
-fn pick_among(
-    endpoints: &[Arc<Endpoint>],
-    tried: &[Arc<Endpoint>],
-    is_fit: impl Fn(&Endpoint) -> bool,
-) -> Option<Arc<Endpoint>> {
-    let is_tried =
-        |endpoint: &&Arc<Endpoint>| tried.iter().any(|tried| Arc::ptr_eq(tried, endpoint));
-    let left: Vec<&Arc<Endpoint>> = endpoints
-        .iter()
-        .filter(|endpoint| !is_tried(endpoint) && is_fit(endpoint))
-        .collect();
-    let mut rng = rand::rng();
-    let mut draw = || {
-        left.choose_weighted(&mut rng, |endpoint| endpoint.weight)
-            .ok()
-            .copied()
-    };
-    let (one, other) = (draw()?, draw()?);
-    Some(if other.load() < one.load() {
-        other.clone()
-    } else {
-        one.clone()
-    })
+impl<'a> Pool<'a> {
+    /// Of the endpoints not yet tried, the less loaded of two drawn by weight ("The Power of Two Choices", Mitzenmacher 2001).
+    /// Those that asked for a rest come after the others. Those that keep failing or are not well come last, and only for a
+    /// request that nobody answered: it has nothing to lose, and an answer is as good as a trial.
+    pub fn pick(self) -> Option<Arc<Endpoint>> {
+        loop {
+            let now = Instant::now(); // one for both questions: else a trial is offered and refused for ever
+            let picked = self
+                .pick_among(|endpoint| endpoint.is_fit(now))
+                .or_else(|| self.pick_among(|endpoint| endpoint.is_up(now)));
+            match picked {
+                Some(endpoint) if endpoint.enters(now) => return Some(endpoint),
+                Some(_) => {} // somebody else got the trial
+                None if self.is_unanswered => return self.pick_among(|_| true),
+                None => return None,
+            }
+        }
+    }
+
+    /// True when there is one to pick; takes nothing.
+    pub fn has_another(self) -> bool {
+        let now = Instant::now();
+        self.left()
+            .any(|endpoint| self.is_unanswered || endpoint.is_up(now))
+    }
+
+    fn left(self) -> impl Iterator<Item = &'a Arc<Endpoint>> {
+        let is_tried = |endpoint: &&Arc<Endpoint>| {
+            let mut tried = self.tried.iter();
+            tried.any(|tried| Arc::ptr_eq(tried, endpoint))
+        };
+        self.endpoints
+            .iter()
+            .filter(move |endpoint| !is_tried(endpoint))
+    }
+
+    fn pick_among(self, is_fit: impl Fn(&Endpoint) -> bool) -> Option<Arc<Endpoint>> {
+        let left: Vec<&Arc<Endpoint>> = self.left().filter(|endpoint| is_fit(endpoint)).collect();
+        let mut rng = rand::rng();
+        let mut draw = || {
+            left.choose_weighted(&mut rng, |endpoint| endpoint.weight)
+                .ok()
+                .copied()
+        };
+        let (one, other) = (draw()?, draw()?);
+        Some(if other.load() < one.load() {
+            other.clone()
+        } else {
+            one.clone()
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{thread::sleep, time::Duration};
+
     use super::*;
-    use crate::upstream::endpoint::tests::{PATIENCE, endpoint};
+    use crate::upstream::endpoint::tests::{PATIENCE, endpoint, put_down, put_down_for};
+
+    fn of<'a>(endpoints: &'a [Arc<Endpoint>], tried: &'a [Arc<Endpoint>]) -> Pool<'a> {
+        Pool {
+            endpoints,
+            tried,
+            is_unanswered: true,
+        }
+    }
+
+    fn pick(endpoints: &[Arc<Endpoint>], tried: &[Arc<Endpoint>]) -> Option<Arc<Endpoint>> {
+        of(endpoints, tried).pick()
+    }
 
     #[test]
     fn an_endpoint_that_keeps_failing_is_left_out_unless_it_is_the_last() {
         let all = [endpoint("a", 1), endpoint("b", 1)];
-        for _ in 0..PATIENCE.failures {
-            all[0].failed();
-        }
+        put_down(&all[0]);
         for _ in 0..50 {
             assert!(Arc::ptr_eq(&pick(&all, &[]).unwrap(), &all[1]));
         }
+        let second = of(&all, &all[1..]);
         assert!(
-            pick(&all, &all[1..]).is_none(),
-            "no use in trying it second"
+            Arc::ptr_eq(&second.pick().unwrap(), &all[0]),
+            "a last resort"
         );
+        let answered = Pool {
+            is_unanswered: false,
+            ..second
+        };
+        assert!(answered.pick().is_none() && !answered.has_another());
         assert!(Arc::ptr_eq(&pick(&all[..1], &[]).unwrap(), &all[0]));
         all[0].answered();
         assert!((0..50).any(|_| Arc::ptr_eq(&pick(&all, &[]).unwrap(), &all[0])));
@@ -99,13 +139,26 @@ mod tests {
     #[test]
     fn one_that_rests_is_better_than_one_that_is_dead() {
         let all = [endpoint("dead", 1), endpoint("resting", 1)];
-        for _ in 0..PATIENCE.failures {
-            all[0].failed();
-        }
+        put_down(&all[0]);
         all[1].rest(PATIENCE.open);
         for _ in 0..50 {
             assert!(Arc::ptr_eq(&pick(&all, &[]).unwrap(), &all[1]));
         }
         assert!(Arc::ptr_eq(&pick(&all, &all[..1]).unwrap(), &all[1]));
+    }
+
+    #[test]
+    fn to_know_whether_there_is_another_takes_no_trial() {
+        let all = [endpoint("a", 1), endpoint("b", 1)];
+        let shortly = Duration::from_millis(300);
+        put_down_for(&all[1], shortly);
+        sleep(shortly);
+        let answered = Pool {
+            is_unanswered: false,
+            ..of(&all, &all[..1])
+        };
+        assert!(answered.has_another() && answered.has_another());
+        assert!(answered.pick().is_some());
+        assert!(!answered.has_another(), "one at a time");
     }
 }

@@ -1,7 +1,10 @@
 //! Another endpoint is asked only while nothing was answered.
 
 use std::{
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -210,6 +213,29 @@ async fn an_endpoint_that_is_down_is_left_out_and_tried_again_when_it_is_back() 
         assert_eq!(gateway.chat(&chat(EASY)).await.status, 200);
     }
     assert_eq!(back.arrived().len(), 4, "it is back");
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_left_out_is_better_than_no_answer() {
+    let turned = Arc::new(AtomicBool::new(false));
+    let answers_when = |is: bool| {
+        let turned = turned.clone();
+        Server::start(move |_| match turned.load(Ordering::Relaxed) == is {
+            true => json("200 OK", OK_BODY),
+            false => vec![Step::Reset],
+        })
+    };
+    let (first, second) = (answers_when(true).await, answers_when(false).await);
+    let yaml = format!(
+        "{{ upstream: {{ failures: 1, open_ms: 600000 }}, models: {{ Qwen3-tiny: {{ endpoints: [{{ url: '{}', weight: 1000000 }}, {{ url: '{}' }}] }} }} }}",
+        first.url(),
+        second.url()
+    );
+    let gateway = Gateway::start(config(&[], &yaml)).await;
+    for is_turned in [false, true] {
+        turned.store(is_turned, Ordering::Relaxed);
+        assert_eq!(gateway.chat(&chat(EASY)).await.status, 200);
+    }
 }
 
 #[tokio::test]

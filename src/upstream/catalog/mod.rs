@@ -259,6 +259,7 @@ fn entry_of_ours(name: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::upstream::endpoint::tests::put_down;
 
     fn listings(entries: Value) -> Known {
         let url = BaseUrl::parse("http://a").unwrap();
@@ -349,9 +350,7 @@ mod tests {
         let config = Config::from_yaml("{models: {m: {endpoints: [{url: 'http://a'}]}}}").unwrap();
         let first = Catalog::build(&config, Known::default());
         let endpoint = |catalog: &Catalog| catalog.model("m").unwrap().endpoints[0].clone();
-        for _ in 0..config.upstream.failures {
-            endpoint(&first).failed();
-        }
+        put_down(&endpoint(&first));
         let next = first.rebuild(&config, listings(json!([{"id": "m"}])));
         assert!(!endpoint(&next).is_fit(std::time::Instant::now()));
         assert!(

@@ -12,11 +12,13 @@ use std::{
 
 use futures_util::future::join_all;
 use tokio::{net::TcpListener, process::Command, time::sleep};
+use tokio_util::sync::CancellationToken;
 
 use super::{settled, until};
 use crate::support::{
     EASY, Gateway, Process, Server, Step, chat, config,
-    server::{MODELS, OK_BODY, json},
+    server::{MODELS, OK_BODY, chunk, json, sse_head},
+    streaming,
 };
 
 const BUSY: &str = r#"{"error":{"message":"busy","type":"x"}}"#;
@@ -150,6 +152,44 @@ async fn two_endpoints_of_one_model_that_obey_different_switches_get_their_own()
             );
         }
     }
+}
+
+#[tokio::test]
+async fn a_path_that_is_cut_under_many_streams_leaves_the_server_in_use() {
+    let cut = CancellationToken::new();
+    let cut_off = cut.clone();
+    let first = Server::start(move |request| match request.text().contains("stream") {
+        false => json("200 OK", "first"),
+        true => vec![
+            sse_head(),
+            chunk("data: 1\n\n"),
+            Step::Until(cut_off.clone()),
+            Step::Reset,
+        ],
+    })
+    .await;
+    let second = Server::friendly().await;
+    let yaml = format!(
+        "{{ upstream: {{ failures: 5, open_ms: 600000 }}, models: {{ Qwen3-tiny: {{ endpoints: [{{ url: '{}', weight: 1000000 }}, {{ url: '{}' }}] }} }} }}",
+        first.url(),
+        second.url()
+    );
+    let gateway = Gateway::start(config(&[], &yaml)).await;
+    let body = streaming(EASY);
+    let streams = join_all((0..20).map(|_| gateway.chat(&body)));
+    let (answers, ()) = tokio::join!(streams, async {
+        until("all run", async || first.arrived().len() == 20).await;
+        sleep(Duration::from_millis(100)).await; // until their first event has passed
+        cut.cancel();
+    });
+    for answer in answers {
+        assert!(
+            answer.text().contains("upstream_reset"),
+            "{}",
+            answer.text()
+        );
+    }
+    assert_eq!(gateway.chat(&chat(EASY)).await.text(), "first");
 }
 
 /// Names are looked up for each new connection. In a mount namespace of its own the process has an /etc/hosts that changes.
