@@ -1,19 +1,20 @@
 //! Reads the configuration and reports every problem, not the first.
 
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use figment::{
-    Figment, Metadata, Source,
+    Figment,
     providers::{Env, Format, Serialized, Yaml},
 };
 use serde::Deserialize;
 use serde_json::Value;
 use serde_path_to_error::Segment;
 
-use super::{BaseUrl, Config, Secret};
+use super::{
+    BaseUrl, Config, Problem, Problems, Secret,
+    place::{Gaps, dotted, source},
+    words::plain,
+};
 
 /// What the command line sets.
 #[derive(Debug, Clone, Default)]
@@ -28,29 +29,16 @@ pub struct Flags {
     pub listen: Option<String>,
 }
 
-/// One thing that is wrong, and where.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// The path of the setting, such as `models.qwen3.endpoints[0].url`, or the file or flag.
-    pub path: String,
-    /// What is wrong, and what would be right.
-    pub message: String,
-}
-
-impl Problem {
-    /// A problem at `path`.
-    pub fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            path: path.into(),
-            message: message.into(),
-        }
-    }
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.path, self.message)
-    }
+/// What was written, with types, and what is wrong with it.
+#[derive(Debug)]
+pub struct Written {
+    /// What could be read; a value that does not fit is as if it had not been written.
+    pub config: Config,
+    /// False when a file could not be read at all, so that nothing can be said of what is missing.
+    pub is_whole: bool,
+    problems: Problems,
+    gaps: Gaps,
+    figment: Figment,
 }
 
 /// Reads defaults, files, environment and flags, in this order, and checks the result.
@@ -58,6 +46,11 @@ impl fmt::Display for Problem {
 /// # Errors
 /// Every problem found, in the order of the settings.
 pub fn load(flags: &Flags) -> Result<Config, Vec<Problem>> {
+    read(flags).checked().map_err(|problems| problems.0)
+}
+
+/// Reads the same and opens none of the files that it names.
+pub fn read(flags: &Flags) -> Written {
     let mut problems = Vec::new();
     let mut figment = Figment::new();
     for file in &flags.files {
@@ -66,21 +59,50 @@ pub fn load(flags: &Flags) -> Result<Config, Vec<Problem>> {
             Err(problem) => problems.push(problem),
         }
     }
+    let mut is_whole = problems.is_empty();
     figment = figment.merge(environment(&mut problems));
     if let Some(listen) = &flags.listen {
         figment = figment.merge(Serialized::default("listen", listen));
     }
-    let written = figment.extract::<Value>().unwrap_or_else(|error| {
+    let values = figment.extract::<Value>().unwrap_or_else(|error| {
+        is_whole = false;
         problems.push(Problem::new("configuration", error.to_string()));
         Value::Object(Default::default())
     });
-    let mut config = typed(written, &figment, &mut problems);
+    let mut gaps = Gaps::default();
+    let mut config = typed(values, &figment, &mut gaps, &mut problems);
     add_upstreams(&mut config, flags, &mut problems);
-    problems.extend(config.problems());
-    if problems.is_empty() {
-        Ok(config)
-    } else {
-        Err(problems)
+    Written {
+        config,
+        is_whole,
+        problems: Problems(problems),
+        gaps,
+        figment,
+    }
+}
+
+impl Written {
+    /// The configuration, when nothing is wrong with it.
+    ///
+    /// # Errors
+    /// Every problem found.
+    pub fn checked(self) -> Result<Config, Problems> {
+        let problems = self.problems();
+        match problems.0.is_empty() {
+            true => Ok(self.config),
+            false => Err(problems),
+        }
+    }
+
+    /// Everything that is wrong, also with what types cannot say and with the files that are named.
+    pub fn problems(&self) -> Problems {
+        let mut problems = Problems(self.problems.0.clone());
+        let found = self.config.problems().into_iter();
+        problems.0.extend(found.map(|problem| {
+            let path = self.gaps.as_written(&problem.path);
+            located(path, problem.message, &self.figment)
+        }));
+        problems
     }
 }
 
@@ -122,25 +144,41 @@ fn readable(file: &Path) -> Result<(), Problem> {
 
 /// Gives the written values their types. A value that does not fit is reported and left out, and the rest is read again: five
 /// mistakes give five lines.
-fn typed(mut written: Value, figment: &Figment, problems: &mut Vec<Problem>) -> Config {
+fn typed(
+    mut values: Value,
+    figment: &Figment,
+    gaps: &mut Gaps,
+    problems: &mut Vec<Problem>,
+) -> Config {
     loop {
         let mut unknown = Vec::new();
         let mut track = serde_path_to_error::Track::new();
-        let deserializer = serde_path_to_error::Deserializer::new(&written, &mut track);
+        let deserializer = serde_path_to_error::Deserializer::new(&values, &mut track);
         let read = serde_ignored::deserialize(deserializer, |path| unknown.push(dotted(&path)));
         match read {
             Ok(config) => {
-                let unknown = unknown
-                    .into_iter()
-                    .map(|path| (path, "is no setting; see configs/default.yaml".to_owned()));
-                problems.extend(unknown.map(|(path, message)| located(path, message, figment)));
+                let message = "is no setting; see configs/default.yaml";
+                let unknown = unknown.iter().map(|path| gaps.as_written(path));
+                problems.extend(unknown.map(|path| located(path, message.into(), figment)));
                 return config;
             }
             Err(error) => {
                 let path = track.path();
-                problems.push(located(path.to_string(), error.to_string(), figment));
+                let (written, message) = (
+                    gaps.as_written(&path.to_string()),
+                    plain(&error.to_string()),
+                );
+                // What was left out above is missing now, which is no news.
+                let is_known = |known: &Problem| {
+                    let field = known.path.strip_prefix(&*written);
+                    let field = field.and_then(|field| field.strip_prefix('.'));
+                    field.is_some_and(|field| message == format!("`{field}` is missing"))
+                };
+                if !problems.iter().any(is_known) {
+                    problems.push(located(written, message, figment));
+                }
                 let keys: Vec<&Segment> = path.iter().collect();
-                if !remove(&mut written, &keys) {
+                if !remove(&mut values, &keys, gaps) {
                     return Config::default(); // nothing left to leave out; the problem is reported
                 }
             }
@@ -148,46 +186,38 @@ fn typed(mut written: Value, figment: &Figment, problems: &mut Vec<Problem>) -> 
     }
 }
 
-fn dotted(path: &serde_ignored::Path<'_>) -> String {
-    let path = path.to_string().replace(".?", ""); // `?` stands for the inside of an Option
-    match path.is_empty() {
-        true => "\"\"".into(), // a key without a name
-        false => path,
-    }
-}
-
 /// Says which file or variable a value came from.
 fn located(path: String, message: String, figment: &Figment) -> Problem {
-    let source = |metadata: &Metadata| match &metadata.source {
-        Some(Source::Code(_)) => " (on the command line)".to_owned(),
-        Some(source) => format!(" (in {source})"),
-        None => format!(" (in the {})", metadata.name),
-    };
-    let place = figment.find_metadata(&path).map(source).unwrap_or_default();
-    Problem {
-        path,
-        message: format!("{message}{place}"),
-    }
+    let message = message + &source(&path, figment);
+    Problem { path, message }
 }
 
-/// Takes the value at `path` out of `value`; false when there is none.
-fn remove(value: &mut Value, path: &[&Segment]) -> bool {
+/// Takes the value at `path` out of `values`; false when there is none. When there is nothing to take inside an entry, a field
+/// that it needs is missing: the whole entry goes.
+fn remove(values: &mut Value, path: &[&Segment], gaps: &mut Gaps) -> bool {
+    let removed = (1..=path.len()).rev().find(|length| {
+        let (path, _) = path.split_at(*length);
+        remove_one(values, path)
+    });
+    if let Some(length) = removed {
+        gaps.note(path.split_at(length).0);
+    }
+    removed.is_some()
+}
+
+fn remove_one(value: &mut Value, path: &[&Segment]) -> bool {
     match (path, value) {
         ([Segment::Map { key }], Value::Object(map)) => map.remove(key).is_some(),
         ([Segment::Seq { index }], Value::Array(list)) if *index < list.len() => {
             list.remove(*index);
             true
         }
-        // When there is nothing to remove inside, a required field is missing: the whole entry goes.
-        ([Segment::Map { key }, rest @ ..], Value::Object(map)) => {
-            map.get_mut(key).is_some_and(|inner| remove(inner, rest)) || map.remove(key).is_some()
-        }
-        ([Segment::Seq { index }, rest @ ..], Value::Array(list)) if *index < list.len() => {
-            if !remove(&mut list[*index], rest) {
-                list.remove(*index);
-            }
-            true
-        }
+        ([Segment::Map { key }, rest @ ..], Value::Object(map)) => map
+            .get_mut(key)
+            .is_some_and(|inner| remove_one(inner, rest)),
+        ([Segment::Seq { index }, rest @ ..], Value::Array(list)) => list
+            .get_mut(*index)
+            .is_some_and(|inner| remove_one(inner, rest)),
         _ => false,
     }
 }
@@ -256,7 +286,7 @@ mod tests {
                 .count()
         };
         for path in [
-            "listen: ",
+            "listen: expected an address",
             "server.max_in_flight: ",
             "server.drain: ",
             "upstream.retries: ",
@@ -264,15 +294,33 @@ mod tests {
         ] {
             assert_eq!(starts(path), 1, "{path} in {problems:#?}");
         }
-        assert_eq!(
-            problems
-                .iter()
-                .filter(|problem| problem.contains("modle"))
-                .count(),
-            1,
+        assert_eq!(starts("models.b.endpoints[0].modle: "), 1, "{problems:#?}");
+        assert!(
+            problems.iter().all(|problem| problem.contains(".yaml)")),
             "{problems:#?}"
         );
-        assert!(problems[0].contains(".yaml"), "{problems:#?}");
+    }
+
+    #[test]
+    fn every_problem_names_its_file_and_its_own_place_in_a_list() {
+        let problems = load_text(
+            "routing: { threshold: 2 }\n\
+             models: { m: { endpoints: [{ url: x }, { url: 'http://h', weight: 0 }, { weight: 1 }, { url: 'http://h', weight: a }, { url: 'http://h', w: 1 }] } }\n",
+        )
+        .unwrap_err();
+        for path in [
+            "routing.threshold: ",
+            "models.m.endpoints[0].url: ",
+            "models.m.endpoints[1].weight: ",
+            "models.m.endpoints[2]: `url` is missing",
+            "models.m.endpoints[3].weight: expected a whole number",
+            "models.m.endpoints[4].w: ",
+        ] {
+            let found = problems.iter().find(|problem| problem.starts_with(path));
+            let found = found.unwrap_or_else(|| panic!("{path} in {problems:#?}"));
+            assert!(found.contains(".yaml)"), "{found}");
+        }
+        assert_eq!(problems.len(), 6, "{problems:#?}");
     }
 
     #[test]

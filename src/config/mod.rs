@@ -7,18 +7,22 @@ mod address;
 mod defaults;
 mod load;
 mod locate;
+mod place;
+mod problem;
 mod restart;
 mod secret;
 mod validate;
 mod warnings;
+mod words;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 pub use address::BaseUrl;
-pub use load::{Flags, Problem, load};
+pub use load::{Flags, Written, load, read};
 pub use locate::locate;
+pub use problem::{Problem, Problems};
 pub use secret::{Digest, Revealed, Secret};
 
 use crate::{
