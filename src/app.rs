@@ -11,7 +11,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     auth::Keys,
     classifier::{self, Buckets, Classifier, Provider},
-    config::{self, Config, locate},
+    config::{self, Config, Problem, Problems, locate},
     connections::{Door, Manners},
     ext_proc,
     live::{Live, Serving},
@@ -63,14 +63,14 @@ pub fn policy(settings: &config::Routing) -> Policy {
 /// Builds everything that a request needs; nothing listens yet.
 ///
 /// # Errors
-/// What cannot be built, in one message: the classifier, a key, or the client for model servers.
+/// What cannot be built, in one message: certificates, the classifier, a key, or the client for model servers.
 pub fn build(config: Config) -> anyhow::Result<Live> {
     let metrics = Arc::new(Metrics::new()?);
-    let classifier = Classifier::start(&classifier_options(&config.classifier))?;
+    let (certificates, classifier) = loaded(&config)?;
     Ok(Live {
-        certificates: Certificates::read(&config)?,
+        certificates,
         keys: Keys::new(&config.auth, None).map_err(anyhow::Error::msg)?,
-        router: router(&config, Arc::new(classifier))?,
+        router: Router::new(Arc::new(classifier), policy(&config.routing)),
         catalog: ArcSwap::from_pointee(Catalog::build(&config, Known::default())),
         client: Client::new(&config.upstream, metrics.clone()).context(NO_CLIENT)?,
         was_ready: false,
@@ -91,7 +91,7 @@ pub fn rebuild(before: &Live, config: Config) -> anyhow::Result<Live> {
     Ok(Live {
         certificates: Certificates::read(&config)?,
         keys: Keys::new(&config.auth, Some(&before.keys)).map_err(anyhow::Error::msg)?,
-        router: router(&config, before.router.classifier().clone())?,
+        router: Router::new(before.router.classifier().clone(), policy(&config.routing)),
         catalog: ArcSwap::from_pointee(catalog.rebuild(&config, catalog.known().clone())),
         client: before.client.with(&config.upstream).context(NO_CLIENT)?,
         was_ready: before.was_ready || catalog.pending.is_empty(),
@@ -104,26 +104,53 @@ pub fn rebuild(before: &Live, config: Config) -> anyhow::Result<Live> {
 
 const NO_CLIENT: &str = "cannot make the client for model servers";
 
-fn router(config: &Config, classifier: Arc<Classifier>) -> anyhow::Result<Router> {
-    check_domains(config, &classifier)?;
-    Ok(Router::new(classifier, policy(&config.routing)))
+/// What the configuration names outside itself.
+fn loaded(config: &Config) -> Result<(Certificates, Classifier), Problems> {
+    let certificates = Certificates::read(config);
+    let classifier = Classifier::start(&classifier_options(&config.classifier));
+    let mut problems = Problems::default();
+    if let Err(found) = &certificates {
+        problems.add(found.0.clone());
+    }
+    match &classifier {
+        Ok(classifier) => problems.add(stray_domains(config, classifier)),
+        Err(error) => problems.add([Problem::new("classifier", error.to_string())]),
+    }
+    match (certificates, classifier) {
+        (Ok(certificates), Ok(classifier)) if problems.0.is_empty() => {
+            Ok((certificates, classifier))
+        }
+        _ => Err(problems),
+    }
+}
+
+/// Everything that keeps a running gateway from taking up a configuration, beside what is wrong with its text.
+pub fn obstacles(before: &Live, config: &Config) -> Vec<Problem> {
+    let fixed = before.config.needs_restart(config).into_iter();
+    let message = "takes a restart; it differs from what is served with";
+    let mut found: Vec<Problem> = fixed.map(|path| Problem::new(path, message)).collect();
+    found.extend(config.idle().map(|why| Problem::new("models", why)));
+    found.extend(Certificates::read(config).err().unwrap_or_default().0);
+    found.extend(stray_domains(config, before.router.classifier()));
+    found
 }
 
 /// A domain that the model cannot name would never match, silently.
-fn check_domains(config: &Config, classifier: &Classifier) -> anyhow::Result<()> {
+fn stray_domains(config: &Config, classifier: &Classifier) -> Vec<Problem> {
     let known = classifier.domains();
-    match config
+    let is_known = |label: &str| known.iter().any(|known| **known == *label);
+    let strays = config
         .routing
         .domains
         .keys()
-        .find(|label| !known.iter().any(|known| **known == ***label))
-    {
-        Some(stray) => anyhow::bail!(
-            "routing.domains.{stray}: the classifier has no such domain; it has: {}",
-            known.join(", ")
-        ),
-        None => Ok(()),
-    }
+        .filter(|label| !is_known(label));
+    let message = || {
+        let known = known.join(", ");
+        format!("the classifier has no such domain; it has: {known}")
+    };
+    strays
+        .map(|stray| Problem::new(format!("routing.domains.{stray}"), message()))
+        .collect()
 }
 
 /// The sockets that the doors listen on.

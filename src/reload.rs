@@ -5,17 +5,19 @@
 //! every problem, and to a gauge; the one before it is served on.
 
 use std::{
+    collections::BTreeMap,
     fs,
     hash::{DefaultHasher, Hash, Hasher},
+    path::PathBuf,
     time::Duration,
 };
 
-use tokio::{signal::unix::Signal, time::sleep};
+use tokio::{signal::unix::Signal, task::spawn_blocking, time::sleep};
 
 use crate::{
     app,
-    config::{self, Config, Flags, Problem},
-    live::Serving,
+    config::{self, Flags, Problem, Problems, Written},
+    live::{Live, Serving},
 };
 
 /// How often the files are looked at. They are read, not watched: a ConfigMap swaps a link two folders up, and network folders
@@ -31,85 +33,139 @@ pub struct Reload {
     pub serving: Serving,
     /// What the command line said when the process started.
     pub flags: Flags,
+    /// The files of what is written, as they were when they were read last.
+    pub seen: Files,
 }
 
-impl Reload {
-    /// Takes up what changes, and everything on SIGHUP. Never returns.
-    pub async fn run(self, mut hangup: Signal) {
-        let mut seen = self.content();
-        self.serving.live().metrics.reload_ok(true);
-        loop {
-            tokio::select! {
-                _ = hangup.recv() => tracing::info!("SIGHUP: reading the configuration again"),
-                () = self.changed(seen) => tracing::info!("the configuration's files changed"),
-            }
-            seen = self.content(); // before it is read: what changes from now on is seen
-            self.take_up();
-        }
+/// Files, and what was in them when they were looked at, in short; `None`: they could not be read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Files(BTreeMap<PathBuf, Option<u64>>);
+
+/// Reads the configuration. Its files, and those it names whether it can be taken up or not, are looked at before anybody opens
+/// them: what changes from then on is news.
+pub fn read(flags: &Flags) -> (Written, Files) {
+    let own = Files::look(flags.files.iter().cloned());
+    let written = config::read(flags);
+    let mut files = Files::look(written.config.files().into_iter());
+    files.0.extend(own.0);
+    (written, files)
+}
+
+impl Files {
+    fn look(files: impl Iterator<Item = PathBuf>) -> Self {
+        let short = |content: Vec<u8>| {
+            let mut hasher = DefaultHasher::new();
+            content.hash(&mut hasher);
+            hasher.finish()
+        };
+        let looked = files.map(|file| {
+            let content = fs::read(&file).ok().map(short);
+            (file, content)
+        });
+        Self(looked.collect())
     }
 
-    fn take_up(&self) {
-        let before = self.serving.live();
-        let taken = config::load(&self.flags)
-            .and_then(|config| checked(&before.config, config))
-            .and_then(|config| {
-                app::rebuild(&before, config)
-                    .map_err(|error| vec![Problem::new("configuration", format!("{error:#}"))])
-            });
-        let is_ok = taken.is_ok();
-        match taken {
-            Ok(live) => {
-                for warning in live.config.warnings() {
-                    tracing::warn!(setting = warning.path, "{}", warning.message);
-                }
-                self.serving.replace(live);
-                tracing::info!("the configuration is taken up");
-            }
-            Err(problems) => {
-                for Problem { path, message } in problems {
-                    tracing::error!(setting = path, "{message}");
-                }
-                tracing::error!(
-                    "the configuration is not taken up; the one before it is served on"
-                );
-            }
-        }
-        before.metrics.reload_ok(is_ok); // last: whoever reads it may rely on it
-    }
-
-    /// Waits until the files have another content than `seen`, and keep it.
-    async fn changed(&self, seen: u64) {
-        let mut last = seen;
+    /// Waits until they have another content than this, and keep it.
+    async fn changed(&self) {
+        let mut last = self.clone();
         loop {
-            sleep(if last == seen { LOOK } else { SETTLED }).await;
-            let now = self.content();
-            if now == last && now != seen {
+            sleep(if last == *self { LOOK } else { SETTLED }).await;
+            let files = self.clone();
+            // A network folder may take its time; what else runs on this thread does not wait for it.
+            let looked = spawn_blocking(move || Self::look(files.0.into_keys())).await;
+            let Ok(now) = looked else { continue };
+            if now == last && now != *self {
                 return;
             }
             last = now;
         }
     }
+}
 
-    /// The content of every file of the configuration, in short.
-    fn content(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        let named = self.serving.live().config.files();
-        for file in self.flags.files.iter().chain(&named) {
-            fs::read(file).ok().hash(&mut hasher);
+impl Reload {
+    /// Takes up what changes, and everything on SIGHUP. Never returns.
+    pub async fn run(mut self, mut hangup: Signal) {
+        self.serving.live().metrics.reload_ok(true);
+        loop {
+            tokio::select! {
+                _ = hangup.recv() => tracing::info!("SIGHUP: reading the configuration again"),
+                () = self.seen.changed() => tracing::info!("the configuration's files changed"),
+            }
+            let (serving, flags) = (self.serving.clone(), self.flags.clone());
+            match spawn_blocking(move || take_up(&serving, &flags)).await {
+                Ok(seen) => self.seen = seen,
+                Err(error) => tracing::error!(%error, "the configuration could not be read"),
+            }
         }
-        hasher.finish()
     }
 }
 
-/// A configuration that a running gateway can take up.
-fn checked(before: &Config, config: Config) -> Result<Config, Vec<Problem>> {
-    let fixed = before.needs_restart(&config).into_iter();
-    let mut problems: Vec<Problem> = fixed
-        .map(|path| Problem::new(path, "takes a restart; it differs from what is served with"))
-        .collect();
-    problems.extend(config.idle().map(|why| Problem::new("models", why)));
-    match problems.is_empty() {
-        true => Ok(config),
-        false => Err(problems),
+/// Serves by what is written now, or says why not; the files as they were read.
+fn take_up(serving: &Serving, flags: &Flags) -> Files {
+    let before = serving.live();
+    let (written, seen) = read(flags);
+    let taken = rebuilt(&before, written);
+    let is_ok = taken.is_ok();
+    match taken {
+        Ok(live) => {
+            for warning in live.config.warnings() {
+                tracing::warn!(setting = warning.path, "{}", warning.message);
+            }
+            serving.replace(live);
+            tracing::info!("the configuration is taken up");
+        }
+        Err(problems) => {
+            for Problem { path, message } in problems.0 {
+                tracing::error!(setting = path, "{message}");
+            }
+            tracing::error!("the configuration is not taken up; the one before it is served on");
+        }
+    }
+    before.metrics.reload_ok(is_ok); // last: whoever reads it may rely on it
+    seen
+}
+
+/// What a running gateway would be with this configuration, or everything that is in the way.
+fn rebuilt(before: &Live, written: Written) -> Result<Live, Problems> {
+    let mut problems = written.problems();
+    if written.is_whole {
+        problems.add(app::obstacles(before, &written.config));
+    }
+    if !problems.0.is_empty() {
+        return Err(problems);
+    }
+    app::rebuild(before, written.config)
+        .map_err(|error| Problems(vec![Problem::new("configuration", format!("{error:#}"))]))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(20);
+
+    #[tokio::test]
+    async fn what_is_edited_while_the_gateway_starts_is_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, key) = (folder.path().join("a.yaml"), folder.path().join("key"));
+        // The key is missing, so that the configuration is refused.
+        let yaml = format!(
+            "{{auth: {{keys: [{{name: a, key: 'file:{}'}}]}}, listen: x}}",
+            key.display()
+        );
+        fs::write(&file, yaml).unwrap();
+        let flags = Flags {
+            files: vec![file.clone()],
+            ..Flags::default()
+        };
+        let (written, seen) = read(&flags);
+        assert!(written.checked().is_err());
+        fs::write(&key, "sk-a").unwrap();
+        timeout(SOON, seen.changed()).await.unwrap();
+        let (_, seen) = read(&flags);
+        fs::write(&file, "{}").unwrap();
+        timeout(SOON, seen.changed()).await.unwrap();
     }
 }

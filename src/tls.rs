@@ -12,7 +12,7 @@ use rustls::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::config::{Config, Tls};
+use crate::config::{Config, Problem, Problems, Tls};
 
 /// Chooses `ring` for every client and server of the process; later calls change nothing.
 pub fn choose_provider() {
@@ -35,14 +35,21 @@ impl Certificates {
     /// Reads the files that the configuration names.
     ///
     /// # Errors
-    /// Which file is missing, is not PEM, or does not fit the other.
-    pub fn read(config: &Config) -> anyhow::Result<Self> {
-        let read = |files: Option<&Tls>| files.map(certificate).transpose();
+    /// Of either door, which file is missing, is not PEM, or does not fit the other.
+    pub fn read(config: &Config) -> Result<Self, Problems> {
+        let read = |path: &str, files: Option<&Tls>| {
+            let read = files.map(certificate).transpose();
+            read.map_err(|error| Problem::new(path, format!("{error:#}")))
+        };
         let envoy = config.ext_proc.as_ref().and_then(|door| door.tls.as_ref());
-        Ok(Self {
-            server: read(config.server.tls.as_ref()).context("server.tls")?,
-            ext_proc: read(envoy).context("ext_proc.tls")?,
-        })
+        let server = read("server.tls", config.server.tls.as_ref());
+        match (server, read("ext_proc.tls", envoy)) {
+            (Ok(server), Ok(ext_proc)) => Ok(Self { server, ext_proc }),
+            (server, ext_proc) => {
+                let wrong = [server.err(), ext_proc.err()];
+                Err(Problems(wrong.into_iter().flatten().collect()))
+            }
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Config, Flags, load};
+use crate::config::{self, Config, Flags};
 
 /// Decides, per request, whether a reasoning model should think.
 #[derive(Debug, Parser)]
@@ -107,14 +107,5 @@ impl ServeArgs {
 
 /// Loads the configuration, or fails with every problem, a line each.
 fn load_config(flags: &Flags) -> anyhow::Result<Config> {
-    load(flags).map_err(|problems| {
-        let lines: String = problems
-            .iter()
-            .map(|problem| format!("\n  {problem}"))
-            .collect();
-        anyhow::anyhow!(
-            "the configuration has {} problem(s):{lines}",
-            problems.len()
-        )
-    })
+    Ok(config::read(flags).checked()?)
 }

@@ -7,24 +7,24 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::load_config;
 use crate::{
     app,
     config::{Config, Flags},
     live::Serving,
-    reload::Reload,
+    reload::{self, Files, Reload},
     telemetry,
 };
 
 /// Runs the gateway until SIGTERM or SIGINT.
 pub fn run(flags: &Flags) -> anyhow::Result<()> {
-    let config = load_config(flags)?;
+    let (written, seen) = reload::read(flags);
+    let config = written.checked()?;
     if let Some(why) = config.idle() {
         anyhow::bail!("{why}");
     }
     let _telemetry = telemetry::start(&config.telemetry)?;
     raise_file_limit();
-    block_on(serve(config, Some(flags.clone()), |_| {}))
+    block_on(serve(config, Some((flags.clone(), seen)), |_| {}))
 }
 
 /// A stream is two open files, and many systems allow a process 1,024 unless it asks for more.
@@ -48,18 +48,18 @@ pub(super) fn block_on(command: impl Future<Output = anyhow::Result<()>>) -> any
     result
 }
 
-/// Builds, binds and serves until SIGTERM or SIGINT. `flags`: what is read again when it changes, if anything. `listening` hears
+/// Builds, binds and serves until SIGTERM or SIGINT. `source`: what is read again when it changes, if anything. `listening` hears
 /// the bound address.
 pub(super) async fn serve(
     config: Config,
-    flags: Option<Flags>,
+    source: Option<(Flags, Files)>,
     listening: impl FnOnce(SocketAddr),
 ) -> anyhow::Result<()> {
     // Caught before anybody can know the address: a signal that comes right behind it must drain, not kill.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     // Without a file there is nothing to read again, and a terminal that is closed ends the process.
-    let hangup = flags.as_ref().map(|_| signal(SignalKind::hangup()));
+    let hangup = source.as_ref().map(|_| signal(SignalKind::hangup()));
     let hangup = hangup.transpose()?;
     for warning in config.warnings() {
         tracing::warn!(setting = warning.path, "{}", warning.message);
@@ -85,9 +85,13 @@ pub(super) async fn serve(
         tracing::info!("stopping: not ready any more; running answers finish");
         stop.cancel();
     };
-    let reload = flags.zip(hangup).map(|(flags, hangup)| {
-        let serving = serving.clone();
-        (Reload { serving, flags }, hangup)
+    let reload = source.zip(hangup).map(|((flags, seen), hangup)| {
+        let reload = Reload {
+            serving: serving.clone(),
+            flags,
+            seen,
+        };
+        (reload, hangup)
     });
     let served = app::run(serving, listeners, reload, stop.clone());
     let (served, ()) = tokio::join!(served, signalled);

@@ -36,7 +36,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Everything that is wrong, a line each.
+/// Everything that is wrong, a line each; one alone is one line.
 #[derive(Debug, Default)]
 pub struct Problems(pub Vec<Problem>);
 
@@ -59,7 +59,10 @@ impl Problems {
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the configuration has {} problem(s):", self.0.len())?;
+        if let [only] = &*self.0 {
+            return write!(f, "the configuration has a problem: {only}");
+        }
+        write!(f, "the configuration has {} problems:", self.0.len())?;
         self.0
             .iter()
             .try_for_each(|problem| write!(f, "\n  {problem}"))
@@ -84,5 +87,11 @@ mod tests {
         problems.add(later.map(|path| Problem::new(path, "x")));
         let paths: Vec<&str> = problems.0.iter().map(|problem| &*problem.path).collect();
         assert_eq!(paths, ["server.tls.cert", "server.tls_like", "listen"]);
+        assert_eq!(problems.to_string().lines().count(), 4);
+        problems.0.truncate(1);
+        assert_eq!(
+            problems.to_string(),
+            "the configuration has a problem: server.tls.cert: cannot be read"
+        );
     }
 }

@@ -6,7 +6,10 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use super::support::{EASY, HARD, fixture};
+use super::{
+    support::{EASY, HARD, fixture},
+    tls::certificate,
+};
 
 fn thinkgate(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_thinkgate"));
@@ -182,6 +185,43 @@ fn check_config_prints_the_defaults_the_effective_settings_or_every_problem() {
         "models.a.endpoints: ",
     ] {
         assert!(err.contains(&format!("\n  {path}")), "{path} in {err}");
+    }
+}
+
+#[test]
+fn check_config_fails_where_serve_would_and_says_the_same() {
+    let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let ((cert, _), (_, key)) = (certificate(one.path()), certificate(other.path()));
+    let file = tempfile::NamedTempFile::with_suffix(".yaml").unwrap();
+    let yaml = format!(
+        "server: {{ tls: {{ cert: '{cert}', key: '{key}' }} }}\n\
+         routing: {{ domains: {{ astrology: direct }} }}\n\
+         ext_proc: {{ listen: '127.0.0.1:0' }}\n"
+    );
+    fs::write(file.path(), yaml).unwrap();
+    let path = file.path().to_str().unwrap();
+    for model in [fixture("models/tiny"), "/no/such".into()] {
+        let run = |command: &str| {
+            let mut command = thinkgate(&[command, "--config", path]);
+            told(
+                command
+                    .env("THINKGATE_CLASSIFIER__MODEL", &model)
+                    .output()
+                    .unwrap(),
+            )
+        };
+        let (status, out, err) = run("check-config");
+        assert_eq!((status, out.as_str()), (Some(1), ""), "{err}");
+        let expected = match model.starts_with("/no") {
+            true => "\n  classifier: the classifier's /no/such/model.onnx is missing",
+            false => "\n  routing.domains.astrology: the classifier has no such domain",
+        };
+        for said in ["\n  server.tls: the certificate", expected] {
+            assert!(err.contains(said), "{said} in {err}");
+        }
+        let problems =
+            |err: &str| err[err.find("thinkgate: the configuration").unwrap()..].to_owned();
+        assert_eq!(problems(&run("serve").2), problems(&err));
     }
 }
 

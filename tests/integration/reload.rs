@@ -322,3 +322,50 @@ async fn a_server_that_a_reload_takes_away_is_no_longer_shown_as_well_or_not() {
     }
     assert_eq!(process.metric(&gauge(&old)).await, None);
 }
+
+#[tokio::test]
+async fn a_file_named_by_a_configuration_that_was_refused_is_watched_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, key) = (
+        folder.path().join("thinkgate.yaml"),
+        folder.path().join("key"),
+    );
+    let server = Server::friendly().await;
+    fs::write(&file, models(&server, "")).unwrap();
+    let process = start(&file).await;
+    let keys = format!(
+        "auth: {{keys: [{{name: a, key: 'file:{}'}}]}}",
+        key.display()
+    );
+    fs::write(&file, models(&server, &keys)).unwrap();
+    process.said_text("is missing, unreadable or empty").await;
+    fs::write(&key, "sk-a").unwrap();
+    process.said_text("the configuration is taken up").await;
+    assert_eq!(process.chat(&chat(EASY)).await.status, 401);
+}
+
+#[tokio::test]
+async fn wrong_settings_and_those_that_take_a_restart_are_said_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("thinkgate.yaml");
+    let server = Server::friendly().await;
+    fs::write(&file, models(&server, "")).unwrap();
+    let process = start(&file).await;
+    let bad = "classifier: {threads: 3, queue: many}, routing: {threshold: 2, domains: {astrology: direct}}, ext_proc: {listen: 7}";
+    fs::write(&file, models(&server, bad)).unwrap();
+    process.said_text("the configuration is not taken up").await;
+    let said = |path: &str| {
+        let line = |line: &String| line.contains(&format!("\"setting\":\"{path}\""));
+        process.lines().iter().filter(|found| line(found)).count()
+    };
+    for path in [
+        "classifier.threads",
+        "classifier.queue",
+        "routing.threshold",
+        "routing.domains.astrology",
+        "ext_proc.listen",
+    ] {
+        assert_eq!(said(path), 1, "{path} in {:#?}", process.lines());
+    }
+    assert_eq!(said("ext_proc"), 0, "it is not known what it would be");
+}
