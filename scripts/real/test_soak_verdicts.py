@@ -100,12 +100,16 @@ def test_a_cut_that_says_so_is_one(truth):
     for parts in ([*own[:3], ERROR], [*own[:3], own[3][:20], ERROR], [ERROR]):
         assert judge(ask, heard(ask, parts), truth) == Outcome("cut", "upstream_reset")
     assert judge(ask, heard(ask, [*own[:3], ERROR, b"data: [DONE]"]), truth).what == "WRONG"
+    aborted = own[3].replace(b'"finish_reason": null', b'"finish_reason": "abort"')
+    assert judge(ask, heard(ask, [*own[:3], aborted, own[-1]]), truth) == Outcome("cut", "vllm")
 
 
 def test_a_failure_needs_a_cause_that_was_in_force():
     incidents = Incidents(2)
     cut, reset = Outcome("cut", "upstream_reset"), Outcome("named", "upstream_reset")
     assert not incidents.explain(cut, 0, 1e9), "there was none"
+    stopping = Outcome("named", "vllm")
+    assert not incidents.explain(stopping, 0, 1e9)
     for name, server in (("pause", "b"), ("delay", "b"), ("cut", "a")):
         with incidents.fault(name, server):
             pass

@@ -21,8 +21,9 @@ CAUSES = {
     "vllm": {"kill", "term"},
     "overloaded": {"burst"},
 }
-# Of these a client hears nothing as long as another endpoint is well: nothing was answered, so the request moves on.
-MOVES_ON = {"upstream_reset", "upstream_unreachable", "no_endpoint", "vllm"}
+# Of these a client hears nothing as long as another endpoint is well: nothing was answered, so the request moves on. An error
+# of vLLM's own is an answer (500 while it stops: "EngineCore encountered an issue").
+MOVES_ON = {"upstream_reset", "upstream_unreachable", "no_endpoint"}
 # These do not keep an endpoint from answering.
 HARMLESS = {"delay", "pause"}
 

@@ -7,6 +7,9 @@ from asks import Ask
 from client import Heard
 from truth import ASSISTANT, END, NOT_THINKING, START, Chain, Truth
 
+# How vLLM says that it ended an answer early because it was told to stop: the answer's own words, which pass as they are.
+ABORTED = "abort"
+
 
 @dataclasses.dataclass
 class Outcome:
@@ -111,6 +114,8 @@ def plain(ask: Ask, heard: Heard, truth: Truth) -> Outcome:
         may_think, parts = thinks(ask, heard, truth.spell(body["prompt_token_ids"])), texts(choice["message"])
     if problem := truth.problem_with_chain(choice["token_ids"], *parts, may_think):
         raise Defect("MIXED", problem)
+    if choice["finish_reason"] == ABORTED:
+        return Outcome("cut", "vllm")
     check_end(ask, truth.chain(may_think), len(choice["token_ids"]), choice["finish_reason"])
     return Outcome("whole")
 
@@ -154,6 +159,8 @@ def stream(ask: Ask, heard: Heard, truth: Truth) -> Outcome:
         return outcome
     if told.broken or not told.done or not told.prompt:
         raise Defect("WRONG", f"a stream that ended as if it were complete: {told}")
+    if told.finish == ABORTED:
+        return Outcome("cut", "vllm")
     check_end(ask, truth.chain(may_think), len(told.ids), told.finish)
     return Outcome("whole")
 

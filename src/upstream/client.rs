@@ -1,10 +1,17 @@
 //! The HTTP client towards model servers, tamed into a proxy's: no environment, no redirects, no decompression.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use http::{Method, header::AUTHORIZATION};
 use reqwest::RequestBuilder;
 use tokio_util::sync::CancellationToken;
+use tower::util::MapRequestLayer;
 
 use super::{Server, budget::Budget, endpoint::bearer};
 use crate::{config::Upstream, telemetry::Metrics, tls, workers::Workers};
@@ -46,15 +53,50 @@ impl Limits {
 /// Connections to model servers, shared by all requests.
 #[derive(Debug, Clone)]
 pub struct Client {
-    /// One a worker, so that a request and its connection stay on one thread.
-    http: Vec<reqwest::Client>,
+    /// A set a worker, so that a request and its connection stay on one thread.
+    workers: Vec<Connections>,
     /// For questions of our own, which are asked on no worker.
-    own: reqwest::Client,
+    own: Connections,
     pub(super) limits: Limits,
     pub(super) metrics: Arc<Metrics>,
     pub(super) budget: Arc<Budget>,
     /// Cancelled when running answers have had their time after the stop.
     pub(super) cut: CancellationToken,
+}
+
+/// Connections that are kept, and how often one had to be made.
+#[derive(Debug, Clone)]
+pub(super) struct Connections {
+    /// Asks over one of them, or a new one.
+    pub http: reqwest::Client,
+    made: Arc<AtomicU64>,
+}
+
+impl Connections {
+    fn new(limits: Limits) -> Result<Self, reqwest::Error> {
+        tls::choose_provider();
+        let made = Arc::new(AtomicU64::new(0));
+        let counted = made.clone();
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never()) // moving on is decided in `forward`, where it is counted
+            .referer(false)
+            .tcp_nodelay(true)
+            .connect_timeout(limits.connect)
+            .pool_idle_timeout(limits.pool_idle)
+            .connector_layer(MapRequestLayer::new(move |to| {
+                counted.fetch_add(1, Ordering::Relaxed);
+                to
+            }))
+            .build()?;
+        Ok(Self { http, made })
+    }
+
+    /// How many were begun so far. As long as it stays the same, every request goes over one that was used before.
+    pub fn made(&self) -> u64 {
+        self.made.load(Ordering::Relaxed)
+    }
 }
 
 impl Client {
@@ -65,8 +107,8 @@ impl Client {
     pub fn new(settings: &Upstream, metrics: Arc<Metrics>) -> Result<Self, reqwest::Error> {
         let limits = Limits::of(settings);
         Ok(Self {
-            http: connections(limits)?,
-            own: connection(limits)?,
+            workers: a_worker_each(limits)?,
+            own: Connections::new(limits)?,
             limits,
             metrics,
             budget: Arc::default(),
@@ -83,7 +125,7 @@ impl Client {
         let of_connections = |limits: &Limits| (limits.connect, limits.pool_idle);
         let mut client = self.clone();
         if of_connections(&limits) != of_connections(&self.limits) {
-            (client.http, client.own) = (connections(limits)?, connection(limits)?);
+            (client.workers, client.own) = (a_worker_each(limits)?, Connections::new(limits)?);
         }
         client.limits = limits;
         Ok(client)
@@ -91,7 +133,7 @@ impl Client {
 
     /// A question of our own to a server, with its key and a limit.
     pub(super) fn ask(&self, method: Method, server: &Server, path: &str) -> RequestBuilder {
-        let request = self.own.request(method, server.url.join(path));
+        let request = self.own.http.request(method, server.url.join(path));
         let key = server.api_key.as_ref().and_then(|key| key.reveal().ok());
         match key.as_ref().and_then(bearer) {
             Some(key) => request.header(AUTHORIZATION, key),
@@ -106,28 +148,17 @@ impl Client {
         &self.cut
     }
 
-    /// The client of the thread that asks.
-    pub(super) fn http(&self) -> &reqwest::Client {
-        let here = Workers::here() % self.http.len();
-        &self.http[here] // as many as workers, one at least
+    /// The connections of the thread that asks.
+    pub(super) fn connections(&self) -> &Connections {
+        let here = Workers::here() % self.workers.len();
+        &self.workers[here] // as many as workers, one at least
     }
 }
 
-fn connections(limits: Limits) -> Result<Vec<reqwest::Client>, reqwest::Error> {
-    (0..Workers::count()).map(|_| connection(limits)).collect()
-}
-
-fn connection(limits: Limits) -> Result<reqwest::Client, reqwest::Error> {
-    tls::choose_provider();
-    reqwest::Client::builder()
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never()) // moving on is decided in `forward`, where it is counted
-        .referer(false)
-        .tcp_nodelay(true)
-        .connect_timeout(limits.connect)
-        .pool_idle_timeout(limits.pool_idle)
-        .build()
+fn a_worker_each(limits: Limits) -> Result<Vec<Connections>, reqwest::Error> {
+    (0..Workers::count())
+        .map(|_| Connections::new(limits))
+        .collect()
 }
 
 /// The cause at the bottom: "connection refused" says more than "error sending request".
