@@ -150,13 +150,18 @@ async fn a_reload_during_a_thousand_streams_is_not_seen_in_any() {
     }
     let all_run = async || old.arrived().len() == count;
     until("all streams run", all_run).await;
-    fs::write(&file, models(&new)).unwrap();
+    let and_another = models(&new).replace(
+        "models: {",
+        "models: { another: { endpoints: [{ url: 'http://127.0.0.1:1' }] },",
+    );
+    fs::write(&file, and_another).unwrap();
     process.signal("HUP").await;
     let told = Instant::now();
-    until("the new server is asked", async || {
-        process.chat(&chat(EASY)).await.text() == "new"
+    until("it is taken up", async || {
+        process.get("/v1/models").await.text().contains("another")
     })
     .await;
+    assert_eq!(process.chat(&chat(EASY)).await.text(), "new");
     assert!(
         told.elapsed() < Duration::from_secs(5),
         "{:?}",
