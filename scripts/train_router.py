@@ -138,7 +138,7 @@ def main() -> None:
     prompts = [p.text for p in epoch.draw(parts["valid"], 7, scale=0.2)]
     prompts = random.Random(7).sample(prompts, 1500)
     # Twice the length it was trained on: attention grows with the square, and a decision has to be made in time.
-    report = export_onnx.export(str(checkpoint), args.out, prompts, True, ["reasoning"], max_tokens=256)
+    report = export_onnx.export(str(checkpoint), args.out, prompts, True, ["reasoning"], max_tokens=192)
     (args.work / "export.json").write_text(json.dumps({**report, "temperature": temperature, "offset": offset}, indent=1) + "\n")
 
 

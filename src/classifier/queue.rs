@@ -161,7 +161,8 @@ impl<R: Runs> Crew<R> {
                 error!(parent: Span::none(), %failure, "the classifier failed");
                 Miss::Failed
             });
-            if let Some((reply, _place)) = callers.get_mut(index).and_then(Option::take) {
+            if let Some((reply, place)) = callers.get_mut(index).and_then(Option::take) {
+                drop(place); // first: a caller that asks again at once is not behind itself
                 let _ = reply.send(result); // nobody left to hear it is fine
             }
         };

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use axum::{
-    body::Body,
     extract::{Request, State},
     response::Response,
 };
 use bytes::Bytes;
 use http::{header, request::Parts};
 
-use super::{body, entered::Entered, gather::Gather};
+use super::{body, entered::Entered, gather::gathered};
 use crate::{
     error::Error,
     intake::{self, route_name},
@@ -58,7 +57,7 @@ pub async fn handle(State(live): State<Arc<Live>>, request: Request) -> Response
     match forward.send(&live.client, &model, record).await {
         Ok(mut response) => {
             response.body_mut().hold(place);
-            response.map(|relay| Body::new(Gather::new(relay)))
+            gathered(response).await
         }
         Err((error, record)) => Entered::failed(record, &error, None),
     }

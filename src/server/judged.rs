@@ -9,7 +9,7 @@ use axum::{
 };
 use http::request::Parts;
 
-use super::{body, entered::Entered, gather::Gather};
+use super::{body, entered::Entered, gather::gathered};
 use crate::{
     error::Error,
     intake,
@@ -94,7 +94,7 @@ async fn forward(
             response
                 .headers_mut()
                 .extend(intake::told(&routed.decision, upstream));
-            response.map(|relay| Body::new(Gather::new(relay)))
+            gathered(response).await
         }
         Err((error, record)) => {
             let mut response = Entered::failed(record, &error, None);
