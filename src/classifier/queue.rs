@@ -59,18 +59,18 @@ impl Queue {
         room: usize,
     ) -> Result<Self, LoadError> {
         let (jobs, waiting) = async_channel::bounded(room.max(1));
-        let crew = Arc::new(Crew {
+        let shared = Arc::new(Shared {
             again: Box::new(again),
             panicked: AtomicBool::new(false),
             backlog: Arc::new(Backlog::new(models.len())),
             waiting,
         });
-        let backlog = crew.backlog.clone();
+        let backlog = shared.backlog.clone();
         for model in models {
-            let crew = crew.clone();
+            let shared = shared.clone();
             thread::Builder::new()
                 .name("classifier".into())
-                .spawn(move || crew.serve(model))?;
+                .spawn(move || shared.serve(model))?;
         }
         Ok(Self { jobs, backlog })
     }
@@ -105,14 +105,14 @@ impl Queue {
 }
 
 /// What the threads share.
-struct Crew<R> {
+struct Shared<R> {
     again: Box<dyn Fn() -> Result<R, LoadError> + Send + Sync>,
     panicked: AtomicBool,
     backlog: Arc<Backlog>,
     waiting: Receiver<(Job, Place)>,
 }
 
-impl<R: Runs> Crew<R> {
+impl<R: Runs> Shared<R> {
     fn serve(&self, mut model: R) {
         let mut jobs = Vec::new();
         while self.take(model.worth(), &mut jobs) {
