@@ -7,17 +7,15 @@ use http::{HeaderMap, Method, header};
 use tokio::time::timeout;
 use tracing::Span;
 
-use super::{Client, Endpoint, client::Connections, sending};
+use super::{Client, Endpoint, sending};
 use crate::{
     error::{Error, Limit},
     telemetry::inject,
 };
 
-/// A connection that its server closed while it lay unused is found dead by the time its answer would take to begin.
+/// A connection that its server closed while it lay unused is found dead by the time its answer would take to begin. What fails
+/// later may have been at work.
 const FOUND_DEAD: Duration = Duration::from_millis(100);
-/// A server whose loop stands still, as vLLM's does under load, closes a connection that lay unused for too long as soon as it
-/// goes on, without a look at what was sent meanwhile. What fails later was at work.
-const FOUND_DEAD_LATE: Duration = Duration::from_secs(10);
 
 /// A request without its body, on its way to one endpoint.
 pub struct Exchange<'a> {
@@ -36,32 +34,22 @@ pub struct Exchange<'a> {
 }
 
 impl Exchange<'_> {
-    /// Sends the request with this body. A connection that is found dead is replaced, once: that is no new attempt, but taken
-    /// from the budget, since it may have died of the request.
+    /// Sends the request with this body. A connection that is found dead at once is replaced, once: that is no new
+    /// attempt, but taken from the budget, since only the time tells that it had been in use before.
     ///
     /// # Errors
     /// Why there is no answer; a status, whichever it is, is one.
     pub async fn ask(&self, body: Bytes) -> Result<reqwest::Response, Error> {
-        let connections = self.client.connections();
-        let (sent, made) = (Instant::now(), connections.made());
-        let answered = self.ask_once(connections, body.clone()).await;
-        let patience = match connections.made() == made {
-            true => FOUND_DEAD_LATE, // it surely was an old one
-            false => FOUND_DEAD,
-        };
-        match answered {
-            Err(Error::Reset) if sent.elapsed() < patience && self.client.budget.spend() => {
-                self.ask_once(connections, body).await
+        let sent = Instant::now();
+        match self.ask_once(body.clone()).await {
+            Err(Error::Reset) if sent.elapsed() < FOUND_DEAD && self.client.budget.spend() => {
+                self.ask_once(body).await
             }
             answered => answered,
         }
     }
 
-    async fn ask_once(
-        &self,
-        connections: &Connections,
-        body: Bytes,
-    ) -> Result<reqwest::Response, Error> {
+    async fn ask_once(&self, body: Bytes) -> Result<reqwest::Response, Error> {
         let url = self.endpoint.at(self.path)?;
         let mut request = reqwest::Request::new(self.method.clone(), url);
         *request.headers_mut() = self.headers();
@@ -69,7 +57,12 @@ impl Exchange<'_> {
             *request.body_mut() = Some(sending::body(body));
         }
         let limits = self.client.limits;
-        match timeout(limits.headers, connections.http.execute(request)).await {
+        match timeout(
+            limits.headers,
+            self.client.connections().http.execute(request),
+        )
+        .await
+        {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => Err(self.named(&error)),
             Err(_) => Err(Error::timeout(Limit::Headers, limits.headers)),

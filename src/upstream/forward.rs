@@ -57,6 +57,7 @@ impl<R: Fn(&Endpoint, bool) -> Rendered> Forward<'_, R> {
             tried: Vec::with_capacity(1),
             answered: None,
             failure: Error::NoEndpoint(format!("model `{}`", model.name)),
+            was_kept: false,
         };
         client.budget.earn();
         let mut next = trail.pool().pick();
@@ -64,8 +65,9 @@ impl<R: Fn(&Endpoint, bool) -> Rendered> Forward<'_, R> {
             trail.tried.push(endpoint.clone());
             record.attempts += 1;
             let running = endpoint.enter();
-            let sent = Instant::now();
+            let (sent, made) = (Instant::now(), client.connections().made());
             let result = self.attempt(client, &endpoint, &headers, &record).await;
+            trail.was_kept = made == client.connections().made();
             client
                 .metrics
                 .attempt(&model.name, &endpoint.label, outcome(&result));
@@ -167,6 +169,8 @@ struct Trail<'m> {
     answered: Option<(reqwest::Response, Answered)>,
     /// Why the latest that did not answer did not.
     failure: Error,
+    /// True when the latest went over a connection that had been used before.
+    was_kept: bool,
 }
 
 impl Trail<'_> {
@@ -216,14 +220,26 @@ impl Trail<'_> {
     /// Another endpoint, where there is one, `upstream.retries` allow it, and then the budget does: what it grants is spent. The
     /// endpoint comes last, since with it goes the trial of one that was left out.
     fn another(&self, client: &Client, model: &Arc<str>) -> Option<Arc<Endpoint>> {
-        if self.tried.len() > client.limits.retries as usize || !self.pool().has_another() {
+        let again = self.same_again();
+        let has_another = again.is_some() || self.pool().has_another();
+        if self.tried.len() > client.limits.retries as usize || !has_another {
             return None;
         }
         let granted = client.budget.spend();
         client.metrics.retry(model, granted);
         match granted {
-            true => self.pool().pick(),
+            true => again.or_else(|| self.pool().pick()),
             false => None,
+        }
+    }
+
+    /// The first endpoint once more, where no other is up. A server whose loop stands still, as vLLM's does under load, closes a
+    /// connection that lay unused for too long as soon as it goes on, without a look at what was sent meanwhile.
+    fn same_again(&self) -> Option<Arc<Endpoint>> {
+        let may_be_unread = self.was_kept && self.failure == Error::Reset;
+        match &*self.tried {
+            [first] if may_be_unread && !self.pool().has_one_up() => Some(first.clone()),
+            _ => None,
         }
     }
 }

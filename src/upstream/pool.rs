@@ -38,9 +38,13 @@ impl<'a> Pool<'a> {
 
     /// True when there is one to pick; takes nothing.
     pub fn has_another(self) -> bool {
+        self.has_one_up() || self.is_unanswered && self.left().next().is_some()
+    }
+
+    /// True when there is one to pick that is not left out.
+    pub fn has_one_up(self) -> bool {
         let now = Instant::now();
-        self.left()
-            .any(|endpoint| self.is_unanswered || endpoint.is_up(now))
+        self.left().any(|endpoint| endpoint.is_up(now))
     }
 
     fn left(self) -> impl Iterator<Item = &'a Arc<Endpoint>> {
