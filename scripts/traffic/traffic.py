@@ -91,7 +91,9 @@ class Traffic:
         fine = outcome.what in ("whole", "left") or (outcome.what in ("named", "cut") and self.incidents.explain(outcome, start, end))
         if not fine:
             entry = f"FAILED {entry}"
-            self.failures.append(Failure(ask, outcome, heard, end - start, self.incidents.in_force(start, end)))
+            failure = Failure(ask, outcome, heard, end - start, self.incidents.in_force(start, end))
+            self.failures.append(failure)
+            print(f"soak: {failure}", flush=True)
         self.book[ask.kind, entry] += 1
 
     def total(self, beginning: str = "") -> int:
