@@ -12,7 +12,7 @@ from asks import Mix  # noqa: E402
 from client import Heard  # noqa: E402
 from incidents import Incidents  # noqa: E402
 from truth import ASSISTANT, END, NOT_THINKING, START, Chain, Truth, byte_of_each_letter  # noqa: E402
-from verdict import Outcome, judge  # noqa: E402
+from verdict import Outcome, error_code, judge  # noqa: E402
 
 LETTERS = byte_of_each_letter()
 STOP = 256  # the only token that is no byte
@@ -102,6 +102,12 @@ def test_a_cut_that_says_so_is_one(truth):
     assert judge(ask, heard(ask, [*own[:3], ERROR, b"data: [DONE]"]), truth).what == "WRONG"
     aborted = own[3].replace(b'"finish_reason": null', b'"finish_reason": "abort"')
     assert judge(ask, heard(ask, [*own[:3], aborted, own[-1]]), truth) == Outcome("cut", "vllm")
+
+
+def test_an_error_of_vllms_own_is_told_from_ours_in_either_shape():
+    assert error_code({"message": "m", "type": "server_error", "code": "upstream_reset"}) == "upstream_reset"
+    assert error_code({"message": "m", "type": "InternalServerError", "param": None, "code": 500}) == "vllm"
+    assert error_code({"message": "m", "type": "InternalServerError"}) == "vllm", "as /v1/messages has it"
 
 
 def test_a_failure_needs_a_cause_that_was_in_force():

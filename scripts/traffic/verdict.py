@@ -74,10 +74,11 @@ def aborted(heard: Heard) -> Outcome:
 
 
 def error_code(error: dict) -> str:
-    """By whom the error is: vLLM's codes are numbers, ours are names."""
+    """By whom the error is: ours have names; vLLM's have numbers, or no code in Anthropic's shape, its answer to /v1/messages."""
     if not error["message"] or not error["type"]:
         raise Defect("WRONG", f"an error without a message: {error}")
-    return "vllm" if isinstance(error["code"], int) else error["code"]
+    code = error.get("code", 500)
+    return "vllm" if isinstance(code, int) else code
 
 
 def own(got: str, wanted: str) -> None:
