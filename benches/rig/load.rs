@@ -1,19 +1,20 @@
-//! A closed loop: every connection asks again as soon as it is answered. Only towards this machine.
+//! Load from this machine to itself: a closed loop, in which every connection asks again as soon as it is answered, and
+//! streams that are held open.
 
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
-use memchr::memmem;
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    task::JoinSet,
-    time::timeout,
-};
+use tokio::{task::JoinSet, time::timeout};
+
+use super::client::{Answer, Connection, chat};
 
 /// The longest an answer may take, and the most errors before a connection gives up.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -21,155 +22,117 @@ const ERRORS: usize = 20;
 
 pub struct Plan {
     pub address: SocketAddr,
-    pub body: Vec<u8>,
+    /// One request a line.
+    pub bodies: Vec<u8>,
+    /// Ends behind the last line; otherwise the first follows it.
+    pub once: bool,
     pub connections: usize,
     pub seconds: f64,
 }
 
-/// Microseconds to the first byte of the answer's body, and to its end.
-type Sample = (u64, u64);
+/// The requests, dealt out to whoever asks next.
+struct Deck {
+    requests: Vec<Vec<u8>>,
+    once: bool,
+    dealt: AtomicUsize,
+}
 
+impl Deck {
+    fn of(plan: &Plan) -> Self {
+        let lines = plan.bodies.split(|byte| *byte == b'\n');
+        let requests: Vec<_> = lines
+            .filter(|line| !line.is_empty())
+            .map(|line| chat(plan.address, line))
+            .collect();
+        assert!(!requests.is_empty(), "there is nothing to ask");
+        Self {
+            requests,
+            once: plan.once,
+            dealt: AtomicUsize::new(0),
+        }
+    }
+
+    fn next(&self) -> Option<&[u8]> {
+        let index = self.dealt.fetch_add(1, Ordering::Relaxed);
+        let count = self.requests.len();
+        (!self.once || index < count).then(|| self.requests[index % count].as_slice())
+    }
+}
+
+/// Asks until the time is over or, once each, until every request was asked.
 pub async fn run(plan: Plan) -> Value {
-    assert!(
-        plan.address.ip().is_loopback(),
-        "load is for this machine only"
-    );
-    let head = format!(
-        "POST /v1/chat/completions HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\naccept: */*\r\ncontent-length: {}\r\n\r\n",
-        plan.address,
-        plan.body.len()
-    );
-    let request: Arc<[u8]> = [head.as_bytes(), &plan.body].concat().into();
+    let deck = Arc::new(Deck::of(&plan));
     let began = Instant::now();
     let end = began + Duration::from_secs_f64(plan.seconds);
     let mut connections = JoinSet::new();
     for _ in 0..plan.connections {
-        connections.spawn(connection(plan.address, request.clone(), end));
+        connections.spawn(connection(plan.address, deck.clone(), end));
     }
-    let (mut samples, mut errors) = (Vec::new(), Vec::new());
+    let (mut answers, mut errors) = (Vec::new(), Vec::new());
     while let Some(ended) = connections.join_next().await {
         let (seen, failed) = ended.unwrap();
-        samples.extend(seen);
+        answers.extend(seen);
         errors.extend(failed);
     }
     let elapsed = began.elapsed().as_secs_f64();
-    let quantile = |of: fn(&Sample) -> u64, q: f64| -> Value {
-        let mut values: Vec<u64> = samples.iter().map(of).collect();
+    let quantile = |of: fn(&Answer) -> Duration, q: f64| -> Value {
+        let mut values: Vec<Duration> = answers.iter().map(of).collect();
         values.sort_unstable();
         let index = (values.len().saturating_sub(1) as f64 * q).round() as usize;
-        values.get(index).copied().into()
+        let value = values.get(index);
+        value.map(|time| time.as_micros() as u64).into()
     };
     json!({
-        "n": samples.len(), "rate": samples.len() as f64 / elapsed,
-        "errors": errors.len(), "error": errors.first(),
-        "p50": quantile(|s| s.1, 0.5), "p99": quantile(|s| s.1, 0.99),
-        "first_p50": quantile(|s| s.0, 0.5), "first_p99": quantile(|s| s.0, 0.99),
+        "n": answers.len(), "seconds": elapsed, "rate": answers.len() as f64 / elapsed,
+        "errors": errors.len(), "error": errors.first(), "why": reasons(&answers),
+        "p50": quantile(|a| a.whole, 0.5), "p99": quantile(|a| a.whole, 0.99),
+        "first_p50": quantile(|a| a.first, 0.5), "first_p99": quantile(|a| a.first, 0.99),
     })
+}
+
+/// How often each `x-thinkgate-why` was given.
+fn reasons(answers: &[Answer]) -> BTreeMap<&str, usize> {
+    let mut counts = BTreeMap::new();
+    for why in answers.iter().filter_map(|answer| answer.why.as_deref()) {
+        *counts.entry(why).or_default() += 1;
+    }
+    counts
 }
 
 async fn connection(
     address: SocketAddr,
-    request: Arc<[u8]>,
+    deck: Arc<Deck>,
     end: Instant,
-) -> (Vec<Sample>, Vec<String>) {
-    let (mut samples, mut errors) = (Vec::new(), Vec::new());
-    let mut buffer = Vec::with_capacity(64 << 10);
-    let mut open: Option<TcpStream> = None;
+) -> (Vec<Answer>, Vec<String>) {
+    let (mut answers, mut errors) = (Vec::new(), Vec::new());
+    let mut connection = Connection::to(address);
     while Instant::now() < end && errors.len() < ERRORS {
-        let asked = timeout(PATIENCE, ask(address, &mut open, &request, &mut buffer));
-        match asked.await {
-            Ok(Ok(sample)) => samples.push(sample),
-            Ok(Err(error)) => {
-                open = None;
-                errors.push(error);
-            }
-            Err(_) => {
-                open = None;
-                errors.push("no answer in time".into());
-            }
+        let Some(request) = deck.next() else { break };
+        match timeout(PATIENCE, connection.ask(request)).await {
+            Ok(Ok(answer)) => answers.push(answer),
+            Ok(Err(error)) => errors.push(error),
+            Err(_) => errors.push("no answer in time".into()),
         }
     }
-    (samples, errors)
+    (answers, errors)
 }
 
-async fn ask(
-    address: SocketAddr,
-    open: &mut Option<TcpStream>,
-    request: &[u8],
-    buffer: &mut Vec<u8>,
-) -> Result<Sample, String> {
-    let stream = match open {
-        Some(stream) => stream,
-        None => {
-            let stream = TcpStream::connect(address)
-                .await
-                .map_err(|error| error.to_string())?;
-            stream
-                .set_nodelay(true)
-                .map_err(|error| error.to_string())?;
-            open.insert(stream)
-        }
-    };
-    let began = Instant::now();
-    stream
-        .write_all(request)
-        .await
-        .map_err(|error| error.to_string())?;
-    buffer.clear();
-    let (mut first, mut framing) = (None, None);
-    loop {
-        let count = stream
-            .read_buf(buffer)
-            .await
-            .map_err(|error| error.to_string())?;
-        if count == 0 {
-            return Err("the connection ended".into());
-        }
-        if framing.is_none() {
-            framing = Framing::read(buffer)?;
-        }
-        let Some(framing) = &framing else { continue };
-        if buffer.len() > framing.start {
-            first.get_or_insert_with(|| micros(began));
-        }
-        if framing.is_complete(buffer) {
-            return Ok((first.unwrap_or_default(), micros(began)));
+/// Opens a stream on every connection, says how many gave a first event, and holds them until the time is over.
+pub async fn hold(plan: Plan) {
+    let deck = Deck::of(&plan);
+    let (mut held, mut errors) = (Vec::new(), Vec::new());
+    for _ in 0..plan.connections {
+        let mut connection = Connection::to(plan.address);
+        let request = deck.next().expect("a circle has no end");
+        match timeout(PATIENCE, connection.begin(request)).await {
+            Ok(Ok(begun)) => held.push(begun),
+            Ok(Err(error)) => errors.push(error),
+            Err(_) => errors.push("no answer in time".into()),
         }
     }
-}
-
-fn micros(since: Instant) -> u64 {
-    since.elapsed().as_micros() as u64
-}
-
-/// Where an answer's body starts, and how its end is known.
-struct Framing {
-    start: usize,
-    length: Option<usize>,
-}
-
-impl Framing {
-    fn read(buffer: &[u8]) -> Result<Option<Self>, String> {
-        let Some(end) = memmem::find(buffer, b"\r\n\r\n") else {
-            return Ok(None);
-        };
-        let head = String::from_utf8_lossy(&buffer[..end]).to_ascii_lowercase();
-        if !head.starts_with("http/1.1 200") {
-            return Err(head.lines().next().unwrap_or_default().to_owned());
-        }
-        let length = head
-            .lines()
-            .find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
-        Ok(Some(Self {
-            start: end + 4,
-            length,
-        }))
-    }
-
-    fn is_complete(&self, buffer: &[u8]) -> bool {
-        match self.length {
-            Some(length) => buffer.len() >= self.start + length,
-            None => buffer.ends_with(b"\r\n0\r\n\r\n"),
-        }
-    }
+    println!(
+        "{}",
+        json!({"held": held.len(), "errors": errors.len(), "error": errors.first()})
+    );
+    tokio::time::sleep(Duration::from_secs_f64(plan.seconds)).await;
 }

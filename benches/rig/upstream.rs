@@ -1,6 +1,7 @@
-//! A model server that costs next to nothing: 1 KB of JSON, or 52 events; `"seed":7` asks for events 2 ms apart.
+//! A model server that costs next to nothing: 1 KB of JSON, or 52 events; `"seed":7` asks for events 2 ms apart, `"seed":8`
+//! for a pause of two minutes behind the first.
 
-use std::{convert::Infallible, net::SocketAddr, time::Duration};
+use std::{convert::Infallible, time::Duration};
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -17,8 +18,7 @@ use tower::service_fn;
 
 const EVENTS: usize = 50;
 
-pub async fn serve(address: SocketAddr) {
-    let listener = TcpListener::bind(address).await.unwrap();
+pub async fn serve(listener: TcpListener) {
     loop {
         let (stream, _) = listener.accept().await.unwrap();
         stream.set_nodelay(true).unwrap();
@@ -46,13 +46,13 @@ async fn answer(request: Request<hyper::body::Incoming>) -> Result<Response<Body
             r#"{{"id":"chatcmpl-1","object":"chat.completion","created":0,"model":"Qwen3-8B","choices":[{{"index":0,"message":{{"role":"assistant","content":"{text}"}},"finish_reason":"stop"}}],"usage":{{"prompt_tokens":150,"completion_tokens":200,"total_tokens":350}}}}"#
         )));
     }
-    let pause = if holds(b"\"seed\":7") {
-        (20, 2)
-    } else {
-        (0, 0)
+    let (before, between) = match () {
+        () if holds(b"\"seed\":7") => (20, 2),
+        () if holds(b"\"seed\":8") => (0, 120_000),
+        () => (0, 0),
     };
     let events = stream::iter(0..EVENTS + 2).then(move |index| async move {
-        let pause = if index == 0 { pause.0 } else { pause.1 };
+        let pause = if index == 0 { before } else { between };
         if pause > 0 {
             sleep(Duration::from_millis(pause)).await;
         } else {
