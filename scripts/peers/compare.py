@@ -6,14 +6,13 @@ import json
 import os
 import pathlib
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 
-from peers import MODEL, NAMES, RIG, Peers
+from measure import measure
+from peers import MODEL, NAMES, Peers
 
-TICK = os.sysconf("SC_CLK_TCK")
 PROMPT = "Tell me about the opening hours of the museum and how I get there by bus from the station. " * 9
 
 
@@ -33,32 +32,6 @@ LOADS = {
     "stream_c32": (32, body(stream=True), "streams of 52 events, 32 connections"),
     "paced_c8": (8, body(stream=True, seed=7), "streams of an event every 2 ms, 8 connections"),
 }
-
-
-def seconds_of(processes) -> float:
-    """User and system time of the programs and their children so far."""
-    parents, times = {}, {}
-    for folder in pathlib.Path("/proc").iterdir():
-        if folder.name.isdigit():
-            with contextlib.suppress(OSError):  # ended meanwhile
-                fields = (folder / "stat").read_text().rsplit(")", 1)[1].split()
-                parents.setdefault(int(fields[1]), []).append(int(folder.name))
-                times[int(folder.name)] = int(fields[11]) + int(fields[12])
-    todo, total = [child.process.pid for child in processes], 0
-    while todo:
-        pid = todo.pop()
-        total += times.get(pid, 0)
-        todo += parents.get(pid, [])
-    return total / TICK
-
-
-def measure(port: int, processes, connections: int, request: pathlib.Path, seconds: float) -> dict:
-    before = seconds_of(processes)
-    command = [RIG, "load", f"127.0.0.1:{port}", request, str(connections), str(seconds)]
-    out = subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds + 60).stdout
-    seen = json.loads(out)
-    seen["cpu_us"] = (seconds_of(processes) - before) * 1e6 / max(seen["n"], 1)
-    return seen
 
 
 def started(names: list[str], peers: Peers) -> dict:

@@ -97,13 +97,13 @@ class Peers:
         child = self.thinkgate_with("thinkgate", "")
         return child.port, [child]
 
-    def thinkgate_with(self, name: str, more: str) -> Child:
+    def thinkgate_with(self, name: str, more: str, env: dict | None = None, ready: str = "/ready") -> Child:
         def command(port):
             model = f"models: {{ {MODEL}: {{ endpoints: [{{ url: '{self.upstream.url}' }}] }} }}\n"
             text = f"listen: 127.0.0.1:{port}\n{model}{more}"
             return [TARGET / "thinkgate", "serve", "--config", self.write(f"{name}.yaml", text)]
 
-        return self.start(name, command, "/ready")
+        return self.start(name, command, ready, env)
 
     def vllm_router(self):
         metrics = free_port()
