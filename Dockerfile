@@ -17,6 +17,7 @@ COPY Cargo.toml Cargo.lock ./
 COPY src src
 COPY configs configs
 COPY tests/integration tests/integration
+COPY benches benches
 # The cache mounts keep crates and objects between builds; the binary has to leave the mount.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/build/target \

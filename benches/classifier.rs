@@ -1,0 +1,115 @@
+//! How long a decision takes: the default model behind its queue, in this process.
+//!
+//! ```text
+//! cargo bench --bench classifier [-- one|many|remembered|start]
+//! ```
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    reason = "a bench that cannot go on should say where it stopped"
+)]
+
+mod model;
+
+use std::{hint::black_box, time::Duration};
+
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group};
+use futures_util::future::join_all;
+use thinkgate::classifier::Classifier;
+use tokio::runtime::Runtime;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+criterion_group!(
+    benches,
+    one_at_a_time,
+    many_at_once,
+    remembered,
+    start_to_ready
+);
+
+fn main() {
+    model::without_telemetry();
+    benches();
+    Criterion::default().configure_from_args().final_summary();
+}
+
+const CALLERS: usize = 32;
+
+/// From the call to the score, with nobody else in the queue.
+fn one_at_a_time(criterion: &mut Criterion) {
+    let (runtime, classifier) = (runtime(), Classifier::start(&model::options(0)).unwrap());
+    let mut group = criterion.benchmark_group("one at a time");
+    for tokens in [16, 64, 128, 256] {
+        let text = model::text(tokens, 0);
+        let seen = runtime.block_on(classifier.classify(&text)).unwrap();
+        assert_eq!(seen.tokens, tokens, "the text has the length it should");
+        group.bench_function(BenchmarkId::from_parameter(tokens), |bencher| {
+            bencher.iter(|| runtime.block_on(classifier.classify(&text)).unwrap());
+        });
+    }
+    group.finish();
+}
+
+/// From the first call to the last score, with as many callers as connections of scripts/compare.
+fn many_at_once(criterion: &mut Criterion) {
+    let (runtime, classifier) = (runtime(), Classifier::start(&model::options(0)).unwrap());
+    let mut group = criterion.benchmark_group("many at once");
+    group.throughput(Throughput::Elements(CALLERS as u64));
+    group.sample_size(20);
+    for tokens in [16, 64, 256] {
+        // Of different lengths, as they come: rows of like length run together.
+        let lengths = (0..CALLERS).map(|number| tokens - tokens / 2 * number / CALLERS);
+        let texts: Vec<String> = lengths
+            .enumerate()
+            .map(|(number, length)| model::text(length, number))
+            .collect();
+        group.bench_function(BenchmarkId::new("32 texts of up to", tokens), |bencher| {
+            bencher.iter(|| {
+                let all = join_all(texts.iter().map(|text| classifier.classify(text)));
+                for seen in runtime.block_on(all) {
+                    black_box(seen.unwrap());
+                }
+            });
+        });
+    }
+    group.finish();
+}
+
+/// A score that is known: the text is cut and hashed, and nothing else.
+fn remembered(criterion: &mut Criterion) {
+    let (runtime, classifier) = (runtime(), Classifier::start(&model::options(1024)).unwrap());
+    let mut group = criterion.benchmark_group("remembered");
+    for tokens in [64, 8192] {
+        let text = model::text(tokens, 0);
+        group.throughput(Throughput::Bytes(text.len() as u64));
+        group.bench_function(BenchmarkId::from_parameter(tokens), |bencher| {
+            bencher.iter(|| runtime.block_on(classifier.classify(&text)).unwrap());
+        });
+    }
+    group.finish();
+}
+
+/// Loading the model as often as there are sessions, and running each once in its largest shapes.
+fn start_to_ready(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("start");
+    group.sample_size(10);
+    group.measurement_time(Duration::from_secs(10));
+    group.bench_function("to ready", |bencher| {
+        bencher.iter_batched(
+            || model::options(0),
+            |options| Classifier::start(&options).unwrap(),
+            BatchSize::PerIteration,
+        );
+    });
+    group.finish();
+}
+
+fn runtime() -> Runtime {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.build().unwrap()
+}

@@ -1,0 +1,222 @@
+//! What a decision costs over ONNX Runtime's own `run` in the same shape: tokenising, the queue, a thread that wakes, reading
+//! the labels.
+//!
+//! ```text
+//! cargo bench --bench overhead
+//! ```
+//!
+//! A machine is never equally fast for two minutes, so both sides, and the runtime once more as the control, take turns of some
+//! 40 ms. A round gives the ratio of its medians; of 25 rounds the middle ratio is shown, and the 8th and 18th, between which
+//! the true one lies with 95 % (a sign test: nothing is assumed of the noise). The control shows what a difference of nothing
+//! looks like in the same minute. The bare runtime has a process of its own, since there may be one environment in each.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    reason = "a bench that cannot go on should say where it stopped"
+)]
+
+mod model;
+
+use std::{
+    env,
+    io::{BufRead, BufReader, Write, stdin},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use ort::{
+    ep,
+    session::{Session, builder::GraphOptimizationLevel},
+    value::TensorRef,
+};
+use thinkgate::classifier::{Classifier, Options};
+use tokenizers::Tokenizer;
+use tokio::runtime::Runtime;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const ROUNDS: usize = 25;
+/// The rounds, by rank, between which the median lies with 95 %.
+const LIKELY: [usize; 2] = [7, 17];
+const TURN: Duration = Duration::from_millis(40);
+/// Calls at the beginning of a turn that do not count: the other side has had the caches.
+const COLD: usize = 2;
+/// The argument that makes this program the bare runtime.
+const BARE: &str = "bare-runtime";
+
+fn main() {
+    model::without_telemetry();
+    if env::args().any(|argument| argument == BARE) {
+        return serve_bare(&model::options(0));
+    }
+    println!(
+        "| sessions | tokens | runtime, us | of ours tokenising, us | classify / runtime (95 %) | runtime / runtime (95 %) |"
+    );
+    println!("|---|---|---|---|---|---|");
+    for (sessions, name) in [(1, "1"), (0, "the default")] {
+        let options = Options {
+            sessions,
+            ..model::options(0)
+        };
+        let mut sides = Sides::start(&options);
+        for tokens in [16, 64, 128, 256] {
+            println!("| {name} | {tokens} | {} |", sides.compare(tokens));
+        }
+    }
+}
+
+/// Both ways to the logits of a text.
+struct Sides {
+    runtime: Runtime,
+    classifier: Classifier,
+    tokenizer: Tokenizer,
+    bare: Bare,
+}
+
+impl Sides {
+    fn start(options: &Options) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        Self {
+            runtime: runtime.unwrap(),
+            classifier: Classifier::start(options).unwrap(),
+            tokenizer: tokenizer(options),
+            bare: Bare::start(),
+        }
+    }
+
+    fn compare(&mut self, tokens: usize) -> String {
+        let text = model::text(tokens, 0);
+        let (mut ours, mut control, mut bare) = (Vec::new(), Vec::new(), Vec::new());
+        for round in 0..ROUNDS {
+            let mut medians = [0.0; 3];
+            // Who comes first changes, so that nobody gains by it.
+            for place in 0..3 {
+                let side = (round + place) % 3;
+                medians[side] = match side {
+                    0 => self.classify(&text),
+                    _ => self.bare.turn(tokens),
+                };
+            }
+            ours.push(medians[0] / medians[1]);
+            control.push(medians[2] / medians[1]);
+            bare.push(medians[1]);
+        }
+        let tokenising = turn(|| drop(read(&self.tokenizer, &text)));
+        let likely = |ratios: &[f64]| {
+            let [low, high] = LIKELY.map(|rank| sorted(ratios)[rank]);
+            format!("{:.3} ({low:.3} to {high:.3})", median(ratios))
+        };
+        let (bare, ours, control) = (median(&bare), likely(&ours), likely(&control));
+        format!("{bare:.0} | {tokenising:.0} | {ours} | {control}")
+    }
+
+    fn classify(&self, text: &str) -> f64 {
+        let seen = || self.runtime.block_on(self.classifier.classify(text));
+        turn(|| drop(seen().unwrap()))
+    }
+}
+
+/// The other process: it reads a number of tokens and answers with the median of a turn.
+struct Bare {
+    process: Child,
+    to: ChildStdin,
+    from: BufReader<ChildStdout>,
+}
+
+impl Drop for Bare {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Bare {
+    fn start() -> Self {
+        let mut program = Command::new(env::current_exe().unwrap());
+        let piped = program.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = piped.arg(BARE).spawn().unwrap();
+        Self {
+            to: process.stdin.take().unwrap(),
+            from: BufReader::new(process.stdout.take().unwrap()),
+            process,
+        }
+    }
+
+    fn turn(&mut self, tokens: usize) -> f64 {
+        writeln!(self.to, "{tokens}").unwrap();
+        let mut answer = String::new();
+        self.from.read_line(&mut answer).unwrap();
+        answer.trim().parse().unwrap()
+    }
+}
+
+fn serve_bare(options: &Options) {
+    let (mut session, tokenizer) = (session(options), tokenizer(options));
+    for line in stdin().lines() {
+        let tokens: usize = line.unwrap().parse().unwrap();
+        let ids = read(&tokenizer, &model::text(tokens, 0));
+        assert_eq!(ids.len(), tokens, "the text has the length it should");
+        let (shape, mask) = ([1, tokens], vec![1_i64; tokens]);
+        let median = turn(|| {
+            let inputs = ort::inputs![
+                "input_ids" => TensorRef::from_array_view((shape, ids.as_slice())).unwrap(),
+                "attention_mask" => TensorRef::from_array_view((shape, mask.as_slice())).unwrap(),
+            ];
+            drop(session.run(inputs).unwrap());
+        });
+        println!("{median}");
+    }
+}
+
+/// The runtime's session, as the classifier's is built for a small model.
+fn session(options: &Options) -> Session {
+    let environment = ort::init_from(&options.runtime).unwrap().build().unwrap();
+    let cpu = ep::CPU::default().with_arena_allocator(true).build();
+    let built = || {
+        Session::builder(&environment)?
+            .with_optimization_level(GraphOptimizationLevel::All)?
+            .with_intra_threads(1)?
+            .with_inter_threads(1)?
+            .with_intra_op_spinning(false)?
+            .with_inter_op_spinning(false)?
+            .with_memory_pattern(false)?
+            .with_flush_to_zero()?
+            .with_execution_providers([cpu])?
+            .commit_from_file(options.model.join("model.onnx"))
+    };
+    built().unwrap()
+}
+
+fn tokenizer(options: &Options) -> Tokenizer {
+    Tokenizer::from_file(options.model.join("tokenizer.json")).unwrap()
+}
+
+fn read(tokenizer: &Tokenizer, text: &str) -> Vec<i64> {
+    let encoding = tokenizer.encode_fast(text, true).unwrap();
+    encoding.get_ids().iter().map(|id| i64::from(*id)).collect()
+}
+
+/// Microseconds a call takes, the median of a turn.
+fn turn(mut call: impl FnMut()) -> f64 {
+    let (began, mut times) = (Instant::now(), Vec::new());
+    while began.elapsed() < TURN || times.len() <= COLD {
+        let called = Instant::now();
+        call();
+        times.push(called.elapsed().as_secs_f64() * 1e6);
+    }
+    median(&times[COLD..])
+}
+
+fn sorted(values: &[f64]) -> Vec<f64> {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    values
+}
+
+fn median(values: &[f64]) -> f64 {
+    sorted(values)[values.len() / 2]
+}

@@ -1,0 +1,234 @@
+//! What a request costs between its last byte and its first one to the server, apart from the model: reading, the walk over the
+//! turns, recognising a family, writing its switch; and looking on at a stream.
+//!
+//! ```text
+//! cargo bench --bench routing [-- read|walk|decide|write|recognise|stream]
+//! ```
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    reason = "a bench that cannot go on should say where it stopped"
+)]
+
+mod model;
+
+use std::{hint::black_box, sync::Arc};
+
+use bytes::Bytes;
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group};
+use serde_json::{Value, json};
+use thinkgate::{
+    app,
+    classifier::{Classification, Classifier},
+    config::Config,
+    openai::{ChatRequest, SseScanner},
+    routing::{Conversation, Family, Mode, Policy, Router, Target},
+};
+use tokio::runtime::Runtime;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+criterion_group!(benches, read, walk, decide, write, recognise, stream);
+
+fn main() {
+    model::without_telemetry();
+    benches();
+    Criterion::default().configure_from_args().final_summary();
+}
+
+const TURNS: usize = 64;
+
+/// The bytes of a request, and the turns in it.
+fn read(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("read");
+    for (name, body) in bodies() {
+        group.throughput(Throughput::Bytes(body.len() as u64));
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                let request = ChatRequest::read(body.clone()).unwrap();
+                black_box(Conversation::of(&request).unwrap().last_turn());
+            });
+        });
+    }
+    group.finish();
+}
+
+/// From the last turn back to the one that decides. No turn is clear enough, so that all are looked at.
+fn walk(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("walk");
+    group.throughput(Throughput::Elements(TURNS as u64));
+    let policy = undecided();
+    let request = ChatRequest::read(turns(TURNS)).unwrap();
+    let conversation = Conversation::of(&request).unwrap();
+    group.bench_function("64 turns, scores at hand", |bencher| {
+        bencher.iter(|| {
+            let mut walk = policy.walk(&conversation);
+            while let Some(text) = walk.next_text() {
+                black_box(text);
+                walk.saw(unclear());
+            }
+            black_box(walk.end(None))
+        });
+    });
+    group.finish();
+}
+
+/// All that lies between a request that was read and its decision, with scores that are remembered.
+fn decide(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("decide");
+    let (runtime, router) = router(undecided());
+    let target = target("qwen3");
+    for (name, body) in bodies() {
+        group.throughput(Throughput::Bytes(body.len() as u64));
+        let request = ChatRequest::read(body).unwrap();
+        group.bench_function(name, |bencher| {
+            bencher.iter_batched(
+                || request.clone(),
+                |request| {
+                    let routed = runtime.block_on(router.route(request, None, &target));
+                    assert!(black_box(routed.unwrap()).decision.score.is_some());
+                },
+                BatchSize::SmallInput,
+            );
+        });
+    }
+    group.finish();
+}
+
+/// A family's switch, written into the bytes.
+fn write(criterion: &mut Criterion) {
+    let (runtime, router) = router(undecided());
+    let mut group = criterion.benchmark_group("write");
+    for (name, body) in bodies() {
+        for family in ["qwen3", "gpt_oss", "qwen3_soft"] {
+            let target = target(family);
+            let request = ChatRequest::read(body.clone()).unwrap();
+            let routed = router.route(request, Some(Mode::Direct), &target);
+            let routed = runtime.block_on(routed).unwrap();
+            let family = Family::by_id(family, "");
+            group.throughput(Throughput::Bytes(body.len() as u64));
+            group.bench_function(BenchmarkId::new(family.unwrap().id, &name), |bencher| {
+                bencher.iter(|| black_box(routed.render(family, None)));
+            });
+        }
+    }
+    group.finish();
+}
+
+/// Which family a model belongs to: near the top of the table, near its end, and nowhere.
+fn recognise(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("recognise");
+    for id in [
+        "Qwen/Qwen3-8B",
+        "meta-llama/Llama-3.3-70B-Instruct",
+        "in-house-7b",
+    ] {
+        let name = id.rsplit('/').next().unwrap();
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| Family::recognise(black_box(id), None, None));
+        });
+    }
+    group.finish();
+}
+
+/// Looking on while events pass: each alone, several in a piece, and cut anywhere.
+fn stream(criterion: &mut Criterion) {
+    let events: Vec<String> = (0..1_000).map(event).collect();
+    let whole = events.concat() + "data: [DONE]\n\n";
+    let whole = whole.as_bytes();
+    let mut group = criterion.benchmark_group("stream");
+    group.throughput(Throughput::Bytes(whole.len() as u64));
+    let mut bench = |name: &str, pieces: Vec<&[u8]>| {
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                let mut scanner = SseScanner::default();
+                pieces.iter().for_each(|piece| scanner.scan(piece));
+                assert!(scanner.said_last_word());
+            });
+        });
+    };
+    let mut alone: Vec<&[u8]> = events.iter().map(|event| event.as_bytes()).collect();
+    alone.push(b"data: [DONE]\n\n");
+    bench("an event a piece", alone);
+    bench("pieces of 16 KB", whole.chunks(16 << 10).collect());
+    bench("pieces of 100 bytes", whole.chunks(100).collect());
+    group.finish();
+}
+
+fn event(number: usize) -> String {
+    let delta = json!({"content": format!(" word{number}")});
+    let event = json!({"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 0, "model": "Qwen3-8B",
+        "choices": [{"index": 0, "delta": delta, "logprobs": null, "finish_reason": null}]});
+    format!("data: {event}\n\n")
+}
+
+/// Requests of several sizes, and a conversation.
+fn bodies() -> Vec<(String, Bytes)> {
+    let sized = [("1 KB", 1 << 10), ("64 KB", 64 << 10), ("1 MB", 1 << 20)];
+    let of_size = |(name, size): (&str, usize)| {
+        let line = "The bus to the \"old\" museum leaves at ten,\nand the next one an hour later. ";
+        let text = line.repeat(size / line.len());
+        (
+            name.to_owned(),
+            chat(json!([{"role": "user", "content": text}])),
+        )
+    };
+    let mut bodies: Vec<_> = sized.into_iter().map(of_size).collect();
+    bodies.push((format!("{TURNS} turns"), turns(TURNS)));
+    bodies
+}
+
+/// A conversation in which every turn of the user can be judged.
+fn turns(count: usize) -> Bytes {
+    let mut messages = Vec::new();
+    for number in 0..count {
+        messages.push(json!({"role": "user", "content": model::text(40, number)}));
+        messages.push(json!({"role": "assistant", "content": model::text(80, number)}));
+    }
+    messages.pop();
+    chat(messages.into())
+}
+
+fn chat(messages: Value) -> Bytes {
+    let body = json!({"model": "Qwen3-8B", "messages": messages, "temperature": 0.7});
+    body.to_string().into()
+}
+
+/// A router whose classifier remembers; the first decision about a text runs the model.
+fn router(policy: Policy) -> (Runtime, Router) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build();
+    let classifier = Classifier::start(&model::options(1 << 10)).unwrap();
+    (runtime.unwrap(), Router::new(Arc::new(classifier), policy))
+}
+
+fn target(family: &str) -> Target {
+    Target::Model {
+        name: "Qwen3-8B".into(),
+        family: Family::by_id(family, ""),
+        gate: true,
+    }
+}
+
+/// The default policy, but that no score is far enough from the threshold to end a walk.
+fn undecided() -> Policy {
+    Policy {
+        switch_margin: 0.6,
+        ..app::policy(&Config::from_yaml("{}").unwrap().routing)
+    }
+}
+
+fn unclear() -> Classification {
+    Classification {
+        score: 0.5,
+        domain: None,
+        tokens: 40,
+        truncated: false,
+        unreadable: false,
+    }
+}
