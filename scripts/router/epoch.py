@@ -13,8 +13,8 @@ GENERATED = {
     "deliberate": 1800,
     "asks": 1800,
     "written": 1300,
-    "voices": 1700,
-    "languages": 900,
+    "voices": 3200,
+    "languages": 1500,
     "follow_ups": 500,
 }
 MMLU_WITH_OPTIONS = 0.35  # of its questions, drawn a second time with the answer choices; the question alone is the harder form
@@ -107,6 +107,12 @@ def generated(r: random.Random, kind: str) -> Prompt:
         return Prompt(orderings.ordering(r), 0.95, "ordering") if r.random() < 0.75 else Prompt(orderings.reading(r), 0.06, "ordering:text")
     text, label, language = languages.draw(r)
     return Prompt(text, label, f"language:{language}")
+
+
+def generated_texts(count: int) -> list[str]:
+    """Texts of the generators and templates, for the teacher to read. Not those of the lists that grow: a distillation lasts."""
+    r = random.Random(99)
+    return [generated(r, r.choice(["puzzles", "orderings", "deliberate", "asks"])).text for _ in range(count)]
 
 
 def follow_up(r: random.Random, earlier: Prompt) -> Prompt:

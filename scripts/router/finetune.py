@@ -56,27 +56,23 @@ def run(
     seed: int = 1,
     device: str = "cpu",
     scale: float = 1.0,
-    minutes: float = math.inf,
 ) -> None:
-    """Trains for `epochs`, or until `minutes` have passed: the rate falls with whichever is further along, so that a slow machine sees
-    fewer prompts and still ends its schedule. `only` names a source to take whole and bare in place of the mix. `out` is a checkpoint
-    that a second call goes on from, at the step it was left."""
+    """Trains for `epochs`. `only` names a source to take whole and bare in place of the mix. `out` is a checkpoint that a second call
+    goes on from, at the step it was left."""
     model.to(device).train()
     table = [p for n, p in model.named_parameters() if "tok_embeddings" in n]
     rest = [p for n, p in model.named_parameters() if "tok_embeddings" not in n]
     optimizer = torch.optim.AdamW(
         [{"params": rest, "share": 1.0}, {"params": table, "share": 0.7}], lr=rate, betas=(0.9, 0.98), weight_decay=0.02, fused=True
     )
-    step, first_epoch, skip, before, ended = 0, 0, 0, 0.0, False
+    step, first_epoch, skip = 0, 0, 0
     if out.exists():
         state = torch.load(out, map_location=device)
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         step, first_epoch, skip = state["step"], state["epoch"], state["at"]
-        before, ended = state["seconds"], state["ended"]
-    began = time.monotonic() - before
     saved, shown, sums = time.monotonic(), time.monotonic(), []
-    for number in range(first_epoch, epochs if not ended else 0):
+    for number in range(first_epoch, epochs):
         if only:
             prompts = [p for p in train if p.source == only]
         else:
@@ -94,8 +90,7 @@ def run(
             loss = cross_entropy(logits, want)
             if (subject >= 0).any():
                 loss = loss + SUBJECT_WEIGHT * cross_entropy(domain, subject) * (subject >= 0).float().mean().sqrt()
-            passed = max(step / total, (time.monotonic() - began) / 60 / minutes)
-            now = min(1, (step + 1) / 80) * (0.5 * (1 + math.cos(math.pi * min(1, passed))) * 0.98 + 0.02)
+            now = min(1, (step + 1) / 80) * (0.5 * (1 + math.cos(math.pi * min(1, step / total))) * 0.98 + 0.02)
             for g in optimizer.param_groups:
                 g["lr"] = rate * now * g["share"]
             loss.backward()
@@ -105,12 +100,9 @@ def run(
             step += 1
             sums.append(loss.item())
             if time.monotonic() - shown > 20:
-                print(
-                    f"epoch {number + 1}/{epochs} step {step}/{total} schedule {100 * passed:.1f} % loss {sum(sums) / len(sums):.4f}",
-                    flush=True,
-                )
+                print(f"epoch {number + 1}/{epochs} step {step}/{total} loss {sum(sums) / len(sums):.4f}", flush=True)
                 shown, sums = time.monotonic(), []
-            last = passed >= 1 or (number == epochs - 1 and at == len(batches) - 1)
+            last = number == epochs - 1 and at == len(batches) - 1
             if time.monotonic() - saved > 120 or last:
                 saved = time.monotonic()
                 out.parent.mkdir(parents=True, exist_ok=True)
@@ -121,15 +113,10 @@ def run(
                         "step": step,
                         "epoch": number,
                         "at": at + 1,
-                        "seconds": saved - began,
-                        "ended": last,
                     },
                     out.with_suffix(".tmp"),
                 )
                 out.with_suffix(".tmp").replace(out)
-            if passed >= 1:
-                model.eval()
-                return
     model.eval()
 
 

@@ -17,6 +17,10 @@ FRUITS = "apples pears plums mangoes kiwis lemons figs grapes onions carrots cab
 INSTRUMENTS = "flute piano violin trumpet drum clarinet accordion harp cello oboe guitar trombone".split()
 CITIES = "Oslo Lima Cairo Kyoto Porto Dakar Turin Hanoi Quito Perth Riga Split Ghent Bern Leeds Cork".split()
 DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
+WORDS = (
+    "planet garden silver market window stream candle forest bridge rocket velvet dragon harbour lantern thunder crystal journey "
+    "captain blanket orchard mineral pattern"
+).split()
 ORDINALS = "first second third fourth fifth sixth seventh".split()
 NUMBER_WORDS = "zero one two three four five six seven eight nine ten eleven twelve".split()
 
@@ -512,6 +516,30 @@ def algorithm(r):
     )
 
 
+def spelling(r):
+    """Work letter by letter: nothing of it can be looked up."""
+    words = pick(r, WORDS, 5)
+    a, b = words[:2]
+    shown = "".join(c if r.random() < 0.4 else "_" for c in a[1:])
+    return r.choice(
+        [
+            f"Which of these words has the most vowels: {listing(words)}?",
+            f"Can the letters of '{a}' be rearranged into '{''.join(pick(r, a, len(a)))}'? Check each letter.",
+            f"Find an anagram of {''.join(pick(r, a, len(a))).upper()}.",
+            f"I'm thinking of a word that fits {a[0]}{shown}. What could it be?",
+            f"Change {a[:4]} into {b[:4]} one letter at a time so that every step is a word.",
+            f"If A is worth 1, B is worth 2 and so on, what is {a} worth?",
+            f"Which words can be made from the letters of '{a}', with at least {r.randint(3, 5)} letters each?",
+            f"Remove every vowel from '{a} {b}' and say how many letters are left.",
+            f"Is '{a}{a[::-1][1:]}' a palindrome? And '{b}{b}'?",
+            f"Do '{a}' and '{b}' share more than {number(r, 1, 4)} letters? Which ones?",
+            f"Sort the letters of '{a}' into alphabetical order.",
+            f"A word has {len(a)} letters, starts with {a[0]}, ends with {a[-1]}, and its {ORDINALS[2]} letter is {a[2]}. Guess it.",
+            f"The first letters of which of these spell a word: {listing(pick(r, THINGS, 4))}, or {listing(pick(r, ANIMALS, 3))}?",
+        ]
+    )
+
+
 def constraint_plan(r):
     return r.choice(
         [
@@ -681,6 +709,7 @@ KINDS = {  # what thinking is worth on a kind, 0 to 1
     svg: 0.8,
     algorithm: 0.95,
     constraint_plan: 0.95,
+    spelling: 0.9,
     sort_words: 0.12,
     sarcasm: 0.15,
     judgement: 0.2,
