@@ -2,7 +2,8 @@
 //! the labels.
 //!
 //! ```text
-//! cargo bench --bench overhead
+//! cargo bench --bench overhead                   # the default model
+//! cargo bench --bench overhead -- FOLDER         # another that scripts/export_onnx.py wrote, on one thread
 //! ```
 //!
 //! A machine is never equally fast for two minutes, so both sides, and the runtime once more as the control, take turns of some
@@ -23,6 +24,7 @@ mod model;
 use std::{
     env,
     io::{BufRead, BufReader, Write, stdin},
+    path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -60,6 +62,7 @@ fn main() {
     for (sessions, name) in [(1, "1"), (0, "the default")] {
         let options = Options {
             sessions,
+            threads: 1,
             ..model::options(0)
         };
         let mut sides = Sides::start(&options);
@@ -84,7 +87,7 @@ impl Sides {
             runtime: runtime.unwrap(),
             classifier: Classifier::start(options).unwrap(),
             tokenizer: tokenizer(options),
-            bare: Bare::start(),
+            bare: Bare::start(&options.model),
         }
     }
 
@@ -135,10 +138,10 @@ impl Drop for Bare {
 }
 
 impl Bare {
-    fn start() -> Self {
+    fn start(model: &Path) -> Self {
         let mut program = Command::new(env::current_exe().unwrap());
         let piped = program.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut process = piped.arg(BARE).spawn().unwrap();
+        let mut process = piped.arg(BARE).arg(model).spawn().unwrap();
         Self {
             to: process.stdin.take().unwrap(),
             from: BufReader::new(process.stdout.take().unwrap()),

@@ -67,6 +67,13 @@ pub fn policy(settings: &config::Routing) -> Policy {
 pub fn build(config: Config) -> anyhow::Result<Live> {
     let metrics = Arc::new(Metrics::new()?);
     let (certificates, classifier) = loaded(&config)?;
+    let lookups = classifier.lookups().clone();
+    metrics.scores(move || {
+        [
+            ("model", lookups.computed()),
+            ("cache", lookups.remembered()),
+        ]
+    });
     Ok(Live {
         certificates,
         keys: Keys::new(&config.auth, None).map_err(anyhow::Error::msg)?,

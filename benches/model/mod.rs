@@ -1,6 +1,6 @@
-//! The default model, and texts of a length.
+//! The model, and texts of a length.
 
-use std::{env, os::unix::process::CommandExt, process::Command, time::Duration};
+use std::{env, os::unix::process::CommandExt, path::PathBuf, process::Command, time::Duration};
 
 use thinkgate::{app, classifier::Options, config::Config};
 
@@ -10,9 +10,14 @@ const FRAME: usize = 2;
 const WORDS: &str = "the museum opens early on sunday and many people walk from the central station to see old ships before \
     they meet friends near a small green park where music plays until late every summer night while boats cross the wide river";
 
-/// As the gateway loads it by default, but for a deadline that nothing here is to miss. `cache`: scores that are kept.
+/// As the gateway loads it by default, but for a deadline that nothing here is to miss. `cache`: scores that are kept. The model is
+/// another where a folder is given: `cargo bench --bench NAME -- FOLDER`; its vocabulary must hold the words below.
 pub fn options(cache: usize) -> Options {
-    let config = Config::from_yaml("{}").unwrap();
+    let mut config = Config::from_yaml("{}").unwrap();
+    let folders = env::args().skip(1).map(PathBuf::from);
+    if let Some(folder) = folders.filter(|path| path.is_dir()).last() {
+        config.classifier.model = folder;
+    }
     Options {
         deadline: Duration::from_secs(60),
         cache,

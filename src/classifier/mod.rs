@@ -9,6 +9,7 @@ mod crew;
 mod excerpt;
 mod labels;
 mod load;
+mod lookups;
 mod queue;
 mod session;
 mod shapes;
@@ -21,6 +22,7 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 
 pub use load::LoadError;
+pub use lookups::Lookups;
 pub use shapes::Buckets;
 
 use self::{
@@ -137,6 +139,7 @@ impl Provider {
 pub struct Classifier {
     queue: Queue,
     cache: Option<Cache<Fingerprint, Classification>>,
+    lookups: Arc<Lookups>,
     max_tokens: usize,
     deadline: Duration,
     domains: Vec<Arc<str>>,
@@ -156,6 +159,7 @@ impl Classifier {
         Ok(Self {
             queue: Queue::start(models, move || Model::load(&again), options.queue)?,
             cache: (options.cache > 0).then(|| Cache::new(options.cache)),
+            lookups: Arc::default(),
             max_tokens,
             deadline: options.deadline,
             domains,
@@ -190,6 +194,11 @@ impl Classifier {
         self.queue.is_down()
     }
 
+    /// How many scores were remembered, and how many worked out.
+    pub fn lookups(&self) -> &Arc<Lookups> {
+        &self.lookups
+    }
+
     /// The subjects the model can name; empty without a second head.
     pub fn domains(&self) -> &[Arc<str>] {
         &self.domains
@@ -200,6 +209,7 @@ impl Classifier {
         excerpt: Excerpt,
         limit: Option<Duration>,
     ) -> Result<Classification, Miss> {
+        self.lookups.ask();
         match &self.cache {
             // Whoever asks for the same content meanwhile waits for the same answer.
             Some(cache) => {
@@ -212,6 +222,7 @@ impl Classifier {
     }
 
     async fn ask(&self, excerpt: Excerpt, limit: Option<Duration>) -> Result<Classification, Miss> {
+        self.lookups.compute();
         let (reply, answer) = oneshot::channel();
         self.queue.push(Job { excerpt, reply }, limit).await?;
         answer.await.unwrap_or(Err(Miss::Failed))

@@ -276,6 +276,41 @@ mod tests {
         }
     }
 
+    /// Notes what it is asked for.
+    struct Noting(Arc<std::sync::Mutex<Vec<String>>>);
+
+    impl Runs for Noting {
+        fn classify(&mut self, excerpts: &[Excerpt], done: Done<'_>) {
+            let texts = excerpts.iter().map(|excerpt| excerpt.head.to_string());
+            self.0.lock().unwrap().extend(texts);
+            Slow.classify(excerpts, done);
+        }
+
+        fn worth(&self) -> (usize, u64) {
+            (16, u64::MAX)
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_left_while_waiting_costs_nothing() {
+        let seen = Arc::default();
+        let queue = Queue::start(vec![Noting(Arc::clone(&seen))], || unreachable!(), 16).unwrap();
+        let mut answers = Vec::new();
+        for text in ["busy", "left", "stayed", "left too"] {
+            let (reply, answer) = oneshot::channel();
+            let excerpt = Excerpt::of(text, 16);
+            queue.push(Job { excerpt, reply }, None).await.unwrap();
+            answers.push(answer);
+            tokio::time::sleep(Duration::from_millis(5)).await; // the first is at work when the others come
+        }
+        answers.remove(3);
+        answers.remove(1);
+        for answer in answers {
+            assert!(answer.await.unwrap().is_ok());
+        }
+        assert_eq!(*seen.lock().unwrap(), ["busy", "stayed"]);
+    }
+
     #[tokio::test]
     async fn a_model_that_panics_is_loaded_again_once_and_then_the_queue_is_down() {
         let queue = Queue::start(vec![Fragile(0.1)], || Ok(Fragile(0.2)), 4).unwrap();

@@ -86,12 +86,13 @@ impl Shapes {
         inferences
     }
 
-    /// Every shape that inferences may have; for exact ones the two that need the most memory.
+    /// Every shape that inferences may have; for exact ones the one of many rows, and twice the largest: the runtime's arena grows
+    /// by powers of two whenever a shape does not fit between what others left, up to hours later. With room for two it is level.
     pub fn to_warm_up(&self) -> Vec<[usize; 2]> {
         match self {
             Self::Exact { max_tokens } => {
                 vec![
-                    [1, *max_tokens],
+                    [2, *max_tokens],
                     [MOST_ROWS, (max_tokens / MOST_ROWS).max(1)],
                 ]
             }
@@ -153,7 +154,7 @@ mod tests {
         );
         assert_eq!(shapes.plan(&[12; 40]).len(), 3, "sixteen rows at most");
         assert_eq!(shapes.plan(&[]), []);
-        assert_eq!(shapes.to_warm_up(), [[1, 256], [16, 16]]);
+        assert_eq!(shapes.to_warm_up(), [[2, 256], [16, 16]]);
     }
 
     #[test]

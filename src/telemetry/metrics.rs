@@ -59,6 +59,7 @@ type Verdicts = BTreeMap<String, bool>;
 /// All instruments. Labels are closed sets or configured and discovered names, never a client's text.
 pub struct Metrics {
     registry: Registry,
+    meter: Meter,
     _provider: SdkMeterProvider,
     requests: Counter<u64>,
     in_flight: UpDownCounter<i64>,
@@ -155,6 +156,7 @@ impl Metrics {
                 "Tokens as the model servers counted them, by kind",
             ),
             registry,
+            meter,
             _provider: provider,
         })
     }
@@ -197,6 +199,21 @@ impl Metrics {
     pub fn checked<'s>(&self, servers: impl Iterator<Item = &'s str>) {
         let servers: Vec<&str> = servers.collect();
         locked(&self.well).retain(|server, _| servers.contains(&server.as_str()));
+    }
+
+    /// Shows how many scores were had so far, by where they came from.
+    pub fn scores(&self, so_far: impl Fn() -> [(&'static str, u64); 2] + Send + Sync + 'static) {
+        self.meter
+            .u64_observable_counter("thinkgate.classifier.scores")
+            .with_description(
+                "Scores of texts: worked out by the model, or remembered (or about to be known)",
+            )
+            .with_callback(move |counter| {
+                for (from, count) in so_far() {
+                    counter.observe(count, &[label("from", from)]);
+                }
+            })
+            .build();
     }
 
     /// Whether the configuration that is served is the one that is written.

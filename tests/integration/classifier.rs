@@ -143,6 +143,26 @@ async fn a_full_queue_refuses_at_once_and_the_request_falls_back() {
 }
 
 #[tokio::test]
+async fn the_same_prompt_from_many_clients_at_once_is_judged_once() {
+    let server = Server::friendly().await;
+    let gateway = Gateway::with(&server, "classifier: { deadline_ms: 10000 }").await;
+    let prompt = chat(&"why ".repeat(900));
+    let answers = futures_util::future::join_all((0..20).map(|_| gateway.chat(&prompt))).await;
+    assert!(
+        answers
+            .iter()
+            .all(|answer| answer.decision().1 == "classifier")
+    );
+    let text = gateway.get("/metrics").await;
+    for line in [
+        "thinkgate_classifier_scores_total{from=\"model\"} 1\n",
+        "thinkgate_classifier_scores_total{from=\"cache\"} 19\n",
+    ] {
+        assert!(text.text().contains(line), "{line}{}", text.text());
+    }
+}
+
+#[tokio::test]
 async fn what_is_missing_or_broken_is_one_message_with_the_file_and_the_command() {
     let error_of = |change: &dyn Fn(&Path)| {
         let dir = tempfile::tempdir().unwrap();

@@ -37,6 +37,8 @@ async fn metrics_count_requests_decisions_stages_attempts_and_tokens() {
     ));
     has(r#"thinkgate_tokens_total{kind="reasoning",mode="reasoning",model="Qwen3-tiny"} 2"#);
     has(r#"thinkgate_tokens_total{kind="completion",mode="direct",model="Qwen3-tiny"} 10"#);
+    has(r#"thinkgate_classifier_scores_total{from="model"} 2"#);
+    has(r#"thinkgate_classifier_scores_total{from="cache"} 1"#);
     has("thinkgate_in_flight 0");
     gateway.get("/nowhere").await;
     let text = gateway.get("/metrics").await;
