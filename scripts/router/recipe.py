@@ -28,7 +28,7 @@ class Run:
 
 RUNS = [
     Run("exam", epochs=3, only="mmlu_pro"),
-    Run("mix", epochs=3),
+    Run("mix", epochs=2),
     Run("last", epochs=1, rate=2.5e-4, start={"exam": 0.3, "mix": 0.7}, seed=2),
 ]
 FINAL = {"last": 0.8, "exam": 0.2}
