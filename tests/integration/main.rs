@@ -22,6 +22,7 @@ mod faults;
 mod first_day;
 mod health;
 mod keys;
+mod misplaced_keys;
 mod moving_on;
 mod precedence;
 mod probe;
