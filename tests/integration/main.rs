@@ -30,6 +30,7 @@ mod properties;
 mod reload;
 mod replay;
 mod shutdown;
+mod spelling;
 mod streams;
 mod telemetry;
 mod tls;
