@@ -77,6 +77,14 @@ pub enum Error {
     /// The gateway was told to stop, and the time for running answers to finish is over.
     #[error("The gateway is stopping; send the request again.")]
     Stopping,
+    /// The client took longer over its body than a limit allows.
+    #[error("The request body came too slowly: over {setting} = {limit_ms} ms.")]
+    Slow {
+        /// Which limit, by its name in the configuration.
+        setting: Limit,
+        /// Its value, in milliseconds.
+        limit_ms: u64,
+    },
     /// The client stopped sending before its body was complete.
     #[error("The request body ended early.")]
     Incomplete,
@@ -85,9 +93,14 @@ pub enum Error {
     Internal,
 }
 
-/// The waits on a model server that have a limit, by their names under `upstream` in the configuration.
+/// The waits of a request that have a limit, by their names in the configuration: on its client under `server`, on a model server
+/// under `upstream`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
+    /// For the whole request body.
+    Body,
+    /// Between two pieces of it.
+    BodyIdle,
     /// Until the connection stands.
     Connect,
     /// From the request sent to the response headers.
@@ -101,6 +114,8 @@ pub enum Limit {
 impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Body => "server.body_ms",
+            Self::BodyIdle => "server.body_idle_ms",
             Self::Connect => "upstream.connect_ms",
             Self::Headers => "upstream.headers_ms",
             Self::FirstChunk => "upstream.first_chunk_ms",
@@ -148,6 +163,7 @@ impl Error {
             Self::ModelNotAllowed(_) => StatusCode::FORBIDDEN,
             Self::ModelNotFound { .. } | Self::RouteNotFound(_) => StatusCode::NOT_FOUND,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Slow { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::RateLimited { .. } | Self::Overloaded => StatusCode::TOO_MANY_REQUESTS,
             Self::NoEndpoint(_) | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
@@ -190,6 +206,7 @@ impl Error {
             Self::TooLarge { .. } => "too_large",
             Self::RouteNotFound(_) => "route_not_found",
             Self::Method(_) => "method_not_allowed",
+            Self::Slow { .. } => "body_timeout",
             Self::Incomplete => "incomplete",
             _ => "invalid_request",
         })
@@ -209,10 +226,13 @@ impl Error {
         let json = HeaderValue::from_static("application/json");
         let retry_after = self.retry_after().map(HeaderValue::from);
         let bearer = matches!(self, Self::Key(_)).then(|| HeaderValue::from_static("Bearer"));
+        // What still comes of a body that is waited for no longer is no request (RFC 9110, 15.5.9).
+        let close = matches!(self, Self::Slow { .. }).then(|| HeaderValue::from_static("close"));
         [
             (header::CONTENT_TYPE, Some(json)),
             (header::RETRY_AFTER, retry_after),
             (header::WWW_AUTHENTICATE, bearer),
+            (header::CONNECTION, close),
         ]
         .into_iter()
         .filter_map(|(name, value)| Some((name, value?)))

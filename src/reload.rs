@@ -12,12 +12,17 @@ use std::{
     time::Duration,
 };
 
-use tokio::{signal::unix::Signal, task::spawn_blocking, time::sleep};
+use tokio::{
+    signal::unix::Signal,
+    task::{JoinError, spawn_blocking},
+    time::sleep,
+};
 
 use crate::{
     app,
     config::{self, Flags, Problem, Problems, Written},
     live::{Live, Serving},
+    telemetry::Metrics,
 };
 
 /// How often the files are looked at. They are read, not watched: a ConfigMap swaps a link two folders up, and network folders
@@ -92,10 +97,19 @@ impl Reload {
                 () = self.seen.changed() => tracing::info!("the configuration's files changed"),
             }
             let (serving, flags) = (self.serving.clone(), self.flags.clone());
-            match spawn_blocking(move || take_up(&serving, &flags)).await {
-                Ok(seen) => self.seen = seen,
-                Err(error) => tracing::error!(%error, "the configuration could not be read"),
-            }
+            let taken = spawn_blocking(move || take_up(&serving, &flags)).await;
+            settle(&mut self.seen, taken, &self.serving.live().metrics);
+        }
+    }
+}
+
+/// Remembers what was seen of the files. A reload that panicked has failed like one that was refused.
+fn settle(seen: &mut Files, taken: Result<Files, JoinError>, metrics: &Metrics) {
+    match taken {
+        Ok(now) => *seen = now,
+        Err(error) => {
+            tracing::error!(%error, "the configuration could not be read");
+            metrics.reload_ok(false);
         }
     }
 }
@@ -167,5 +181,17 @@ mod tests {
         let (_, seen) = read(&flags);
         fs::write(&file, "{}").unwrap();
         timeout(SOON, seen.changed()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_reload_that_panics_shows_as_one_that_failed() {
+        let metrics = Metrics::new().unwrap();
+        metrics.reload_ok(true);
+        let mut seen = Files::default();
+        let panics = spawn_blocking(|| -> Files { panic!("a defect") }).await;
+        settle(&mut seen, panics, &metrics);
+        let text = String::from_utf8(metrics.render()).unwrap();
+        let is_zero = |line: &str| line == "thinkgate_config_reload_ok 0";
+        assert!(text.lines().any(is_zero), "{text}");
     }
 }

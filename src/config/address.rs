@@ -5,6 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, de};
 use url::Url;
 
+use super::secret::may_carry_key;
+
 /// A server's address up to where an API path such as `/v1/models` is appended: no trailing slash, no `/v1`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
@@ -14,20 +16,25 @@ impl BaseUrl {
     /// Takes `http://host:8000`, with a path prefix or an ending `/v1` or `/` if people wrote one.
     ///
     /// # Errors
-    /// What is wrong with it, in words.
+    /// What is wrong with it, in words. A text that may carry a key is not repeated.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let url =
-            Url::parse(text).map_err(|_| format!("`{text}` is no URL; write http://HOST:PORT"))?;
+        let shown = || match may_carry_key(text) {
+            true => "the text".to_owned(),
+            false => format!("`{text}`"),
+        };
+        let url = Url::parse(text)
+            .map_err(|_| format!("{} is no URL; write http://HOST:PORT", shown()))?;
         if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
             return Err(format!(
-                "`{text}` must begin with http:// or https:// and name a host"
+                "{} must begin with http:// or https:// and name a host",
+                shown()
             ));
         }
         if !url.username().is_empty() || url.password().is_some() {
             return Err("a URL must not carry a user or password; use api_key".into());
         }
         if url.query().is_some() || url.fragment().is_some() {
-            return Err(format!("`{text}` must not have a query or fragment"));
+            return Err("a URL must not have a query or fragment; use api_key for a key".into());
         }
         let path = url.path().trim_end_matches('/');
         let path = path
@@ -87,5 +94,22 @@ mod tests {
         ] {
             assert!(BaseUrl::parse(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn an_address_that_may_carry_a_key_is_not_repeated() {
+        for wrong in [
+            "http://h/?api_key=sk-1",
+            "http://h/#sk-1",
+            "ftp://u:sk-1@h",
+            "http://u:sk-1@",
+            "http://sk-1@h",
+            "h?sk-1",
+        ] {
+            let said = BaseUrl::parse(wrong).unwrap_err();
+            assert!(!said.contains("sk-1"), "{said}");
+        }
+        let said = BaseUrl::parse("vllm:8000").unwrap_err();
+        assert!(said.starts_with("`vllm:8000` must begin"), "{said}");
     }
 }

@@ -12,7 +12,7 @@ use serde_path_to_error::Segment;
 
 use super::{
     BaseUrl, Config, Problem, Problems, Secret,
-    place::{Gaps, dotted, source},
+    place::{Gaps, holds_keys, source, unread},
     words::plain,
 };
 
@@ -154,20 +154,18 @@ fn typed(
         let mut unknown = Vec::new();
         let mut track = serde_path_to_error::Track::new();
         let deserializer = serde_path_to_error::Deserializer::new(&values, &mut track);
-        let read = serde_ignored::deserialize(deserializer, |path| unknown.push(dotted(&path)));
+        let read = serde_ignored::deserialize(deserializer, |path| unknown.push(unread(&path)));
         match read {
             Ok(config) => {
-                let message = "is no setting; see configs/default.yaml";
-                let unknown = unknown.iter().map(|path| gaps.as_written(path));
-                problems.extend(unknown.map(|path| located(path, message.into(), figment)));
+                problems.extend(unknown.into_iter().map(|(path, message)| {
+                    located(gaps.as_written(&path), message.into(), figment)
+                }));
                 return config;
             }
             Err(error) => {
                 let path = track.path();
-                let (written, message) = (
-                    gaps.as_written(&path.to_string()),
-                    plain(&error.to_string()),
-                );
+                let written = gaps.as_written(&path.to_string());
+                let message = plain(&error.to_string(), holds_keys(&written));
                 // What was left out above is missing now, which is no news.
                 let is_known = |known: &Problem| {
                     let field = known.path.strip_prefix(&*written);

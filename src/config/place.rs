@@ -44,8 +44,25 @@ impl Gaps {
     }
 }
 
-/// The path of a setting that nothing reads.
-pub fn dotted(path: &Path<'_>) -> String {
+/// True of a path where keys belong, or of a part of one: what stands there in the wrong way may be a key.
+pub fn holds_keys(path: &str) -> bool {
+    let mut names = path.split(['.', '[']).enumerate();
+    names.any(|(depth, name)| name == "api_key" || (depth == 0 && name == "auth"))
+}
+
+/// What is said of a setting that nothing reads, and by which path. Its name may be a key itself where keys belong, and is then
+/// not repeated.
+pub fn unread(path: &Path<'_>) -> (String, &'static str) {
+    match path {
+        Path::Map { parent, .. } if holds_keys(&dotted(parent)) => (
+            dotted(parent),
+            "a name in it is no setting, and is not repeated as it may be a key; see configs/default.yaml",
+        ),
+        path => (dotted(path), "is no setting; see configs/default.yaml"),
+    }
+}
+
+fn dotted(path: &Path<'_>) -> String {
     fn told(path: &Path<'_>) -> String {
         match path {
             Path::Root => String::new(),

@@ -18,6 +18,11 @@ pub enum Secret {
     Sha256(Digest),
 }
 
+/// True of a text that may carry a key though it was not written as one, such as a URL with a password or a query.
+pub(super) fn may_carry_key(text: &str) -> bool {
+    text.contains(['@', '?', '#'])
+}
+
 /// The SHA-256 of a key: all have one length. It does not print.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Digest([u8; 32]);

@@ -246,8 +246,12 @@ impl Found {
             .iter()
             .flat_map(|tls| [("cert", &tls.cert), ("key", &tls.key)]);
         for (name, file) in files {
+            let shown = file.display().to_string();
             if let Err(error) = std::fs::File::open(file) {
-                let message = format!("`{}` cannot be read: {error}", file.display());
+                let message = match shown.contains("-----BEGIN") {
+                    true => "must be the path of a PEM file, not what is in it".to_owned(),
+                    false => format!("`{shown}` cannot be read: {error}"),
+                };
                 self.0.push(Problem::new(format!("{path}.{name}"), message));
             }
         }

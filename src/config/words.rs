@@ -1,5 +1,7 @@
 //! What `serde` says of a value that does not fit, in an operator's words.
 
+use super::secret::may_carry_key;
+
 /// The kinds of values that settings have, by what `serde` calls them, and by what an operator writes.
 const KINDS: [(&str, &str); 13] = [
     ("u8", "a whole number"),
@@ -19,8 +21,9 @@ const KINDS: [(&str, &str); 13] = [
 
 const ADDRESS: &str = "an address such as 127.0.0.1:8080";
 
-/// The same in other words; what is said in ours already stays.
-pub fn plain(said: &str) -> String {
+/// The same in other words; what is said in ours already stays. `is_private`: the value may be a key in the wrong place, so only
+/// its kind is said.
+pub fn plain(said: &str, is_private: bool) -> String {
     if said.contains("invalid socket address") {
         return format!("expected {ADDRESS}");
     }
@@ -32,12 +35,21 @@ pub fn plain(said: &str) -> String {
         .and_then(|rest| rest.split_once(", expected "))
     {
         let known = known.strip_prefix("one of ").unwrap_or(known);
-        return format!("expected {known}, not {name}");
+        return match is_private {
+            true => format!("expected {known}"),
+            false => format!("expected {known}, not {name}"),
+        };
     }
     let misfit = said.strip_prefix("invalid type: ");
     let misfit = misfit.or_else(|| said.strip_prefix("invalid value: "));
     match misfit.and_then(|misfit| misfit.rsplit_once(", expected ")) {
-        Some((found, wanted)) => format!("expected {}, not {}", kind(wanted), value(found)),
+        Some((found, wanted)) => {
+            let (wanted, found) = (kind(wanted), value(found, is_private));
+            match found == NUMBER && wanted.contains("number") {
+                true => format!("expected {wanted}"), // one of another size or sign
+                false => format!("expected {wanted}, not {found}"),
+            }
+        }
         None => said.to_owned(),
     }
 }
@@ -51,15 +63,28 @@ fn kind(wanted: &str) -> &str {
     }
 }
 
-/// A value as it was written: ``string "a"`` is `"a"`, ``integer `-1` `` is `-1`.
-fn value(found: &str) -> &str {
-    let written = ["string ", "integer ", "floating point ", "boolean "];
-    let bare = written.iter().find_map(|kind| found.strip_prefix(kind));
-    match (bare, found) {
-        (Some(bare), _) => bare.trim_matches('`'),
+/// The kinds of values that are repeated, by what `serde` calls them, and by what an operator does.
+const WRITTEN: [(&str, &str); 4] = [
+    ("string ", "text"),
+    ("integer ", NUMBER),
+    ("floating point ", NUMBER),
+    ("boolean ", "true or false"),
+];
+
+const NUMBER: &str = "a number";
+
+/// A value as it was written: ``string "a"`` is `"a"`, ``integer `-1` `` is `-1`; of one that may be or carry a key only the kind.
+fn value(found: &str, is_private: bool) -> &str {
+    let written = WRITTEN
+        .iter()
+        .find_map(|(theirs, kind)| Some((found.strip_prefix(theirs)?, *kind)));
+    match (written, found) {
+        (Some((bare, kind)), _) if is_private || may_carry_key(bare) => kind,
+        (Some((bare, _)), _) => bare.trim_matches('`'),
         (None, "null" | "unit value" | "Option value") => "nothing",
         (None, "sequence") => "a list",
         (None, "map") => "settings",
+        (None, _) if is_private => "another kind of value",
         (None, found) => found,
     }
 }
@@ -132,7 +157,47 @@ mod tests {
         ] {
             let value: serde_json::Value = serde_yaml::from_str(yaml).unwrap();
             let error = serde_json::from_value::<Config>(value).unwrap_err();
-            assert_eq!(plain(&error.to_string()), says, "{error}");
+            assert_eq!(plain(&error.to_string(), false), says, "{error}");
         }
+    }
+
+    #[test]
+    fn of_a_value_that_may_be_a_key_only_the_kind_is_said() {
+        for (yaml, says) in [
+            (
+                "auth: sk-1",
+                "expected settings such as { key: value }, not text",
+            ),
+            (
+                "auth: 123",
+                "expected settings such as { key: value }, not a number",
+            ),
+            (
+                "auth: {keys: {alice: sk-1}}",
+                "expected a list such as [a, b], not settings",
+            ),
+            (
+                "auth: {keys: [{name: 'x, expected y', key: 'env:K', models: sk-1}]}",
+                "expected a list such as [a, b], not text",
+            ),
+            (
+                "auth: {keys: [{name: a, key: 'env:K', requests_per_minute: -1}]}",
+                "expected a whole number",
+            ),
+            (
+                "routing: {fallback: sk-1}",
+                "expected `reasoning`, `direct`, `unchanged`",
+            ),
+        ] {
+            let value: serde_json::Value = serde_yaml::from_str(yaml).unwrap();
+            let error = serde_json::from_value::<Config>(value).unwrap_err();
+            assert_eq!(plain(&error.to_string(), true), says, "{error}");
+        }
+        // Elsewhere of one that may carry one.
+        let said = "invalid type: string \"http://u:sk-1@h\", expected a sequence";
+        assert_eq!(
+            plain(said, false),
+            "expected a list such as [a, b], not text"
+        );
     }
 }

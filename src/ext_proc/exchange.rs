@@ -112,7 +112,7 @@ impl Exchange {
         let heard = Heard::read(head);
         self.id = intake::request_id(&heard.headers);
         // A prefix in front of /v1 is the route's business.
-        let path = heard.decoded_path();
+        let path = intake::decoded(&heard.path);
         let is_judged = path.ends_with(CHAT) && heard.method == "POST";
         let path = path.find("/v1/").map_or(&*path, |at| &path[at..]);
         let is_inference = intake::is_inference(path);

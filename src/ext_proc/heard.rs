@@ -1,10 +1,7 @@
 //! What Envoy says of a message's head, as far as we read it.
 
-use std::borrow::Cow;
-
 use envoy_types::pb::envoy::service::ext_proc::v3::HttpHeaders;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use percent_encoding::percent_decode_str;
 
 use crate::{intake::REQUEST_ID, upstream::is_ours};
 
@@ -55,11 +52,6 @@ impl Heard {
             }
         }
         heard
-    }
-
-    /// The path as its server will read it: letters may be spelt with `%`.
-    pub fn decoded_path(&self) -> Cow<'_, str> {
-        percent_decode_str(&self.path).decode_utf8_lossy()
     }
 
     fn keep(&mut self, key: &str, value: Vec<u8>) {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use http::HeaderMap;
-use percent_encoding::percent_decode_str;
 
+use super::decoded;
 use crate::{auth::Caller, error::Error, live::Live};
 
 /// Whose key a request came with; `None` where no keys are asked for. `path`: without the query.
@@ -21,11 +21,7 @@ pub fn admit(live: &Live, path: &str, headers: &HeaderMap) -> Result<Option<Arc<
 /// `.` and `..`, raw or encoded, mean another path to whoever resolves them later than we do.
 fn has_dot_segment(path: &str) -> bool {
     let is_dot = |segment: &str| matches!(segment, "." | "..");
-    path.contains(['.', '%', '\\'])
-        && percent_decode_str(path)
-            .decode_utf8_lossy()
-            .split(['/', '\\'])
-            .any(is_dot)
+    path.contains(['.', '%', '\\']) && decoded(path).split(['/', '\\']).any(is_dot)
 }
 
 #[cfg(test)]

@@ -18,7 +18,9 @@ pub use entered::{About, Entered};
 pub use guard::admit;
 pub use models::{list, one, unread};
 pub use request_id::{REQUEST_ID, request_id};
-pub use route::{UNVERSIONED, is_inference, listed, route_name};
+pub use route::{
+    NOT_FOR_CLIENTS, UNVERSIONED, decoded, disguised, is_inference, listed, route_name,
+};
 
 use crate::{
     error::Error,

@@ -9,7 +9,10 @@ use http_body::Body as _;
 use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout_at};
 
-use crate::{config::Server, error::Error};
+use crate::{
+    config::Server,
+    error::{Error, Limit},
+};
 
 /// Room set aside on a client's word alone; more comes as the bytes do.
 const TRUSTED: u64 = 1 << 20;
@@ -17,8 +20,8 @@ const TRUSTED: u64 = 1 << 20;
 /// The whole body.
 ///
 /// # Errors
-/// Over `server.max_body_bytes`, a pause over `server.body_idle_ms`, `server.body_ms` in all, or an early end; with the rest of the body, so that the
-/// client can be answered while it sends.
+/// Over `server.max_body_bytes`, a pause over `server.body_idle_ms`, `server.body_ms` in all, or an early end; with the rest of
+/// the body, so that the client can be answered while it sends.
 pub async fn read(
     headers: &HeaderMap,
     mut body: Body,
@@ -39,7 +42,14 @@ pub async fn read(
         let frame = match timeout_at(pause.min(latest), body.frame()).await {
             Ok(None) => break,
             Ok(Some(Ok(frame))) => frame,
-            Ok(Some(Err(_))) | Err(_) => return Err((Error::Incomplete, body)),
+            Ok(Some(Err(_))) => return Err((Error::Incomplete, body)),
+            Err(_) => {
+                let (setting, limit_ms) = match pause < latest {
+                    true => (Limit::BodyIdle, limits.body_idle_ms),
+                    false => (Limit::Body, limits.body_ms),
+                };
+                return Err((Error::Slow { setting, limit_ms }, body));
+            }
         };
         let Ok(data) = frame.into_data() else {
             continue;
@@ -62,4 +72,40 @@ pub async fn read(
         }
     }
     Ok(if all.is_empty() { first } else { all.freeze() })
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+    use tokio::time::sleep;
+
+    use super::*;
+
+    /// Reads a body that comes byte by byte, one every `pause` milliseconds.
+    async fn read_slowly(pause: u64, count: usize) -> Result<Bytes, Error> {
+        let pieces = stream::unfold(0, move |sent| async move {
+            sleep(Duration::from_millis(pause)).await;
+            (sent < count).then_some((Ok::<_, Error>(Bytes::from_static(b"x")), sent + 1))
+        });
+        let limits = Server {
+            body_idle_ms: 100,
+            body_ms: 1000,
+            ..Server::default()
+        };
+        let read = read(&HeaderMap::new(), Body::from_stream(pieces), &limits).await;
+        read.map_err(|(error, _)| error)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_comes_too_slowly_is_told_which_limit_passed() {
+        assert_eq!(read_slowly(90, 10).await.unwrap().len(), 10);
+        for (pause, limit) in [
+            (110, "server.body_idle_ms = 100 ms"),
+            (90, "server.body_ms = 1000 ms"),
+        ] {
+            let error = read_slowly(pause, 100).await.unwrap_err();
+            assert_eq!(error.status(), 408);
+            assert!(error.to_string().contains(limit), "{error}");
+        }
+    }
 }

@@ -12,7 +12,7 @@ use http::{header, request::Parts};
 use super::{body, entered::Entered, gather::gathered};
 use crate::{
     error::Error,
-    intake::{self, route_name},
+    intake::{self, decoded, route_name},
     live::Live,
     openai::NamedModel,
     routing::Rendered,
@@ -22,7 +22,7 @@ use crate::{
 /// Any other route of a model server.
 pub async fn handle(State(live): State<Arc<Live>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let route = route_name(parts.uri.path());
+    let route = route_name(&decoded(parts.uri.path()));
     let (mut entered, body) = match Entered::enter(&live, &parts, body, route) {
         Ok(entered) => entered,
         Err(refusal) => return refusal,

@@ -26,18 +26,10 @@ use tower_http::catch_panic::CatchPanicLayer;
 use self::entered::Entered;
 use crate::{
     error::Error,
-    intake::UNVERSIONED,
+    intake::{NOT_FOR_CLIENTS, UNVERSIONED},
     live::{Live, Serving},
     openai::CHAT,
 };
-
-/// vLLM's admin routes that stand among the versioned ones, and spellings of the judged route that a server would redirect
-/// past us.
-const NOT_FOR_CLIENTS: [&str; 3] = [
-    "/v1/load_lora_adapter",
-    "/v1/unload_lora_adapter",
-    "/v1/chat/completions/",
-];
 
 /// The HTTP door of one gateway.
 pub fn routes(serving: Serving) -> Router {

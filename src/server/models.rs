@@ -8,12 +8,11 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::header;
-use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 use super::refusal::CameWith;
 use crate::{
-    intake::{self, listed},
+    intake::{self, decoded, listed},
     live::Live,
 };
 
@@ -25,7 +24,7 @@ pub async fn list(State(live): State<Arc<Live>>, request: Request<Body>) -> Resp
 
 /// `GET /v1/models/{id}`; the id may contain `/`, raw or as `%2F`.
 pub async fn one(State(live): State<Arc<Live>>, request: Request<Body>) -> Response {
-    let path = percent_decode_str(request.uri().path()).decode_utf8_lossy();
+    let path = decoded(request.uri().path());
     let id = listed(&path).unwrap_or_default().trim_start_matches('/');
     let caller = CameWith::of(request.extensions());
     match intake::one(&live, caller.map(AsRef::as_ref), id) {

@@ -20,7 +20,12 @@ use http_body::{Body as _, Frame};
 use tokio::time::{Sleep, sleep};
 
 use super::entered::Entered;
-use crate::{auth::Caller, error::Error, intake, live::Live};
+use crate::{
+    auth::Caller,
+    error::Error,
+    intake::{self, NOT_FOR_CLIENTS},
+    live::Live,
+};
 
 /// How much of a request that is refused is still read: closing on a client that sends would reset the connection before
 /// it has read the answer.
@@ -77,10 +82,26 @@ pub async fn guard(State(live): State<Arc<Live>>, mut request: Request, next: Ne
     match intake::admit(&live, request.uri().path(), request.headers()) {
         Ok(caller) => {
             request.extensions_mut().insert(CameWith(caller));
-            next.run(request).await
+            match disguised(request.uri().path()) {
+                Some(error) => Entered::turn_away(&live, request, &error),
+                None => next.run(request).await,
+            }
         }
         Err(error) => Entered::turn_away(&live, request, &error),
     }
+}
+
+/// A 404 for a path that by its letters is forwarded, and to its server is a route that is not. Refused rather than taken for it:
+/// what reads the path behind us, once or twice decoded, is not ours to know, and no client spells it so in earnest.
+fn disguised(path: &str) -> Option<Error> {
+    let meant = intake::disguised(path)?;
+    let hint = match NOT_FOR_CLIENTS.contains(&&*meant) {
+        true => String::new(),
+        false => format!(" Write it as {meant}."),
+    };
+    Some(Error::RouteNotFound(format!(
+        "There is nothing at {path}.{hint}"
+    )))
 }
 
 /// True when another server may read another request out of the same bytes. What HTTP itself forbids, such as two lengths, is

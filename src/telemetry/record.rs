@@ -1,6 +1,6 @@
 //! What happened to one request, written when it is over: when the body ended, failed, or the client left.
 
-use std::{sync::Arc, time::Instant};
+use std::{sync::Arc, thread, time::Instant};
 
 use tracing::{Span, field::Empty, info, info_span};
 
@@ -128,6 +128,15 @@ impl Record {
         }
     }
 
+    /// A request that nobody ended, dropped by a panic: its client did not leave, and gets a 500 if it got nothing yet.
+    fn panicked(&mut self) {
+        let error = Error::Internal;
+        self.outcome = Outcome::Failed(error.reason());
+        if self.status == 0 {
+            self.status = error.status().as_u16();
+        }
+    }
+
     fn close_span(&self) {
         let span = &self.span;
         if span.is_disabled() {
@@ -152,6 +161,9 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
+        if self.outcome == Outcome::ClientGone && thread::panicking() {
+            self.panicked();
+        }
         self.metrics.in_flight(-1);
         self.metrics.finished(self);
         self.close_span();
@@ -184,5 +196,40 @@ impl Drop for Record {
             reasoning_tokens = self.usage.reasoning,
             "request"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::AssertUnwindSafe;
+
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    /// As a handler does: the record is kept across a wait, and by what the handler calls.
+    async fn panics(record: Record) {
+        async fn waits(_record: &Record) {
+            tokio::task::yield_now().await;
+            panic!("a defect");
+        }
+        waits(&record).await;
+    }
+
+    #[tokio::test]
+    async fn a_request_that_panics_is_not_written_down_as_a_client_that_left() {
+        for (status, written) in [(0, 500), (200, 200)] {
+            let metrics = Arc::new(Metrics::new().unwrap());
+            let mut record = Record::start(metrics.clone(), "/v1/*", "1".into());
+            record.status = status;
+            let caught = AssertUnwindSafe(panics(record)).catch_unwind().await;
+            assert!(caught.is_err());
+            let text = String::from_utf8(metrics.render()).unwrap();
+            let mut lines = text.lines();
+            let line = lines.find(|line| line.starts_with("thinkgate_requests_total{"));
+            let line = line.unwrap();
+            assert!(line.contains("reason=\"internal\""), "{line}");
+            assert!(line.contains(&format!("status=\"{written}\"")), "{line}");
+        }
     }
 }

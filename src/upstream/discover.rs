@@ -3,9 +3,13 @@
 use std::collections::BTreeMap;
 
 use http::Method;
+use reqwest::Response;
 
 use super::{Client, Listing, client::innermost};
 use crate::config::{BaseUrl, Config, Secret};
+
+/// The longest list that is read, in bytes: some ten thousand models.
+const LONGEST: usize = 8 << 20;
 
 /// A server to look at.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,6 +45,24 @@ pub fn servers(config: &Config) -> Vec<Server> {
     servers.into_values().collect()
 }
 
+/// The body of an answer to a question of our own, which is held in memory whole; `None` when it is longer than `limit` bytes.
+///
+/// # Errors
+/// Why it did not come.
+pub(super) async fn whole(
+    mut response: Response,
+    limit: usize,
+) -> Result<Option<Vec<u8>>, reqwest::Error> {
+    let mut body = Vec::new();
+    while let Some(piece) = response.chunk().await? {
+        if body.len() + piece.len() > limit {
+            return Ok(None);
+        }
+        body.extend_from_slice(&piece);
+    }
+    Ok(Some(body))
+}
+
 /// What the server lists now.
 ///
 /// # Errors
@@ -55,7 +77,10 @@ pub async fn look(client: &Client, server: &Server) -> Result<Listing, String> {
         }
         status => return Err(format!("answered {status}")),
     }
-    let body = response.bytes().await.map_err(|error| innermost(&error))?;
+    let body = whole(response, LONGEST).await;
+    let body = body
+        .map_err(|error| innermost(&error))?
+        .ok_or_else(|| format!("its list of models is longer than {LONGEST} bytes"))?;
     serde_json::from_slice(&body)
         .map_err(|error| format!("its list of models is not OpenAI's: {error}"))
 }

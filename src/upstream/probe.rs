@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::time::timeout;
 
-use super::{Client, Server};
+use super::{Client, Server, discover::whole};
 use crate::{
     openai::{Change, ChatRequest, apply},
     routing::Family,
@@ -20,6 +20,9 @@ use crate::{
 
 /// The most all questions to one endpoint may take; vLLM answers each in 2 to 3 ms.
 const PROBE: Duration = Duration::from_secs(2);
+
+/// The longest answer that is read, in bytes: some million tokens, of a chat of one word.
+const LONGEST: usize = 16 << 20;
 
 /// Switches that templates obey under names of their own, tried where the table's does nothing.
 const OTHERS: [&str; 2] = ["enable_thinking", "thinking"];
@@ -168,7 +171,12 @@ impl Probe<'_> {
             status if passes(status) => return Err(Unknown::Unheard),
             _ => return Err(Unknown::Unsaid),
         }
-        let body = response.bytes().await.map_err(|_| Unknown::Unheard)?;
+        let body = whole(response, LONGEST).await;
+        let body = body.map_err(|_| Unknown::Unheard)?.ok_or_else(|| {
+            let (model, server) = (self.model, &self.server.url);
+            tracing::warn!(model, %server, "what /tokenize says of it is longer than {LONGEST} bytes");
+            Unknown::Unsaid
+        })?;
         let tokens: Tokens = serde_json::from_slice(&body).map_err(|_| Unknown::Unsaid)?;
         Ok(tokens.tokens)
     }

@@ -195,6 +195,35 @@ async fn an_early_answer_reaches_a_client_that_never_stops_sending() {
 }
 
 #[tokio::test]
+async fn a_client_too_slow_with_its_body_is_408_by_the_limits_name_and_the_connection_closes() {
+    let server = Server::friendly().await;
+    for (settings, limit) in [
+        ("body_idle_ms: 200", "server.body_idle_ms = 200 ms"),
+        ("body_ms: 200", "server.body_ms = 200 ms"),
+    ] {
+        let gateway = Gateway::with(&server, &format!("server: {{ {settings} }}")).await;
+        for path in ["/v1/chat/completions", "/v1/embeddings"] {
+            let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+            let head = format!("POST {path} HTTP/1.1\r\nhost: g\r\ncontent-length: 100\r\n\r\n{{");
+            stream.write_all(head.as_bytes()).await.unwrap();
+            let mut all = Vec::new();
+            stream.read_to_end(&mut all).await.unwrap(); // it ends, though the client would keep it
+            let answer = parse(&all);
+            assert_eq!(
+                answer.error(),
+                (408, "invalid_request_error".into(), String::new())
+            );
+            assert!(answer.text().contains(limit), "{}", answer.text());
+            assert_eq!(answer.header("connection"), Some("close"));
+            assert!(answer.complete);
+        }
+        let metrics = gateway.get("/metrics").await;
+        assert!(metrics.text().contains("reason=\"body_timeout\""));
+    }
+    assert!(server.arrived().is_empty());
+}
+
+#[tokio::test]
 async fn too_many_in_flight_are_429_while_those_that_run_go_on() {
     let server = Server::start(|_| {
         [

@@ -9,11 +9,16 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use thinkgate::{
+    config::{BaseUrl, Config},
+    telemetry::Metrics,
+    upstream::{self, Client, Unknown, look, probe},
+};
 use tokio::{net::TcpListener, time::sleep};
 
 use super::support::{
     EASY, Gateway, HARD, Server, Step, chat, config,
-    server::{Arrived, OK_BODY, json as answer},
+    server::{Arrived, OK_BODY, chunk, json as answer, last_chunk},
 };
 
 /// What a template makes of its variables and the user's words.
@@ -311,4 +316,61 @@ async fn a_switch_that_a_model_refuses_is_left_out_still_when_the_list_around_it
         ("unchanged", "refused")
     );
     assert_eq!(server.arrived().len(), 3, "the switch was sent once");
+}
+
+/// A document of some MiB more than a limit, most of it blanks.
+fn long(document: &str, mebibytes: usize) -> String {
+    format!("{}{document}", " ".repeat((mebibytes << 20) + 1))
+}
+
+/// The same in pieces, without a length.
+fn in_pieces(document: &str) -> Vec<Step> {
+    let head =
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
+    vec![Step::Send(head.into()), chunk(document), last_chunk()]
+}
+
+fn asking(server: &Server) -> (Client, upstream::Server) {
+    let metrics = Arc::new(Metrics::new().unwrap());
+    let client = Client::new(&Config::default().upstream, metrics).unwrap();
+    let url = BaseUrl::parse(&server.url()).unwrap();
+    (client, upstream::Server { url, api_key: None })
+}
+
+#[tokio::test]
+async fn a_list_of_models_without_end_is_not_read_to_its_end() {
+    for (mebibytes, is_read) in [(7, true), (8, false)] {
+        let list = long(r#"{"data":[]}"#, mebibytes);
+        for answered in [answer("200 OK", &list), in_pieces(&list)] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let server = Server::whole(listener, move |_| answered.clone());
+            let (client, there) = asking(&server);
+            match look(&client, &there).await {
+                Ok(_) => assert!(is_read, "{mebibytes} MiB were read"),
+                Err(trouble) => {
+                    assert!(!is_read && trouble.contains("8388608 bytes"), "{trouble}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_prompt_without_end_is_not_read_to_its_end_and_the_name_decides() {
+    let server = |mebibytes: usize, listener| {
+        Server::whole(listener, move |request: &Arrived| {
+            let asked: Value = serde_json::from_slice(&request.body).unwrap();
+            let words = asked["messages"][0]["content"].as_str().unwrap();
+            let tokens = thinking(&asked["chat_template_kwargs"], words);
+            let told = json!({"tokens": tokens}).to_string();
+            in_pieces(&long(&told, mebibytes))
+        })
+    };
+    for (mebibytes, found) in [(1, None), (16, Some(Unknown::Unsaid))] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = server(mebibytes, listener);
+        let (client, there) = asking(&server);
+        let probed = probe(&client, &there, "our-own-model", None).await;
+        assert_eq!(probed.err(), found, "{mebibytes} MiB");
+    }
 }

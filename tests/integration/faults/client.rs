@@ -105,7 +105,7 @@ async fn a_client_that_sends_byte_by_byte_is_served_within_its_limits() {
         .await
         .unwrap();
     let (status, kind, _) = parse(&rest(&mut stream).await).error();
-    assert_eq!((status, kind.as_str()), (400, "invalid_request_error"));
+    assert_eq!((status, kind.as_str()), (408, "invalid_request_error"));
     // Too slow in all, though it never pauses for long.
     let hasty = Gateway::with(&server, "server: { body_ms: 1000 }").await;
     let mut stream = TcpStream::connect(hasty.address).await.unwrap();
@@ -115,7 +115,7 @@ async fn a_client_that_sends_byte_by_byte_is_served_within_its_limits() {
         let _ = stream.write_all(b" ").await;
         sleep(Duration::from_millis(100)).await;
     }
-    assert_eq!(parse(&rest(&mut stream).await).status, 400);
+    assert_eq!(parse(&rest(&mut stream).await).status, 408);
     settled(&hasty).await;
     // The headers have a limit in all.
     let mut stream = TcpStream::connect(gateway.address).await.unwrap();
