@@ -1,5 +1,6 @@
 //! Requests and answers that mean two things, are not text, are large, or claim to be ours.
 
+use http_body_util::BodyExt;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -10,6 +11,7 @@ use super::{let_go, settled};
 use crate::support::{
     EASY, Gateway, Server, Step, chat,
     http::{PATIENCE, exchange},
+    http2,
     server::OK_BODY,
 };
 
@@ -206,4 +208,22 @@ async fn headers_in_our_name_are_taken_from_nobody() {
             arrived.head
         );
     }
+}
+
+#[tokio::test]
+async fn trailers_in_our_name_are_taken_from_nobody() {
+    let told = format!(
+        "HTTP/1.1 200 OK\r\ntrailer: x-thinkgate-mode, x-sum\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{OK_BODY}\r\n0\r\n\
+         X-Thinkgate-Mode: forged\r\nx-thinkgate-secret: forged\r\nkeep-alive: 5\r\nx-sum: 7\r\n\r\n",
+        OK_BODY.len()
+    );
+    let server = Server::start(move |_| vec![Step::Send(told.clone().into())]).await;
+    let gateway = Gateway::before(&server).await;
+    let (mut sender, _connection) = http2::connect(gateway.address).await;
+    let asked = sender.send_request(http2::chat(&[("te", "trailers")], &chat(EASY)));
+    let answer = asked.await.unwrap().into_body().collect().await.unwrap();
+    let trailers = answer.trailers().unwrap();
+    let names: Vec<&str> = trailers.keys().map(|name| name.as_str()).collect();
+    assert_eq!(names, ["x-sum"], "what is the server's goes on");
+    assert_eq!(answer.to_bytes(), OK_BODY);
 }
