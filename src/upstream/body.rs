@@ -118,7 +118,7 @@ impl Relay {
             inner: Some(inner),
             look,
             wait,
-            cut: Box::pin(client.cut.clone().cancelled_owned()),
+            cut: Box::pin(client.cut_here().clone().cancelled_owned()),
             record,
             attempt,
             place: None,

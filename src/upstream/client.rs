@@ -61,7 +61,9 @@ pub struct Client {
     pub(super) metrics: Arc<Metrics>,
     pub(super) budget: Arc<Budget>,
     /// Cancelled when running answers have had their time after the stop.
-    pub(super) cut: CancellationToken,
+    cut: CancellationToken,
+    /// The same for each worker: who waits for one takes its lock, and all requests wait.
+    cuts: Vec<CancellationToken>,
 }
 
 /// Connections that are kept, and how often one had to be made.
@@ -106,13 +108,15 @@ impl Client {
     /// When the system's certificates cannot be read.
     pub fn new(settings: &Upstream, metrics: Arc<Metrics>) -> Result<Self, reqwest::Error> {
         let limits = Limits::of(settings);
+        let cut = CancellationToken::new();
         Ok(Self {
             workers: a_worker_each(limits)?,
             own: Connections::new(limits)?,
             limits,
             metrics,
             budget: Arc::default(),
-            cut: CancellationToken::new(),
+            cuts: (0..Workers::count()).map(|_| cut.child_token()).collect(),
+            cut,
         })
     }
 
@@ -146,6 +150,12 @@ impl Client {
     /// them.
     pub fn cut(&self) -> &CancellationToken {
         &self.cut
+    }
+
+    /// What the requests of the thread that asks wait for, to hear of the cut.
+    pub(super) fn cut_here(&self) -> &CancellationToken {
+        let here = Workers::here() % self.cuts.len();
+        &self.cuts[here] // as many as workers, one at least
     }
 
     /// The connections of the thread that asks.

@@ -86,6 +86,39 @@ async fn the_drain_has_a_limit() {
 }
 
 #[tokio::test]
+async fn a_request_that_still_waits_for_its_answer_when_the_drain_ends_is_told_so() {
+    // Nothing at all, and a refusal that we read and that does not come to its end.
+    let refusal = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 100\r\n\r\n{";
+    for steps in [
+        vec![Step::Hang],
+        vec![Step::Send(refusal.to_vec()), Step::Hang],
+    ] {
+        let server = Server::start(move |_| steps.clone()).await;
+        let gateway = Gateway::with(&server, "server: { drain_ms: 300 }").await;
+        let address = gateway.address;
+        let asked = tokio::spawn(async move {
+            super::support::send(address, "POST", "/v1/chat/completions", &[], &chat(EASY)).await
+        });
+        while server.arrived().is_empty() {
+            sleep(Duration::from_millis(5)).await;
+        }
+        let began = Instant::now();
+        gateway.stop().await.unwrap().unwrap();
+        assert!(
+            began.elapsed() < Duration::from_secs(5),
+            "{:?}",
+            began.elapsed()
+        );
+        let answer = asked.await.unwrap();
+        assert_eq!(
+            answer.error(),
+            (503, "server_error".into(), "stopping".into())
+        );
+        assert_eq!(answer.header("retry-after"), Some("1"));
+    }
+}
+
+#[tokio::test]
 async fn while_an_answer_runs_a_probe_hears_not_ready_and_a_late_client_is_served() {
     let server = Server::start(|_| slow(800)).await;
     let gateway = Gateway::before(&server).await;
