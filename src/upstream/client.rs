@@ -19,6 +19,9 @@ use crate::{config::Upstream, telemetry::Metrics, tls, workers::Workers};
 /// The most a question of our own may take, headers and body; a model server answers it from memory.
 const ASK: Duration = Duration::from_secs(5);
 
+/// The headers of an answer over HTTP/2, in bytes: about what hyper takes over HTTP/1; its own choice here is 16 KB.
+const HEADERS: u32 = 400 << 10;
+
 /// The limits of one answer.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -86,6 +89,7 @@ impl Connections {
             .referer(false)
             .tcp_nodelay(true)
             .connect_timeout(limits.connect)
+            .http2_max_header_list_size(HEADERS)
             .pool_idle_timeout(limits.pool_idle)
             .connector_layer(MapRequestLayer::new(move |to| {
                 counted.fetch_add(1, Ordering::Relaxed);
