@@ -228,10 +228,13 @@ impl Connection {
         let _ = stream.set_nodelay(true); // an event leaves when it arrives; on a socket without the option it still leaves
         match tls {
             None => self.serve(stream).await,
-            Some(tls) => match timeout(self.patience, tls.accept(stream)).await {
-                Ok(Ok(stream)) => self.serve(stream).await,
-                Ok(Err(error)) => tracing::debug!(%error, "no TLS handshake"),
-                Err(_) => tracing::debug!("no TLS handshake in time"),
+            Some(tls) => tokio::select! {
+                shaken = timeout(self.patience, tls.accept(stream)) => match shaken {
+                    Ok(Ok(stream)) => self.serve(stream).await,
+                    Ok(Err(error)) => tracing::debug!(%error, "no TLS handshake"),
+                    Err(_) => tracing::debug!("no TLS handshake in time"),
+                },
+                () = self.stop.cancelled() => {} // as without TLS: on it nothing was asked yet
             },
         }
     }

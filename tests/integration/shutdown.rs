@@ -4,9 +4,12 @@ use std::time::{Duration, Instant};
 
 use tokio::{net::TcpStream, time::sleep};
 
-use super::support::{
-    EASY, Gateway, Server, Step, chat,
-    server::{chunk, last_chunk, sse_head},
+use super::{
+    support::{
+        EASY, Gateway, Server, Step, chat, config,
+        server::{chunk, last_chunk, sse_head},
+    },
+    tls::certificate,
 };
 
 fn slow(pause: u64) -> Vec<Step> {
@@ -116,6 +119,24 @@ async fn a_request_that_still_waits_for_its_answer_when_the_drain_ends_is_told_s
         );
         assert_eq!(answer.header("retry-after"), Some("1"));
     }
+}
+
+#[tokio::test]
+async fn a_silent_connection_to_a_tls_port_does_not_hold_up_the_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    let (cert, key) = certificate(folder.path());
+    let server = Server::friendly().await;
+    let yaml = format!("server: {{ tls: {{ cert: '{cert}', key: '{key}' }} }}");
+    let gateway = Gateway::start(config(&[&server], &yaml)).await;
+    let _silent = TcpStream::connect(gateway.address).await.unwrap();
+    sleep(Duration::from_millis(100)).await; // it is accepted
+    let began = Instant::now();
+    gateway.stop().await.unwrap().unwrap();
+    assert!(
+        began.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        began.elapsed()
+    );
 }
 
 #[tokio::test]
