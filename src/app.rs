@@ -268,6 +268,7 @@ pub async fn run(
         let manners = Manners {
             streams: Some(settings.max_streams),
             window: Some(BODY_WINDOW),
+            keeps_idle: true, // the next request would wait for a new connection
             serves_late_comers: false, // Envoy is told to go elsewhere, and would come back at once
             ..manners
         };

@@ -32,6 +32,7 @@ impl Default for Server {
             headers_ms: 30_000,
             body_idle_ms: 30_000,
             body_ms: 120_000,
+            write_idle_ms: 120_000,
             drain_ms: 30_000,
             cors: vec!["*".into()],
             tls: None,

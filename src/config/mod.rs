@@ -71,12 +71,16 @@ pub struct Server {
     pub max_in_flight: usize,
     /// The largest request body, in bytes; a larger one is refused with 413.
     pub max_body_bytes: u64,
-    /// How long a client may take to send its request headers, in milliseconds.
+    /// How long a client may take to send its request headers, in milliseconds, from the connection or the answer before on. A
+    /// connection on which nothing more is asked is closed after it, over HTTP/2 within twice that.
     pub headers_ms: u64,
     /// How long a client may pause while it sends its body, in milliseconds.
     pub body_idle_ms: u64,
     /// How long a client may take to send its whole body, in milliseconds: it keeps a place among the requests in flight meanwhile.
     pub body_ms: u64,
+    /// How long a client may take nothing of an answer that waits for it, in milliseconds. Then its connection is closed, over
+    /// HTTP/2 also the one stream.
+    pub write_idle_ms: u64,
     /// How long running answers may take to finish after SIGTERM, in milliseconds.
     pub drain_ms: u64,
     /// Origins that browsers may call from; `"*"` is any, empty turns CORS off.

@@ -7,11 +7,12 @@ use serde_json::Value;
 use super::{Config, Secret, Tls};
 
 /// What is built once: sockets, the model, and what is said where. Below these everything takes a restart.
-const FIXED: [&str; 7] = [
+const FIXED: [&str; 8] = [
     "listen",
     "ops",
     "ext_proc",
     "server.headers_ms",
+    "server.write_idle_ms",
     "server.tls",
     "classifier",
     "telemetry",
@@ -101,6 +102,13 @@ mod tests {
             ["listen", "classifier.threads", "classifier.queue"]
         );
         assert_eq!(restart("{}", "{ops: {listen: '127.0.0.1:1'}}"), ["ops"]);
+        assert_eq!(
+            restart(
+                "{}",
+                "{server: {headers_ms: 1, body_ms: 1, write_idle_ms: 1}}"
+            ),
+            ["server.headers_ms", "server.write_idle_ms"]
+        );
         let with = "{server: {tls: {cert: a, key: b}}}";
         assert_eq!(restart("{}", with), ["server.tls"]);
         assert!(restart(with, "{server: {tls: {cert: c, key: d}}}").is_empty());

@@ -58,6 +58,7 @@ impl Config {
             ("server.headers_ms", server.headers_ms),
             ("server.body_idle_ms", server.body_idle_ms),
             ("server.body_ms", server.body_ms),
+            ("server.write_idle_ms", server.write_idle_ms),
             ("upstream.connect_ms", upstream.connect_ms),
             ("upstream.headers_ms", upstream.headers_ms),
             ("upstream.first_chunk_ms", upstream.first_chunk_ms),
@@ -281,6 +282,7 @@ mod tests {
     fn every_reference_and_range_is_checked() {
         let yaml = "
 routing: { threshold: 1.5, switch_margin: 0.6, turns: 0 }
+server: { write_idle_ms: 0 }
 upstream: { idle_ms: 0 }
 telemetry: { log: 'a=b=c' }
 auth: { keys: [{ name: a, key: 'env:THINKGATE_NO_SUCH' }] }
@@ -297,6 +299,7 @@ aliases:
                 "routing.threshold",
                 "routing.switch_margin",
                 "routing.turns",
+                "server.write_idle_ms",
                 "upstream.idle_ms",
                 "telemetry.log",
                 "auth.keys[0].key",

@@ -3,9 +3,16 @@
 //! The bytes are never changed, held back or joined. Lines end in `\n`, `\r\n` or `\r` (WHATWG HTML, 9.2), comments
 //! included, and a line may arrive in any number of pieces.
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 use serde::Deserialize;
 
 use super::Usage;
+
+/// Looked for in every event, so made once.
+static ERROR: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"error\""));
+static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"usage\""));
 
 /// Follows one stream from its first byte.
 #[derive(Debug)]
@@ -120,10 +127,10 @@ impl SseScanner {
     }
 
     fn data(&mut self, data: &[u8]) {
-        let says = |word: &[u8]| memchr::memmem::find(data, word).is_some();
-        if data == b"[DONE]" || self.in_error_event || (says(b"\"error\"") && is_error(data)) {
+        let says = |word: &Finder<'_>| word.find(data).is_some();
+        if data == b"[DONE]" || self.in_error_event || (says(&ERROR) && is_error(data)) {
             self.said_last_word = true;
-        } else if says(b"\"usage\"") {
+        } else if says(&USAGE) {
             self.usage.read(data);
         }
     }

@@ -19,15 +19,17 @@ const GATHER: Duration = Duration::from_millis(10);
 /// Bytes that may wait to be written. Lines beyond are dropped and counted.
 const WAITING: usize = 8 << 20;
 
+/// What still waits has this long to be written at the end: a reader that is stuck must not keep the process.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
 /// Where lines are put.
 #[derive(Debug, Clone, Default)]
 pub struct Lines(Arc<Shared>);
 
-/// Writes what still waits when it is dropped.
+/// Writes what still waits when it is dropped, if that can be written at once. The thread ends with it, or with the process.
 #[derive(Debug)]
 pub struct Writing {
     lines: Lines,
-    thread: Option<thread::JoinHandle<()>>,
 }
 
 #[derive(Debug, Default)]
@@ -41,6 +43,7 @@ struct Waiting {
     bytes: Vec<u8>,
     dropped: u64,
     is_over: bool,
+    is_written: bool,
 }
 
 impl Lines {
@@ -52,9 +55,9 @@ impl Lines {
         let lines = Self::default();
         let here = lines.clone();
         let thread = thread::Builder::new().name("log".into());
+        thread.spawn(move || here.write_to(out))?;
         let writing = Writing {
             lines: lines.clone(),
-            thread: Some(thread.spawn(move || here.write_to(out))?),
         };
         Ok((lines, writing))
     }
@@ -82,7 +85,8 @@ impl Lines {
             let _ = out.write_all(&bytes).and_then(|()| out.flush()); // nowhere to say that nothing can be said
             bytes.clear();
             if is_over {
-                return;
+                self.waiting().is_written = true;
+                return self.0.changed.notify_all();
             }
         }
     }
@@ -97,11 +101,11 @@ impl Lines {
 
 impl Drop for Writing {
     fn drop(&mut self) {
-        self.lines.waiting().is_over = true;
-        self.lines.0.changed.notify_one();
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        let changed = &self.lines.0.changed;
+        let mut waiting = self.lines.waiting();
+        waiting.is_over = true;
+        changed.notify_all();
+        let _ = changed.wait_timeout_while(waiting, LAST_LINES, |waiting| !waiting.is_written); // in whatever way it ended
     }
 }
 
@@ -137,7 +141,7 @@ impl<'a> MakeWriter<'a> for Lines {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
+    use std::{sync::mpsc, time::Instant};
 
     use super::*;
 
@@ -174,6 +178,18 @@ mod tests {
             .unwrap();
         assert!((8..=16).contains(&kept), "{kept} kept");
         assert_eq!(kept + missed, 30);
+    }
+
+    #[test]
+    fn a_reader_that_is_stuck_keeps_nobody_at_the_end() {
+        let (sender, never_read) = mpsc::sync_channel(0);
+        let (lines, writing) = Lines::start(Slow(sender)).unwrap();
+        (&lines).write_all(b"stuck\n").unwrap();
+        thread::sleep(3 * GATHER);
+        let began = Instant::now();
+        drop(writing);
+        assert!(began.elapsed() < 2 * LAST_LINES, "{:?}", began.elapsed());
+        drop(never_read);
     }
 
     #[test]

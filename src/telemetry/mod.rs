@@ -7,7 +7,10 @@ mod metrics;
 mod record;
 mod trace;
 
-use std::io::{self, IsTerminal};
+use std::{
+    io::{self, IsTerminal},
+    time::Duration,
+};
 
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
@@ -21,6 +24,9 @@ pub use trace::{adopt, inject};
 
 use crate::config::{LogFormat, Telemetry};
 
+/// The last spans have this long to reach the collector at the end.
+const LAST_SPANS: Duration = Duration::from_secs(1);
+
 /// Keeps the exporters alive; flushes them when dropped.
 #[derive(Debug)]
 pub struct Guard {
@@ -31,7 +37,7 @@ pub struct Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         if let Some(provider) = &self.traces {
-            let _ = provider.shutdown(); // the last spans are lost if the collector is gone; nothing else is
+            let _ = provider.shutdown_with_timeout(LAST_SPANS); // lost if the collector is gone; nothing else is
         }
     }
 }

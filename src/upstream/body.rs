@@ -15,7 +15,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
-use super::{Client, Endpoint, endpoint::InFlight};
+use super::{Client, Endpoint, endpoint::InFlight, headers};
 use crate::{
     error::{Error, Limit},
     openai::{JsonUsage, SseScanner},
@@ -118,7 +118,7 @@ impl Relay {
             inner: Some(inner),
             look,
             wait,
-            cut: Box::pin(client.cut.clone().cancelled_owned()),
+            cut: Box::pin(client.cut_here().clone().cancelled_owned()),
             record,
             attempt,
             place: None,
@@ -210,7 +210,10 @@ impl Body for Relay {
                 if let Some(data) = frame.data_ref() {
                     this.passes(data);
                 }
-                Poll::Ready(Some(Ok(frame)))
+                Poll::Ready(Some(Ok(match frame.into_trailers() {
+                    Ok(trailers) => Frame::trailers(headers::for_client(&trailers)),
+                    Err(frame) => frame,
+                })))
             }
             Poll::Ready(None) => {
                 this.ends();

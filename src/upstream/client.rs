@@ -19,6 +19,9 @@ use crate::{config::Upstream, telemetry::Metrics, tls, workers::Workers};
 /// The most a question of our own may take, headers and body; a model server answers it from memory.
 const ASK: Duration = Duration::from_secs(5);
 
+/// The headers of an answer over HTTP/2, in bytes: about what hyper takes over HTTP/1; its own choice here is 16 KB.
+const HEADERS: u32 = 400 << 10;
+
 /// The limits of one answer.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -61,7 +64,9 @@ pub struct Client {
     pub(super) metrics: Arc<Metrics>,
     pub(super) budget: Arc<Budget>,
     /// Cancelled when running answers have had their time after the stop.
-    pub(super) cut: CancellationToken,
+    cut: CancellationToken,
+    /// The same for each worker: who waits for one takes its lock, and all requests wait.
+    cuts: Vec<CancellationToken>,
 }
 
 /// Connections that are kept, and how often one had to be made.
@@ -84,6 +89,7 @@ impl Connections {
             .referer(false)
             .tcp_nodelay(true)
             .connect_timeout(limits.connect)
+            .http2_max_header_list_size(HEADERS)
             .pool_idle_timeout(limits.pool_idle)
             .connector_layer(MapRequestLayer::new(move |to| {
                 counted.fetch_add(1, Ordering::Relaxed);
@@ -106,13 +112,15 @@ impl Client {
     /// When the system's certificates cannot be read.
     pub fn new(settings: &Upstream, metrics: Arc<Metrics>) -> Result<Self, reqwest::Error> {
         let limits = Limits::of(settings);
+        let cut = CancellationToken::new();
         Ok(Self {
             workers: a_worker_each(limits)?,
             own: Connections::new(limits)?,
             limits,
             metrics,
             budget: Arc::default(),
-            cut: CancellationToken::new(),
+            cuts: (0..Workers::count()).map(|_| cut.child_token()).collect(),
+            cut,
         })
     }
 
@@ -146,6 +154,12 @@ impl Client {
     /// them.
     pub fn cut(&self) -> &CancellationToken {
         &self.cut
+    }
+
+    /// What the requests of the thread that asks wait for, to hear of the cut.
+    pub(super) fn cut_here(&self) -> &CancellationToken {
+        let here = Workers::here() % self.cuts.len();
+        &self.cuts[here] // as many as workers, one at least
     }
 
     /// The connections of the thread that asks.

@@ -66,7 +66,9 @@ impl<R: Fn(&Endpoint, bool) -> Rendered> Forward<'_, R> {
             record.attempts += 1;
             let running = endpoint.enter();
             let (sent, made) = (Instant::now(), client.connections().made());
-            let result = self.attempt(client, &endpoint, &headers, &record).await;
+            let attempt = self.attempt(client, &endpoint, &headers, &record);
+            let result = client.cut_here().run_until_cancelled(attempt).await;
+            let result = result.unwrap_or(Err(Error::Stopping));
             trail.was_kept = made == client.connections().made();
             client
                 .metrics
@@ -194,7 +196,7 @@ impl Trail<'_> {
         let (response, refused) = match result {
             Ok(answer) => answer,
             Err(error) => {
-                if !matches!(error, Error::Invalid { .. }) {
+                if !matches!(error, Error::Invalid { .. } | Error::Stopping) {
                     endpoint.did_not_answer(sent); // else it is ours, not the endpoint's
                 }
                 let endpoint = &*endpoint.label;

@@ -4,9 +4,12 @@ use std::time::{Duration, Instant};
 
 use tokio::{net::TcpStream, time::sleep};
 
-use super::support::{
-    EASY, Gateway, Server, Step, chat,
-    server::{chunk, last_chunk, sse_head},
+use super::{
+    support::{
+        EASY, Gateway, Server, Step, chat, config,
+        server::{chunk, last_chunk, sse_head},
+    },
+    tls::certificate,
 };
 
 fn slow(pause: u64) -> Vec<Step> {
@@ -83,6 +86,57 @@ async fn the_drain_has_a_limit() {
         "a stream that is cut says so"
     );
     assert!(!answer.text().contains("[DONE]"));
+}
+
+#[tokio::test]
+async fn a_request_that_still_waits_for_its_answer_when_the_drain_ends_is_told_so() {
+    // Nothing at all, and a refusal that we read and that does not come to its end.
+    let refusal = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 100\r\n\r\n{";
+    for steps in [
+        vec![Step::Hang],
+        vec![Step::Send(refusal.to_vec()), Step::Hang],
+    ] {
+        let server = Server::start(move |_| steps.clone()).await;
+        let gateway = Gateway::with(&server, "server: { drain_ms: 300 }").await;
+        let address = gateway.address;
+        let asked = tokio::spawn(async move {
+            super::support::send(address, "POST", "/v1/chat/completions", &[], &chat(EASY)).await
+        });
+        while server.arrived().is_empty() {
+            sleep(Duration::from_millis(5)).await;
+        }
+        let began = Instant::now();
+        gateway.stop().await.unwrap().unwrap();
+        assert!(
+            began.elapsed() < Duration::from_secs(5),
+            "{:?}",
+            began.elapsed()
+        );
+        let answer = asked.await.unwrap();
+        assert_eq!(
+            answer.error(),
+            (503, "server_error".into(), "stopping".into())
+        );
+        assert_eq!(answer.header("retry-after"), Some("1"));
+    }
+}
+
+#[tokio::test]
+async fn a_silent_connection_to_a_tls_port_does_not_hold_up_the_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    let (cert, key) = certificate(folder.path());
+    let server = Server::friendly().await;
+    let yaml = format!("server: {{ tls: {{ cert: '{cert}', key: '{key}' }} }}");
+    let gateway = Gateway::start(config(&[&server], &yaml)).await;
+    let _silent = TcpStream::connect(gateway.address).await.unwrap();
+    sleep(Duration::from_millis(100)).await; // it is accepted
+    let began = Instant::now();
+    gateway.stop().await.unwrap().unwrap();
+    assert!(
+        began.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        began.elapsed()
+    );
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! Logs, metrics and traces of requests, as the binary writes them.
 
-use super::support::{EASY, Gateway, HARD, Process, Server, chat, send};
+use std::time::{Duration, Instant};
+
+use super::support::{EASY, Gateway, HARD, Process, Server, Step, chat, send};
 
 #[tokio::test]
 async fn metrics_count_requests_decisions_stages_attempts_and_tokens() {
@@ -140,4 +142,20 @@ async fn a_request_is_one_span_in_the_clients_trace() {
             "{text}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_collector_that_hangs_does_not_hold_up_the_stop() {
+    let server = Server::friendly().await;
+    let collector = Server::start(|_| vec![Step::Hang]).await;
+    let to = [("THINKGATE_TELEMETRY__OTLP", &*collector.url())];
+    let process = Process::start(&["--upstream", &server.url()], &to).await;
+    assert_eq!(process.chat(&chat(EASY)).await.status, 200);
+    let began = Instant::now();
+    assert_eq!(process.stop().await.0, Some(0));
+    assert!(
+        began.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        began.elapsed()
+    );
 }

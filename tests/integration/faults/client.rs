@@ -2,17 +2,19 @@
 
 use std::time::{Duration, Instant};
 
+use http_body_util::BodyExt;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    time::sleep,
+    time::{sleep, timeout},
 };
 
 use super::{let_go, open_files, process_let_go, resident, room_for, settled, until};
 use crate::support::{
     EASY, Gateway, Process, Server, Step, chat,
-    http::{ask, parse, rest},
-    server::{chunk, sse_head},
+    http::{PATIENCE, ask, parse, rest},
+    http2,
+    server::{OK_BODY, chunk, json, sse_head},
     streaming,
 };
 
@@ -75,6 +77,84 @@ async fn clients_that_stop_reading_stop_the_server_and_take_little_memory() {
     );
     drop(clients);
     process_let_go(&process, &server).await;
+}
+
+/// 60 MB, more than all buffers on the way hold.
+fn endless() -> Vec<Step> {
+    let piece = chunk(&format!("data: {}\n\n", "x".repeat(60_000)));
+    [vec![sse_head()], vec![piece; 1_000]].concat()
+}
+
+#[tokio::test]
+async fn a_client_that_stops_reading_is_let_go_after_a_while() {
+    let server = Server::start(|_| endless()).await;
+    let gateway = Gateway::with(&server, "server: { write_idle_ms: 500 }").await;
+    let mut stream = ask(gateway.address, &streaming(EASY)).await;
+    stream.read_exact(&mut [0; 1000]).await.unwrap();
+    let_go(&gateway, &server).await;
+    let part = rest(&mut stream).await;
+    assert!(part.len() < 60_000_000 && !part.ends_with(b"0\r\n\r\n"));
+}
+
+/// Over HTTP/2 it may read all that comes and yet ask for no more of one answer, whose stream alone is reset.
+#[tokio::test]
+async fn a_client_that_stops_reading_one_of_its_answers_keeps_the_others() {
+    let server = Server::start(|request| match request.text().contains("\"stream\"") {
+        true => endless(),
+        false => json("200 OK", OK_BODY),
+    })
+    .await;
+    let gateway = Gateway::with(&server, "server: { write_idle_ms: 500 }").await;
+    let (mut sender, _connection) = http2::connect(gateway.address).await;
+    let unread = sender.send_request(http2::chat(&[], &streaming(EASY)));
+    let unread = unread.await.unwrap().into_body();
+    until("the server is told", async || server.gone() == 1).await;
+    let other = sender.send_request(http2::chat(&[], &chat(EASY)));
+    let other = other.await.unwrap().into_body().collect().await.unwrap();
+    assert_eq!(other.to_bytes(), OK_BODY);
+    assert!(unread.collect().await.is_err(), "it is reset");
+    settled(&gateway).await;
+}
+
+#[tokio::test]
+async fn a_client_that_pauses_for_less_gets_all_of_its_answer() {
+    let last = [crate::support::server::last_chunk()];
+    let server = Server::start(move |_| [&*endless(), &last].concat()).await;
+    let gateway = Gateway::with(&server, "server: { write_idle_ms: 2000 }").await;
+    let began = Instant::now();
+    let mut stream = ask(gateway.address, &streaming(EASY)).await;
+    let mut all = Vec::new();
+    let mut some = vec![0; 8 << 20];
+    for _ in 0..5 {
+        sleep(Duration::from_millis(600)).await;
+        stream.read_exact(&mut some).await.unwrap();
+        all.extend_from_slice(&some);
+    }
+    all.extend(rest(&mut stream).await);
+    assert!(began.elapsed() > Duration::from_millis(3000));
+    let answer = parse(&all);
+    assert!(answer.complete && answer.body.len() == 60_008_000);
+}
+
+#[tokio::test]
+async fn a_connection_on_which_nothing_more_is_asked_is_closed_over_either_version() {
+    let slow = [Step::Wait(Duration::from_millis(1500))];
+    let server = Server::start(move |_| [&slow, &*json("200 OK", OK_BODY)].concat()).await;
+    let gateway = Gateway::with(&server, "server: { headers_ms: 500 }").await;
+    let body = chat(EASY);
+    let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: gate\r\n";
+    let request = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
+    let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    assert_eq!(parse(&rest(&mut stream).await).status, 200);
+    let (mut sender, connection) = http2::connect(gateway.address).await;
+    for _ in 0..2 {
+        let answer = sender.send_request(http2::chat(&[], &body)).await.unwrap();
+        let answer = answer.into_body().collect().await.unwrap();
+        assert_eq!(answer.to_bytes(), OK_BODY, "not while it is answered");
+    }
+    let closed = timeout(PATIENCE, connection).await;
+    closed.expect("it is closed").unwrap();
 }
 
 #[tokio::test]

@@ -8,7 +8,10 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use tokio::{process::Command, time::sleep};
+use tokio::{
+    process::{Child, Command},
+    time::sleep,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{process_let_go, room_for, until};
@@ -20,18 +23,17 @@ use crate::support::{
     streaming,
 };
 
-#[tokio::test]
-async fn a_full_disk_for_logs_is_not_seen_by_clients() {
-    let server = Server::friendly().await;
-    // It cannot say where it listens, so it is told.
+/// Starts it in front of `server` with its log going to `log`, and waits until it is ready. It cannot say where it listens, so it
+/// is told.
+async fn logging_to(log: Stdio, server: &Server) -> (Child, SocketAddr) {
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
     let address: SocketAddr = free.local_addr().unwrap();
     drop(free);
-    let mut child = Command::new(env!("CARGO_BIN_EXE_thinkgate"))
+    let child = Command::new(env!("CARGO_BIN_EXE_thinkgate"))
         .args(["serve", "--upstream", &server.url()])
         .args(["--listen", &address.to_string()])
         .env("THINKGATE_CLASSIFIER__MODEL", fixture("models/tiny"))
-        .stderr(fs::File::create("/dev/full").unwrap())
+        .stderr(log)
         .kill_on_drop(true)
         .spawn()
         .unwrap();
@@ -43,15 +45,39 @@ async fn a_full_disk_for_logs_is_not_seen_by_clients() {
         send(address, "GET", "/ready", &[], "").await.status == 200
     })
     .await;
-    for _ in 0..50 {
-        let answer = send(address, "POST", "/v1/chat/completions", &[], &chat(EASY)).await;
-        assert_eq!((answer.status, answer.text()), (200, OK_BODY));
-    }
+    (child, address)
+}
+
+/// Asks it to stop, and waits until it has ended with status 0.
+async fn ends(mut child: Child) {
     let pid = child.id().unwrap().to_string();
     let stop = Command::new("kill").args(["-TERM", &pid]).status().await;
     assert!(stop.unwrap().success());
     let ended = tokio::time::timeout(PATIENCE, child.wait()).await;
     assert_eq!(ended.unwrap().unwrap().code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_full_disk_for_logs_is_not_seen_by_clients() {
+    let server = Server::friendly().await;
+    let full = fs::File::create("/dev/full").unwrap();
+    let (child, address) = logging_to(full.into(), &server).await;
+    for _ in 0..50 {
+        let answer = send(address, "POST", "/v1/chat/completions", &[], &chat(EASY)).await;
+        assert_eq!((answer.status, answer.text()), (200, OK_BODY));
+    }
+    ends(child).await;
+}
+
+#[tokio::test]
+async fn a_reader_of_the_log_that_is_stuck_is_not_seen_by_clients_nor_keeps_it_from_ending() {
+    let server = Server::friendly().await;
+    let (child, address) = logging_to(Stdio::piped(), &server).await; // which nobody reads
+    for _ in 0..400 {
+        let answer = send(address, "GET", "/nowhere", &[], "").await; // a line each, more than a pipe holds
+        assert_eq!(answer.status, 404);
+    }
+    ends(child).await;
 }
 
 /// Builds what moves the wall clock of one process, and of nothing else on this machine; `None` without a C compiler.

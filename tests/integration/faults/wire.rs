@@ -1,16 +1,32 @@
 //! Requests and answers that mean two things, are not text, are large, or claim to be ours.
 
+use std::{convert::Infallible, net::SocketAddr};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::{Request, Response, body::Incoming, service::service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use thinkgate::{
+    config::Config,
+    tls::{self, Certificates},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
     time::timeout,
 };
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{let_go, settled};
-use crate::support::{
-    EASY, Gateway, Server, Step, chat,
-    http::{PATIENCE, exchange},
-    server::OK_BODY,
+use crate::{
+    support::{
+        EASY, Gateway, Process, Server, Step, chat,
+        http::{PATIENCE, exchange},
+        http2,
+        server::{MODELS, OK_BODY},
+    },
+    tls::certificate,
 };
 
 const LINE: &str =
@@ -171,6 +187,59 @@ async fn headers_of_100_kilobytes_pass_both_ways_and_larger_ones_are_refused() {
     settled(&gateway).await;
 }
 
+/// A model server that speaks HTTP/2 over TLS and answers a chat with the `x-long` it came with.
+async fn echoing_over_http2(cert: &str, key: &str) -> (SocketAddr, AbortOnDropHandle<()>) {
+    let yaml = format!("server: {{ tls: {{ cert: '{cert}', key: '{key}' }} }}");
+    let certificate = Certificates::read(&Config::from_yaml(&yaml).unwrap()).unwrap();
+    let acceptor = tls::acceptor(move || certificate.server.clone(), &["h2"]);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let answers = service_fn(async |request: Request<Incoming>| {
+        let body = match request.uri().path() {
+            "/v1/models" => MODELS,
+            _ => OK_BODY,
+        };
+        let mut response = Response::new(Full::new(Bytes::from(body)));
+        if let Some(long) = request.headers().get("x-long") {
+            response.headers_mut().insert("x-long", long.clone());
+        }
+        Ok::<_, Infallible>(response)
+    });
+    let serves = async move {
+        let mut connections = JoinSet::new();
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let acceptor = acceptor.clone();
+            connections.spawn(async move {
+                let stream = TokioIo::new(acceptor.accept(stream).await.unwrap());
+                let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+                builder.max_header_list_size(1 << 20);
+                let _ = builder.serve_connection(stream, answers).await;
+            });
+        }
+    };
+    (address, AbortOnDropHandle::new(tokio::spawn(serves)))
+}
+
+#[tokio::test]
+async fn headers_of_100_kilobytes_pass_both_ways_over_http2_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let (cert, key) = certificate(folder.path());
+    let (server, _serves) = echoing_over_http2(&cert, &key).await;
+    let upstream = format!("https://localhost:{}", server.port());
+    let trusts = [("SSL_CERT_FILE", &*cert)];
+    let process = Process::start(&["--upstream", &upstream], &trusts).await;
+    let long = "y".repeat(100_000);
+    let (mut sender, _connection) = http2::connect(process.address).await;
+    let asked = sender.send_request(http2::chat(&[("x-long", &long)], &chat(EASY)));
+    let answer = asked.await.unwrap();
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.headers()["x-long"], long);
+    let longer = "y".repeat(450_000);
+    let asked = sender.send_request(http2::chat(&[("x-long", &longer)], &chat(EASY)));
+    assert_eq!(asked.await.unwrap().status(), 431);
+}
+
 #[tokio::test]
 async fn a_server_whose_headers_are_too_large_is_502() {
     let told = format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "y".repeat(1_000_000));
@@ -206,4 +275,22 @@ async fn headers_in_our_name_are_taken_from_nobody() {
             arrived.head
         );
     }
+}
+
+#[tokio::test]
+async fn trailers_in_our_name_are_taken_from_nobody() {
+    let told = format!(
+        "HTTP/1.1 200 OK\r\ntrailer: x-thinkgate-mode, x-sum\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{OK_BODY}\r\n0\r\n\
+         X-Thinkgate-Mode: forged\r\nx-thinkgate-secret: forged\r\nkeep-alive: 5\r\nx-sum: 7\r\n\r\n",
+        OK_BODY.len()
+    );
+    let server = Server::start(move |_| vec![Step::Send(told.clone().into())]).await;
+    let gateway = Gateway::before(&server).await;
+    let (mut sender, _connection) = http2::connect(gateway.address).await;
+    let asked = sender.send_request(http2::chat(&[("te", "trailers")], &chat(EASY)));
+    let answer = asked.await.unwrap().into_body().collect().await.unwrap();
+    let trailers = answer.trailers().unwrap();
+    let names: Vec<&str> = trailers.keys().map(|name| name.as_str()).collect();
+    assert_eq!(names, ["x-sum"], "what is the server's goes on");
+    assert_eq!(answer.to_bytes(), OK_BODY);
 }

@@ -3,6 +3,7 @@
 pub mod envoy;
 pub mod gateway;
 pub mod http;
+pub mod http2;
 pub mod process;
 pub mod server;
 pub mod steps;

@@ -1,23 +1,20 @@
 //! Connections of either door: accepted, served, and ended in order.
 
+mod manners;
+mod requests;
+mod unread;
+
 use std::{
     io,
     net::{self, SocketAddr},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
 use axum::Router;
-use http::Request;
-use hyper::body::Incoming;
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::conn::auto::Builder,
-    service::TowerToHyperService,
-};
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use hyper::service::service_fn;
+use hyper_util::{rt::TokioIo, server::conn::auto::Builder};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -27,18 +24,20 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt;
 
-use crate::{config::Server, workers::Workers};
+use self::{
+    requests::Requests,
+    unread::{Socket, Streams},
+};
+use crate::workers::Workers;
+
+pub use manners::Manners;
 
 /// A pause after an accept that failed for want of file descriptors, so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// What is cut has this long to say so to its client.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-
-/// A peer that answers no ping for this long is gone (HTTP/2). Without it a stream of a peer that lost its power would stay.
-const PING: Duration = Duration::from_secs(20);
 
 /// A socket and what is served on it.
 pub struct Door {
@@ -50,61 +49,6 @@ pub struct Door {
     pub tls: Option<TlsAcceptor>,
     /// How connections are treated.
     pub manners: Manners,
-}
-
-/// How the connections of a door are treated.
-#[derive(Debug, Clone, Copy)]
-pub struct Manners {
-    /// How long a client may take to send its request headers, the first ones counted from the connection, or to shake hands.
-    pub headers: Duration,
-    /// True: connections that come during the drain are served, one request each. False: they are refused.
-    pub serves_late_comers: bool,
-    /// HTTP/2 streams at a time on one connection; `None` leaves the protocol's default.
-    pub streams: Option<u32>,
-    /// How many body bytes of one HTTP/2 stream may be on their way unread; `None` leaves the protocol's default.
-    pub window: Option<u32>,
-}
-
-impl Manners {
-    /// As the settings of the HTTP door say.
-    pub fn of(settings: &Server) -> Self {
-        Self {
-            headers: Duration::from_millis(settings.headers_ms),
-            serves_late_comers: true,
-            streams: None,
-            window: None,
-        }
-    }
-
-    /// For connections of one request.
-    fn builder_of_one(&self) -> Builder<TokioExecutor> {
-        let mut builder = self.builder();
-        builder.http1().keep_alive(false);
-        builder
-    }
-
-    fn builder(&self) -> Builder<TokioExecutor> {
-        let mut builder = Builder::new(TokioExecutor::new());
-        builder
-            .http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.headers);
-        let mut http2 = builder.http2();
-        http2
-            .timer(TokioTimer::new())
-            .keep_alive_interval(PING)
-            .keep_alive_timeout(PING);
-        if let Some(streams) = self.streams {
-            http2.max_concurrent_streams(streams);
-        }
-        if let Some(window) = self.window {
-            // The connection's window is shared by its streams; sixteen large bodies may be on their way at a time.
-            http2
-                .initial_stream_window_size(window)
-                .initial_connection_window_size(window.saturating_mul(16));
-        }
-        builder
-    }
 }
 
 impl Door {
@@ -120,7 +64,7 @@ impl Door {
         let mut spawn = Spawn {
             builder: Arc::new(manners.builder()),
             workers: workers.in_turn(),
-            patience: manners.headers,
+            manners,
             stop: stop.clone(),
             routes,
             tls,
@@ -171,11 +115,11 @@ async fn next_of(listener: Option<&TcpListener>) -> io::Result<(TcpStream, Socke
 
 /// Gives connections to workers in turn.
 struct Spawn<W> {
-    builder: Arc<Builder<TokioExecutor>>,
+    builder: Arc<Builder<Streams>>,
     workers: W,
     routes: Router,
     tls: Option<TlsAcceptor>,
-    patience: Duration,
+    manners: Manners,
     stop: CancellationToken,
 }
 
@@ -195,7 +139,7 @@ impl<'a, W: Iterator<Item = &'a Handle>> Spawn<W> {
         let connection = Connection {
             routes: self.routes.clone(),
             builder: self.builder.clone(),
-            patience: self.patience,
+            manners: self.manners,
             stop: self.stop.clone(),
         };
         if let Some(worker) = self.workers.next() {
@@ -208,9 +152,8 @@ impl<'a, W: Iterator<Item = &'a Handle>> Spawn<W> {
 /// What a connection needs to be served.
 struct Connection {
     routes: Router,
-    builder: Arc<Builder<TokioExecutor>>,
-    /// How long a handshake may take, and the first request to come.
-    patience: Duration,
+    builder: Arc<Builder<Streams>>,
+    manners: Manners,
     stop: CancellationToken,
 }
 
@@ -222,45 +165,56 @@ impl Connection {
             return;
         };
         let _ = stream.set_nodelay(true); // an event leaves when it arrives; on a socket without the option it still leaves
-        match tls {
-            None => self.serve(stream).await,
-            Some(tls) => match timeout(self.patience, tls.accept(stream)).await {
+        let stream = Socket::read_within(self.manners.unread, stream);
+        let Some(tls) = tls else {
+            return self.serve(stream).await;
+        };
+        tokio::select! {
+            shaken = timeout(self.manners.headers, tls.accept(stream)) => match shaken {
                 Ok(Ok(stream)) => self.serve(stream).await,
                 Ok(Err(error)) => tracing::debug!(%error, "no TLS handshake"),
                 Err(_) => tracing::debug!("no TLS handshake in time"),
             },
+            () = self.stop.cancelled() => {} // as without TLS: on it nothing was asked yet
         }
     }
 
     async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: S) {
-        let has_asked = Arc::new(AtomicBool::new(false));
-        let asks = has_asked.clone();
-        let noted = move |request: Request<Incoming>| {
-            asks.store(true, Ordering::Relaxed);
-            request
-        };
-        let routes = ServiceExt::<Request<Incoming>>::map_request(self.routes, noted);
-        let service = TowerToHyperService::new(routes);
-        let connection = self.builder.serve_connection(TokioIo::new(stream), service);
+        let Self {
+            routes,
+            builder,
+            manners,
+            stop,
+        } = self;
+        let requests = Arc::new(Requests::default());
+        let answers = requests.clone();
+        let service = service_fn(move |request| answers.clone().answer(routes.clone(), request));
+        let connection = builder.serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);
         // HTTP/1 limits the time for headers itself, but only from the bytes on that tell it from HTTP/2.
-        let never_asks = async {
-            sleep(self.patience).await;
-            if has_asked.load(Ordering::Relaxed) {
+        let idles = async {
+            requests.none_for(manners.headers).await;
+            if manners.keeps_idle && requests.were_there() {
                 std::future::pending::<()>().await;
             }
         };
         let is_over = async {
             tokio::select! {
-                () = self.stop.cancelled() => {}
-                () = never_asks => {}
+                () = stop.cancelled() => {}
+                () = idles => {}
             }
         };
+        // Asked when it has something to say, not whenever the connection has: `stop` has one lock for all of them.
+        let mut is_over = FuturesUnordered::from_iter([is_over]);
         let served = tokio::select! {
             served = connection.as_mut() => served,
-            () = is_over => {
+            _ = is_over.next() => {
                 connection.as_mut().graceful_shutdown();
-                connection.await
+                // Over HTTP/2 the last of an answer may wait for a client that never asks for it.
+                tokio::select! {
+                    served = connection => served,
+                    () = requests.none_for(manners.unread) => return,
+                }
             }
         };
         if let Err(error) = served {

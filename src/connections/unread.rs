@@ -1,0 +1,209 @@
+//! Clients that stop reading: a limit on how long one may take nothing, of its socket or, over HTTP/2, of one of its answers.
+//!
+//! A timer runs only while something waits to be taken; who reads pays nothing.
+
+use std::{
+    cell::Cell,
+    future::poll_fn,
+    io::{self, IoSlice},
+    pin::{Pin, pin},
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use hyper::rt::Executor;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Sleep, sleep},
+};
+
+/// How long something waits to be taken.
+#[derive(Debug)]
+struct Unread {
+    limit: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Unread {
+    fn new(limit: Duration) -> Self {
+        Self { limit, timer: None }
+    }
+
+    /// Some of it was taken, or nothing waits.
+    fn taken(&mut self) {
+        self.timer = None;
+    }
+
+    /// It waits; ready when it has for too long.
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let limit = self.limit;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(limit)));
+        timer.as_mut().poll(cx)
+    }
+}
+
+/// A socket that fails when its peer takes nothing for too long. Below TLS, so that a handshake is held to it too.
+#[derive(Debug)]
+pub struct Socket<S> {
+    inner: S,
+    unread: Unread,
+}
+
+impl<S> Socket<S> {
+    /// `stream`, of which something has to be taken within `limit` once it is full.
+    pub fn read_within(limit: Duration, stream: S) -> Self {
+        Self {
+            inner: stream,
+            unread: Unread::new(limit),
+        }
+    }
+
+    fn watched<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.unread.taken();
+            return written;
+        }
+        ready!(self.unread.poll_over(cx));
+        Poll::Ready(Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "the client took nothing within server.write_idle_ms",
+        )))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_read(cx, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.inner).poll_write(cx, bytes);
+        self.watched(cx, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.inner).poll_write_vectored(cx, slices);
+        self.watched(cx, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx) // a socket holds nothing back
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+thread_local! {
+    /// Whether the stream that was polled last waits for us; else it waits for its client to ask for more.
+    static IS_OURS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Notes whether an answer, or its body, is waited for. A stream of HTTP/2 asks neither while its client gives it no room.
+pub fn noted<T>(polled: Poll<T>) -> Poll<T> {
+    IS_OURS.set(polled.is_pending());
+    polled
+}
+
+/// Runs the streams of HTTP/2, each until its client takes nothing of it for too long; then it is reset.
+#[derive(Debug, Clone, Copy)]
+pub struct Streams {
+    limit: Duration,
+}
+
+impl Streams {
+    /// Streams of which something has to be taken within `limit`.
+    pub fn read_within(limit: Duration) -> Self {
+        Self { limit }
+    }
+}
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
+    fn execute(&self, stream: F) {
+        tokio::spawn(while_read(stream, self.limit));
+    }
+}
+
+async fn while_read(stream: impl Future<Output = ()>, limit: Duration) {
+    let mut stream = pin!(stream);
+    let mut unread = Unread::new(limit);
+    poll_fn(|cx| {
+        IS_OURS.set(false);
+        if stream.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        if IS_OURS.get() {
+            unread.taken();
+            return Poll::Pending;
+        }
+        unread.poll_over(cx)
+    })
+    .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt, duplex},
+        time::Instant,
+    };
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_takes_nothing_ends_the_write_and_one_that_takes_little_does_not() {
+        let (near, mut far) = duplex(10);
+        let mut socket = Socket::read_within(LIMIT, near);
+        let began = Instant::now();
+        let reads = async {
+            for _ in 0..20 {
+                sleep(LIMIT - Duration::from_secs(1)).await;
+                far.read_exact(&mut [0; 1]).await.unwrap();
+            }
+        };
+        let (written, ()) = tokio::join!(socket.write_all(&[0; 30]), reads);
+        written.unwrap();
+        assert!(began.elapsed() > 15 * LIMIT);
+        let began = Instant::now();
+        let error = socket.write_all(&[0; 30]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(began.elapsed(), LIMIT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_may_wait_for_us_for_ever_and_for_its_client_only_so_long() {
+        let began = Instant::now();
+        let ours = async {
+            let mut thinks = pin!(sleep(100 * LIMIT));
+            poll_fn(|cx| noted(thinks.as_mut().poll(cx))).await;
+            std::future::pending().await
+        };
+        while_read(ours, LIMIT).await;
+        assert_eq!(began.elapsed(), 101 * LIMIT);
+    }
+}
