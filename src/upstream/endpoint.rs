@@ -214,30 +214,33 @@ impl Endpoint {
         refused.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The server answered, whatever it said.
-    pub(super) fn answered(&self) {
-        if self.condition.breaker.succeeded() == Turned::Closed {
-            tracing::info!(endpoint = &*self.label, "the endpoint answers again");
-        }
+    /// The server answered what it was sent at `began`, whatever it said, to the end.
+    pub(super) fn answered(&self, began: Instant) {
+        self.turns(self.condition.breaker.succeeded(began));
     }
 
-    /// The server could not be reached, or did not answer what it was asked at `began`.
-    pub(super) fn did_not_answer(&self, began: Instant) {
-        self.fails(Some(began));
+    /// The body of its answer began.
+    pub(super) fn begins(&self, began: Instant) {
+        self.turns(self.condition.breaker.begun(began, self.patience));
     }
 
-    /// The server did not answer to the end, or paused for too long.
-    pub(super) fn failed(&self) {
-        self.fails(None);
-    }
-
-    fn fails(&self, began: Option<Instant>) {
+    /// The server could not be reached, or did not answer what it was sent at `began`, or not to the end.
+    pub(super) fn failed(&self, began: Instant) {
         let breaker = &self.condition.breaker;
-        if breaker.failed(began, Instant::now(), self.patience) == Turned::Open {
-            tracing::warn!(
-                endpoint = &*self.label,
-                "the endpoint keeps failing and is left out for a while"
-            );
+        self.turns(breaker.failed(began, Instant::now(), self.patience));
+    }
+
+    fn turns(&self, turned: Turned) {
+        let endpoint = &*self.label;
+        match turned {
+            Turned::Not => {}
+            Turned::Closed => tracing::info!(endpoint, "the endpoint answers again"),
+            Turned::Open => {
+                tracing::warn!(
+                    endpoint,
+                    "the endpoint keeps failing and is left out for a while"
+                );
+            }
         }
     }
 
@@ -321,7 +324,7 @@ pub mod tests {
         for _ in 0..patience.failures {
             let now = Instant::now();
             let breaker = &endpoint.condition.breaker;
-            breaker.failed(Some(now), now, patience);
+            breaker.failed(now, now, patience);
         }
     }
 

@@ -195,7 +195,7 @@ impl Trail<'_> {
             Ok(answer) => answer,
             Err(error) => {
                 if !matches!(error, Error::Invalid { .. }) {
-                    endpoint.did_not_answer(sent); // else it is ours, not the endpoint's
+                    endpoint.failed(sent); // else it is ours, not the endpoint's
                 }
                 let endpoint = &*endpoint.label;
                 tracing::warn!(endpoint, model, %error, "attempt failed");
@@ -203,10 +203,12 @@ impl Trail<'_> {
                 return moves_on(&self.failure);
             }
         };
-        endpoint.answered();
         let goes_on = asks_for_another(response.status());
-        if let Some(rest) = asks_for_rest(&response).filter(|_| goes_on) {
-            endpoint.rest(rest);
+        if goes_on {
+            endpoint.answered(sent); // nobody may read its body; the status is all there is to say
+            if let Some(rest) = asks_for_rest(&response) {
+                endpoint.rest(rest);
+            }
         }
         let attempt = Answered {
             running,

@@ -111,7 +111,7 @@ mod tests {
         };
         assert!(answered.pick().is_none() && !answered.has_another());
         assert!(Arc::ptr_eq(&pick(&all[..1], &[]).unwrap(), &all[0]));
-        all[0].answered();
+        all[0].answered(Instant::now());
         assert!((0..50).any(|_| Arc::ptr_eq(&pick(&all, &[]).unwrap(), &all[0])));
     }
 
