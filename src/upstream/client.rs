@@ -13,7 +13,7 @@ use reqwest::RequestBuilder;
 use tokio_util::sync::CancellationToken;
 use tower::util::MapRequestLayer;
 
-use super::{Server, budget::Budget, endpoint::bearer};
+use super::{Server, ServerKeys, budget::Budget};
 use crate::{config::Upstream, telemetry::Metrics, tls, workers::Workers};
 
 /// The most a question of our own may take, headers and body; a model server answers it from memory.
@@ -57,6 +57,8 @@ pub struct Client {
     workers: Vec<Connections>,
     /// For questions of our own, which are asked on no worker.
     own: Connections,
+    /// For the same.
+    keys: Arc<ServerKeys>,
     pub(super) limits: Limits,
     pub(super) metrics: Arc<Metrics>,
     pub(super) budget: Arc<Budget>,
@@ -104,11 +106,16 @@ impl Client {
     ///
     /// # Errors
     /// When the system's certificates cannot be read.
-    pub fn new(settings: &Upstream, metrics: Arc<Metrics>) -> Result<Self, reqwest::Error> {
+    pub fn new(
+        settings: &Upstream,
+        keys: Arc<ServerKeys>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, reqwest::Error> {
         let limits = Limits::of(settings);
         Ok(Self {
             workers: a_worker_each(limits)?,
             own: Connections::new(limits)?,
+            keys,
             limits,
             metrics,
             budget: Arc::default(),
@@ -116,26 +123,25 @@ impl Client {
         })
     }
 
-    /// The same with other limits: requests from here on share the connections that stand, where the limits allow it.
+    /// The same with other limits and keys: requests from here on share the connections that stand, where the limits allow it.
     ///
     /// # Errors
     /// When the system's certificates cannot be read.
-    pub fn with(&self, settings: &Upstream) -> Result<Self, reqwest::Error> {
+    pub fn with(&self, settings: &Upstream, keys: Arc<ServerKeys>) -> Result<Self, reqwest::Error> {
         let limits = Limits::of(settings);
         let of_connections = |limits: &Limits| (limits.connect, limits.pool_idle);
         let mut client = self.clone();
         if of_connections(&limits) != of_connections(&self.limits) {
             (client.workers, client.own) = (a_worker_each(limits)?, Connections::new(limits)?);
         }
-        client.limits = limits;
+        (client.limits, client.keys) = (limits, keys);
         Ok(client)
     }
 
     /// A question of our own to a server, with its key and a limit.
     pub(super) fn ask(&self, method: Method, server: &Server, path: &str) -> RequestBuilder {
         let request = self.own.http.request(method, server.url.join(path));
-        let key = server.api_key.as_ref().and_then(|key| key.reveal().ok());
-        match key.as_ref().and_then(bearer) {
+        match self.keys.of(server.api_key.as_ref()) {
             Some(key) => request.header(AUTHORIZATION, key),
             None => request,
         }

@@ -16,12 +16,7 @@ use super::{
     breaker::{Breaker, Patience, Turned},
     probe::End,
 };
-use crate::{
-    config::{BaseUrl, Revealed},
-    error::Error,
-    openai::CHAT,
-    routing::Family,
-};
+use crate::{config::BaseUrl, error::Error, openai::CHAT, routing::Family};
 
 /// One server that has a model.
 #[derive(Debug)]
@@ -52,8 +47,8 @@ pub struct Endpoint {
 pub struct Site {
     /// Its address.
     pub url: BaseUrl,
-    /// Its key.
-    pub key: Option<Revealed>,
+    /// The `Authorization` it wants, when it has a key.
+    pub key: Option<HeaderValue>,
     /// Its share of the requests.
     pub weight: u32,
     /// The model's name there, when it is another than here.
@@ -95,7 +90,7 @@ impl Endpoint {
             },
             by_name: site.by_name,
             probed: site.probed,
-            key: site.key.as_ref().and_then(bearer),
+            key: site.key,
             weight: site.weight,
             patience,
             health: site.health,
@@ -259,13 +254,6 @@ impl Endpoint {
     pub(super) fn load(&self) -> f64 {
         self.condition.in_flight.load(Ordering::Relaxed) as f64 / f64::from(self.weight)
     }
-}
-
-/// `Bearer KEY`, marked so that it never prints.
-pub fn bearer(key: &Revealed) -> Option<HeaderValue> {
-    let mut value = HeaderValue::try_from(format!("Bearer {}", key.expose())).ok()?;
-    value.set_sensitive(true);
-    Some(value)
 }
 
 /// A request running at an endpoint.

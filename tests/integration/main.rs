@@ -32,4 +32,5 @@ mod shutdown;
 mod streams;
 mod telemetry;
 mod tls;
+mod upstream_keys;
 mod walk;
