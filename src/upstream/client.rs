@@ -1,19 +1,12 @@
 //! The HTTP client towards model servers, tamed into a proxy's: no environment, no redirects, no decompression.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use http::{Method, header::AUTHORIZATION};
 use reqwest::RequestBuilder;
 use tokio_util::sync::CancellationToken;
-use tower::util::MapRequestLayer;
 
-use super::{Server, ServerKeys, budget::Budget};
+use super::{Server, ServerKeys, budget::Budget, kept::Kept};
 use crate::{config::Upstream, telemetry::Metrics, tls, workers::Workers};
 
 /// The most a question of our own may take, headers and body; a model server answers it from memory.
@@ -66,19 +59,18 @@ pub struct Client {
     pub(super) cut: CancellationToken,
 }
 
-/// Connections that are kept, and how often one had to be made.
+/// Connections that are kept.
 #[derive(Debug, Clone)]
 pub(super) struct Connections {
     /// Asks over one of them, or a new one.
     pub http: reqwest::Client,
-    made: Arc<AtomicU64>,
+    /// Which of them have been used.
+    pub kept: Arc<Kept>,
 }
 
 impl Connections {
     fn new(limits: Limits) -> Result<Self, reqwest::Error> {
         tls::choose_provider();
-        let made = Arc::new(AtomicU64::new(0));
-        let counted = made.clone();
         let http = reqwest::Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
@@ -87,17 +79,11 @@ impl Connections {
             .tcp_nodelay(true)
             .connect_timeout(limits.connect)
             .pool_idle_timeout(limits.pool_idle)
-            .connector_layer(MapRequestLayer::new(move |to| {
-                counted.fetch_add(1, Ordering::Relaxed);
-                to
-            }))
             .build()?;
-        Ok(Self { http, made })
-    }
-
-    /// How many were begun so far. As long as it stays the same, every request goes over one that was used before.
-    pub fn made(&self) -> u64 {
-        self.made.load(Ordering::Relaxed)
+        Ok(Self {
+            http,
+            kept: Arc::default(),
+        })
     }
 }
 

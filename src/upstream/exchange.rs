@@ -1,6 +1,9 @@
 //! One request to one server, until the head of its answer.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, header};
@@ -10,7 +13,7 @@ use tracing::Span;
 use super::{Client, Endpoint, sending};
 use crate::{
     error::{Error, Limit},
-    telemetry::inject,
+    telemetry::{Attempt, inject},
 };
 
 /// A connection that its server closed while it lay unused is found dead by the time its answer would take to begin. What fails
@@ -21,6 +24,8 @@ const FOUND_DEAD: Duration = Duration::from_millis(100);
 pub struct Exchange<'a> {
     /// Sends it.
     pub client: &'a Client,
+    /// The model it is for.
+    pub model: &'a Arc<str>,
     /// Where it goes.
     pub endpoint: &'a Endpoint,
     /// Its method.
@@ -33,39 +38,64 @@ pub struct Exchange<'a> {
     pub span: &'a Span,
 }
 
+/// Why there is no answer.
+#[derive(Debug)]
+pub struct Failure {
+    /// What happened.
+    pub error: Error,
+    /// True when it happened on a connection that had been used before.
+    pub was_kept: bool,
+}
+
+impl From<Error> for Failure {
+    /// One that has nothing to do with the connection.
+    fn from(error: Error) -> Self {
+        Self {
+            error,
+            was_kept: false,
+        }
+    }
+}
+
 impl Exchange<'_> {
-    /// Sends the request with this body. A connection that is found dead at once is replaced, once: that is no new
-    /// attempt, but taken from the budget, since only the time tells that it had been in use before.
+    /// Sends the request with this body. A kept connection that is found dead at once is replaced, once: that is no retry, and
+    /// nothing is taken from the budget. It is counted, for the server may have begun to work.
     ///
     /// # Errors
     /// Why there is no answer; a status, whichever it is, is one.
-    pub async fn ask(&self, body: Bytes) -> Result<reqwest::Response, Error> {
+    pub async fn ask(&self, body: Bytes) -> Result<reqwest::Response, Failure> {
         let sent = Instant::now();
-        match self.ask_once(body.clone()).await {
-            Err(Error::Reset) if sent.elapsed() < FOUND_DEAD && self.client.budget.spend() => {
-                self.ask_once(body).await
-            }
-            answered => answered,
+        let failure = match self.ask_once(body.clone()).await {
+            Ok(response) => return Ok(response),
+            Err(failure) => failure,
+        };
+        let is_dead = failure.was_kept && failure.error == Error::Reset;
+        if !is_dead || sent.elapsed() >= FOUND_DEAD {
+            return Err(failure);
         }
+        let metrics = &self.client.metrics;
+        metrics.attempt(self.model, &self.endpoint.label, Attempt::Replaced);
+        self.ask_once(body).await
     }
 
-    async fn ask_once(&self, body: Bytes) -> Result<reqwest::Response, Error> {
+    async fn ask_once(&self, body: Bytes) -> Result<reqwest::Response, Failure> {
         let url = self.endpoint.at(self.path)?;
         let mut request = reqwest::Request::new(self.method.clone(), url);
         *request.headers_mut() = self.headers();
         if !(body.is_empty() && bodyless(self.method)) {
             *request.body_mut() = Some(sending::body(body));
         }
-        let limits = self.client.limits;
-        match timeout(
-            limits.headers,
-            self.client.connections().http.execute(request),
-        )
-        .await
-        {
-            Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) => Err(self.named(&error)),
-            Err(_) => Err(Error::timeout(Limit::Headers, limits.headers)),
+        let (limits, connections) = (self.client.limits, self.client.connections());
+        match timeout(limits.headers, connections.http.execute(request)).await {
+            Ok(Ok(response)) => {
+                connections.kept.carried(response.extensions());
+                Ok(response)
+            }
+            Ok(Err(error)) => Err(Failure {
+                was_kept: connections.kept.failed(&error),
+                error: named(&error, limits.connect),
+            }),
+            Err(_) => Err(Error::timeout(Limit::Headers, limits.headers).into()),
         }
     }
 
@@ -78,13 +108,14 @@ impl Exchange<'_> {
         inject(self.span, &mut headers);
         headers
     }
+}
 
-    fn named(&self, error: &reqwest::Error) -> Error {
-        match (error.is_connect(), error.is_timeout()) {
-            (_, true) => Error::timeout(Limit::Connect, self.client.limits.connect),
-            (true, _) => Error::Unreachable,
-            _ => Error::Reset,
-        }
+/// What a failure is called.
+fn named(error: &reqwest::Error, connect: Duration) -> Error {
+    match (error.is_connect(), error.is_timeout()) {
+        (_, true) => Error::timeout(Limit::Connect, connect),
+        (true, _) => Error::Unreachable,
+        _ => Error::Reset,
     }
 }
 

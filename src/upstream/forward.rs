@@ -11,7 +11,7 @@ use super::{
     Client, Endpoint, Model, Relay,
     body::{Answered, Look},
     endpoint::InFlight,
-    exchange::Exchange,
+    exchange::{Exchange, Failure},
     headers,
     pool::Pool,
     refusal::{self, Refusal},
@@ -56,8 +56,7 @@ impl<R: Fn(&Endpoint, bool) -> Rendered> Forward<'_, R> {
             endpoints: &model.endpoints,
             tried: Vec::with_capacity(1),
             answered: None,
-            failure: Error::NoEndpoint(format!("model `{}`", model.name)),
-            was_kept: false,
+            failure: None,
         };
         client.budget.earn();
         let mut next = trail.pool().pick();
@@ -65,9 +64,17 @@ impl<R: Fn(&Endpoint, bool) -> Rendered> Forward<'_, R> {
             trail.tried.push(endpoint.clone());
             record.attempts += 1;
             let running = endpoint.enter();
-            let (sent, made) = (Instant::now(), client.connections().made());
-            let result = self.attempt(client, &endpoint, &headers, &record).await;
-            trail.was_kept = made == client.connections().made();
+            let sent = Instant::now();
+            let exchange = Exchange {
+                client,
+                model: &model.name,
+                endpoint: &endpoint,
+                method: &self.method,
+                path: self.path,
+                headers: &headers,
+                span: &record.span,
+            };
+            let result = self.attempt(&exchange).await;
             client
                 .metrics
                 .attempt(&model.name, &endpoint.label, outcome(&result));
@@ -84,7 +91,9 @@ impl<R: Fn(&Endpoint, bool) -> Rendered> Forward<'_, R> {
             Some((response, attempt)) => Ok(self.relay(client, response, record, attempt)),
             None => {
                 record.endpoint = trail.tried.last().map(|endpoint| endpoint.label.clone());
-                Err((trail.failure, record))
+                let failed = trail.failure.map(|failure| failure.error);
+                let none = || Error::NoEndpoint(format!("model `{}`", model.name));
+                Err((failed.unwrap_or_else(none), record))
             }
         }
     }
@@ -100,21 +109,8 @@ impl<R: Fn(&Endpoint, bool) -> Rendered> Forward<'_, R> {
     }
 
     /// One attempt at one endpoint. A server that refuses our switch is asked again without it; true when that was so.
-    async fn attempt(
-        &self,
-        client: &Client,
-        endpoint: &Endpoint,
-        headers: &HeaderMap,
-        record: &Record,
-    ) -> Result<(reqwest::Response, bool), Error> {
-        let exchange = Exchange {
-            client,
-            endpoint,
-            method: &self.method,
-            path: self.path,
-            headers,
-            span: &record.span,
-        };
+    async fn attempt(&self, exchange: &Exchange<'_>) -> Result<(reqwest::Response, bool), Failure> {
+        let (client, endpoint) = (exchange.client, exchange.endpoint);
         let refuses = endpoint.refuses();
         let rendered = (self.render)(endpoint, !refuses);
         let response = exchange.ask(rendered.body).await?;
@@ -168,9 +164,7 @@ struct Trail<'m> {
     /// The latest answer.
     answered: Option<(reqwest::Response, Answered)>,
     /// Why the latest that did not answer did not.
-    failure: Error,
-    /// True when the latest went over a connection that had been used before.
-    was_kept: bool,
+    failure: Option<Failure>,
 }
 
 impl Trail<'_> {
@@ -188,19 +182,21 @@ impl Trail<'_> {
         model: &str,
         running: InFlight,
         sent: Instant,
-        result: Result<(reqwest::Response, bool), Error>,
+        result: Result<(reqwest::Response, bool), Failure>,
     ) -> bool {
         let endpoint = running.endpoint();
         let (response, refused) = match result {
             Ok(answer) => answer,
-            Err(error) => {
+            Err(failure) => {
+                let error = &failure.error;
                 if !matches!(error, Error::Invalid { .. }) {
                     endpoint.failed(sent); // else it is ours, not the endpoint's
                 }
                 let endpoint = &*endpoint.label;
                 tracing::warn!(endpoint, model, %error, "attempt failed");
-                self.failure = error;
-                return moves_on(&self.failure);
+                let goes_on = moves_on(&failure);
+                self.failure = Some(failure);
+                return goes_on;
             }
         };
         let goes_on = asks_for_another(response.status());
@@ -238,7 +234,10 @@ impl Trail<'_> {
     /// The first endpoint once more, where no other is up. A server whose loop stands still, as vLLM's does under load, closes a
     /// connection that lay unused for too long as soon as it goes on, without a look at what was sent meanwhile.
     fn same_again(&self) -> Option<Arc<Endpoint>> {
-        let may_be_unread = self.was_kept && self.failure == Error::Reset;
+        let may_be_unread = self
+            .failure
+            .as_ref()
+            .is_some_and(|failure| failure.was_kept && failure.error == Error::Reset);
         match &*self.tried {
             [first] if may_be_unread && !self.pool().has_one_up() => Some(first.clone()),
             _ => None,
@@ -265,8 +264,8 @@ fn asks_for_rest(response: &reqwest::Response) -> Option<Duration> {
 
 /// Failures after which another endpoint may take the request. One that was given `headers_ms` has the request and may be at
 /// work on it; another would do the work twice.
-fn moves_on(error: &Error) -> bool {
-    match error {
+fn moves_on(failure: &Failure) -> bool {
+    match &failure.error {
         Error::Unreachable | Error::Reset => true,
         Error::Timeout { setting, .. } => *setting == Limit::Connect,
         _ => false,
@@ -274,12 +273,14 @@ fn moves_on(error: &Error) -> bool {
 }
 
 /// How an attempt is counted.
-fn outcome(result: &Result<(reqwest::Response, bool), Error>) -> Attempt {
+fn outcome(result: &Result<(reqwest::Response, bool), Failure>) -> Attempt {
     match result {
         Ok((response, _)) if asks_for_another(response.status()) => Attempt::Refused,
         Ok(_) => Attempt::Answered,
-        Err(Error::Unreachable) => Attempt::Unreachable,
-        Err(Error::Timeout { .. }) => Attempt::Timeout,
-        Err(_) => Attempt::Reset,
+        Err(failure) => match failure.error {
+            Error::Unreachable => Attempt::Unreachable,
+            Error::Timeout { .. } => Attempt::Timeout,
+            _ => Attempt::Reset,
+        },
     }
 }

@@ -14,6 +14,7 @@ mod exchange;
 mod forward;
 mod headers;
 mod health;
+mod kept;
 mod keys;
 mod pool;
 mod probe;

@@ -21,6 +21,7 @@ mod families;
 mod faults;
 mod first_day;
 mod health;
+mod kept_connections;
 mod keys;
 mod moving_on;
 mod precedence;
