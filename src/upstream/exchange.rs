@@ -94,7 +94,7 @@ impl Exchange<'_> {
             Ok(Err(error)) => Err(Failure {
                 was_kept: connections.kept.failed(&error),
                 error: named(&error, limits.connect),
-            }),
+                }),
             Err(_) => Err(Error::timeout(Limit::Headers, limits.headers).into()),
         }
     }
@@ -110,11 +110,12 @@ impl Exchange<'_> {
     }
 }
 
-/// What a failure is called.
+/// What a failure is called. The system gives up on a connection that stands, too, when its peer is silent for too long: that is no
+/// limit of ours that passed.
 fn named(error: &reqwest::Error, connect: Duration) -> Error {
     match (error.is_connect(), error.is_timeout()) {
-        (_, true) => Error::timeout(Limit::Connect, connect),
-        (true, _) => Error::Unreachable,
+        (true, true) => Error::timeout(Limit::Connect, connect),
+        (true, false) => Error::Unreachable,
         _ => Error::Reset,
     }
 }
@@ -125,4 +126,36 @@ fn bodyless(method: &Method) -> bool {
         *method,
         Method::GET | Method::HEAD | Method::DELETE | Method::OPTIONS
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use futures_util::stream;
+    use http_body::Frame;
+    use http_body_util::StreamBody;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// How a request ends for which the system gives up while it is sent.
+    async fn given_up(url: String) -> reqwest::Error {
+        crate::tls::choose_provider();
+        let given_up = || io::Error::from(io::ErrorKind::TimedOut);
+        let pieces = stream::once(async move { Err::<Frame<Bytes>, _>(given_up()) });
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let request = client.post(url);
+        let request = request.body(reqwest::Body::wrap(StreamBody::new(pieces)));
+        request.send().await.unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_the_system_gives_up_on_is_not_blamed_on_connect_ms() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let error = given_up(url).await;
+        assert!(error.is_timeout(), "{error:?}");
+        assert_eq!(named(&error, Duration::from_secs(2)), Error::Reset);
+    }
 }
