@@ -45,6 +45,8 @@ pub struct Failure {
     pub error: Error,
     /// True when it happened on a connection that had been used before.
     pub was_kept: bool,
+    /// True when the answer had begun.
+    pub had_begun: bool,
 }
 
 impl From<Error> for Failure {
@@ -53,6 +55,7 @@ impl From<Error> for Failure {
         Self {
             error,
             was_kept: false,
+            had_begun: false,
         }
     }
 }
@@ -94,7 +97,8 @@ impl Exchange<'_> {
             Ok(Err(error)) => Err(Failure {
                 was_kept: connections.kept.failed(&error),
                 error: named(&error, limits.connect),
-                }),
+                had_begun: false,
+            }),
             Err(_) => Err(Error::timeout(Limit::Headers, limits.headers).into()),
         }
     }

@@ -117,7 +117,12 @@ impl<R: Fn(&Endpoint, bool) -> Rendered> Forward<'_, R> {
         if rendered.fields.is_empty() {
             return Ok((response, refuses));
         }
-        let refusal = refusal::read(response, &rendered.fields, client.limits.idle).await?;
+        let read = refusal::read(response, &rendered.fields, client.limits.idle).await;
+        let refusal = read.map_err(|error| Failure {
+            error,
+            was_kept: false,
+            had_begun: true,
+        })?;
         if let Refusal::Unrelated(response) = refusal {
             return Ok((response, false));
         }
@@ -263,9 +268,10 @@ fn asks_for_rest(response: &reqwest::Response) -> Option<Duration> {
 }
 
 /// Failures after which another endpoint may take the request. One that was given `headers_ms` has the request and may be at
-/// work on it; another would do the work twice.
+/// work on it; another would do the work twice. One whose answer had begun has done it.
 fn moves_on(failure: &Failure) -> bool {
     match &failure.error {
+        _ if failure.had_begun => false,
         Error::Unreachable | Error::Reset => true,
         Error::Timeout { setting, .. } => *setting == Limit::Connect,
         _ => false,

@@ -114,6 +114,22 @@ async fn an_answer_that_began_or_an_error_that_is_final_does_not_move_on() {
     }
 }
 
+/// An error of a request with our switch is read before it is relayed; it has begun all the same.
+#[tokio::test]
+async fn an_error_that_breaks_off_while_we_read_it_does_not_move_on() {
+    let steps = vec![
+        Step::Send(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 100\r\n\r\n{\"half".into()),
+        Step::Wait(Duration::from_millis(50)),
+        Step::Reset,
+    ];
+    let first = Server::start(move |_| steps.clone()).await;
+    let second = Server::friendly().await;
+    let gateway = two(&first, &second).await;
+    let (status, _, code) = gateway.chat(&chat(EASY)).await.error();
+    assert_eq!((status, code.as_str()), (502, "upstream_reset"));
+    assert_eq!((first.arrived().len(), second.arrived().len()), (1, 0));
+}
+
 #[tokio::test]
 async fn a_switch_that_a_server_refuses_is_left_out_and_remembered() {
     let body = r#"{"error":{"message":"chat_template is not supported for Mistral tokenizers.","type":"BadRequestError","code":400}}"#;
