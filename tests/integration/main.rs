@@ -27,6 +27,7 @@ mod moving_on;
 mod precedence;
 mod probe;
 mod properties;
+mod refusals;
 mod reload;
 mod replay;
 mod shutdown;
