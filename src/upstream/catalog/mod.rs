@@ -88,11 +88,7 @@ impl Profile {
 impl Catalog {
     /// Puts together what is configured and what was discovered.
     pub fn build(config: &Config, keys: Arc<ServerKeys>, known: Known) -> Self {
-        let empty = Self {
-            keys,
-            ..Self::default()
-        };
-        empty.rebuild(config, known)
+        Self::default().built(config, keys, known)
     }
 
     /// The same for a configuration that takes the place of another: with its keys, and what is known of the servers.
