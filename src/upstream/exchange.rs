@@ -10,7 +10,7 @@ use http::{HeaderMap, Method, header};
 use tokio::time::timeout;
 use tracing::Span;
 
-use super::{Client, Endpoint, sending};
+use super::{Client, Endpoint, headers::Head, sending};
 use crate::{
     error::{Error, Limit},
     telemetry::{Attempt, inject},
@@ -33,7 +33,7 @@ pub struct Exchange<'a> {
     /// Path and query.
     pub path: &'a str,
     /// Its headers, but for those of the endpoint.
-    pub headers: &'a HeaderMap,
+    pub head: Head<'a>,
     /// The span it is part of.
     pub span: &'a Span,
 }
@@ -105,7 +105,7 @@ impl Exchange<'_> {
 
     /// With the endpoint's key, and our span.
     fn headers(&self) -> HeaderMap {
-        let mut headers = self.headers.clone();
+        let mut headers = self.head.for_upstream();
         if let Some(key) = self.endpoint.authorization() {
             headers.insert(header::AUTHORIZATION, key.clone());
         }

@@ -12,7 +12,7 @@ use super::{
     body::{Answered, Look},
     endpoint::InFlight,
     exchange::{Exchange, Failure},
-    headers,
+    headers::{self, Head},
     pool::Pool,
     refusal::{self, Refusal},
 };
@@ -51,7 +51,6 @@ impl<R: Fn(&Endpoint, bool) -> Rendered> Forward<'_, R> {
         model: &Model,
         mut record: Record,
     ) -> Result<Response<Relay>, (Error, Record)> {
-        let headers = self.upstream_headers();
         let mut trail = Trail {
             endpoints: &model.endpoints,
             tried: Vec::with_capacity(1),
@@ -71,7 +70,7 @@ impl<R: Fn(&Endpoint, bool) -> Rendered> Forward<'_, R> {
                 endpoint: &endpoint,
                 method: &self.method,
                 path: self.path,
-                headers: &headers,
+                head: self.head(),
                 span: &record.span,
             };
             let result = self.attempt(&exchange).await;
@@ -98,14 +97,12 @@ impl<R: Fn(&Endpoint, bool) -> Rendered> Forward<'_, R> {
         }
     }
 
-    /// The client's headers as far as they go on.
-    fn upstream_headers(&self) -> HeaderMap {
-        let mut headers = headers::for_upstream(self.headers, self.looked_at);
-        if !self.pass_credentials {
-            headers.remove(header::AUTHORIZATION);
-            headers.remove("x-api-key");
+    fn head(&self) -> Head<'_> {
+        Head {
+            client: self.headers,
+            looked_at: self.looked_at,
+            pass_credentials: self.pass_credentials,
         }
-        headers
     }
 
     /// One attempt at one endpoint. A server that refuses our switch is asked again without it; true when that was so.
@@ -144,7 +141,8 @@ impl<R: Fn(&Endpoint, bool) -> Rendered> Forward<'_, R> {
         attempt: Answered,
     ) -> Response<Relay> {
         let (parts, body) = Response::<reqwest::Body>::from(response).into_parts();
-        let mut headers = headers::for_client(&parts.headers);
+        let look = Look::at(&parts.headers, self.looked_at);
+        let mut headers = headers::for_client(parts.headers);
         if parts.status == StatusCode::SERVICE_UNAVAILABLE
             && !headers.contains_key(header::RETRY_AFTER)
         {
@@ -152,7 +150,6 @@ impl<R: Fn(&Endpoint, bool) -> Rendered> Forward<'_, R> {
         }
         record.endpoint = Some(attempt.running.endpoint().label.clone());
         record.status = parts.status.as_u16();
-        let look = Look::at(&parts.headers, self.looked_at);
         record.stream = look.is_sse();
         let mut response = Response::new(Relay::new(body, look, client, record, attempt));
         *response.status_mut() = parts.status;
