@@ -74,7 +74,7 @@ impl Connections {
         let http = reqwest::Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never()) // moving on is decided in `forward`, where it is counted
+            .retry(no_retries())
             .referer(false)
             .tcp_nodelay(true)
             .connect_timeout(limits.connect)
@@ -85,6 +85,12 @@ impl Connections {
             kept: Arc::default(),
         })
     }
+}
+
+/// Moving on is decided in `forward`, where it is counted. `never` alone would still copy every request, for a retry that does not
+/// come (reqwest 0.13).
+fn no_retries() -> reqwest::retry::Builder {
+    reqwest::retry::never().max_retries_per_request(0)
 }
 
 impl Client {
