@@ -25,6 +25,8 @@ pub struct Endpoint {
     pub url: BaseUrl,
     /// The model's name there, when it is another than here.
     pub model: Option<String>,
+    /// The same as a header's value, of whichever name it has there; `None` when it cannot be one.
+    pub called: Option<HeaderValue>,
     /// How the model switches there; two endpoints of one model may obey different switches.
     pub family: Option<&'static Family>,
     /// How its name says that it switches.
@@ -77,9 +79,11 @@ struct Condition {
 const REST: Duration = Duration::from_secs(60);
 
 impl Endpoint {
-    /// An endpoint of which nothing has been asked yet.
-    pub fn new(site: Site, patience: Patience) -> Self {
+    /// An endpoint, of which nothing has been asked yet, of the model that we call `name`.
+    pub fn new(name: &str, site: Site, patience: Patience) -> Self {
+        let called = site.model.as_deref().unwrap_or(name);
         Self {
+            called: HeaderValue::try_from(called).ok(),
             chat: Url::parse(&site.url.join(CHAT)).ok(),
             label: site.url.as_str().into(),
             url: site.url,
@@ -295,7 +299,7 @@ pub mod tests {
             is_set: false,
             health: Arc::default(),
         };
-        Arc::new(Endpoint::new(site, PATIENCE))
+        Arc::new(Endpoint::new("m", site, PATIENCE))
     }
 
     /// Fails until it is left out.

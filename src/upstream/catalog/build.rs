@@ -153,7 +153,7 @@ impl Build<'_> {
             let mut there = model.endpoints.iter();
             there.find(|endpoint| endpoint.is_at(&site.url, site.model.as_deref()))
         });
-        let endpoint = Endpoint::new(site, patience);
+        let endpoint = Endpoint::new(name, site, patience);
         Arc::new(endpoint.taking_over(before.map(Arc::as_ref)))
     }
 
