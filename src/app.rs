@@ -20,7 +20,7 @@ use crate::{
     server,
     telemetry::Metrics,
     tls::{self, Certificate, Certificates},
-    upstream::{Catalog, Client, Known},
+    upstream::{Catalog, Client, Known, ServerKeys},
     watch,
     workers::Workers,
 };
@@ -74,12 +74,17 @@ pub fn build(config: Config) -> anyhow::Result<Live> {
             ("cache", lookups.remembered()),
         ]
     });
+    let server_keys = server_keys(&config)?;
     Ok(Live {
         certificates,
         keys: Keys::new(&config.auth, None).map_err(anyhow::Error::msg)?,
         router: Router::new(Arc::new(classifier), policy(&config.routing)),
-        catalog: ArcSwap::from_pointee(Catalog::build(&config, Known::default())),
-        client: Client::new(&config.upstream, metrics.clone()).context(NO_CLIENT)?,
+        catalog: ArcSwap::from_pointee(Catalog::build(
+            &config,
+            server_keys.clone(),
+            Known::default(),
+        )),
+        client: Client::new(&config.upstream, server_keys, metrics.clone()).context(NO_CLIENT)?,
         was_ready: false,
         places: Arc::default(),
         stopping: CancellationToken::new(),
@@ -95,12 +100,16 @@ pub fn build(config: Config) -> anyhow::Result<Live> {
 /// What cannot be built, in one message.
 pub fn rebuild(before: &Live, config: Config) -> anyhow::Result<Live> {
     let catalog = before.catalog.load();
+    let server_keys = server_keys(&config)?;
     Ok(Live {
         certificates: Certificates::read(&config)?,
         keys: Keys::new(&config.auth, Some(&before.keys)).map_err(anyhow::Error::msg)?,
         router: Router::new(before.router.classifier().clone(), policy(&config.routing)),
-        catalog: ArcSwap::from_pointee(catalog.rebuild(&config, catalog.known().clone())),
-        client: before.client.with(&config.upstream).context(NO_CLIENT)?,
+        catalog: ArcSwap::from_pointee(catalog.under(&config, server_keys.clone())),
+        client: before
+            .client
+            .with(&config.upstream, server_keys)
+            .context(NO_CLIENT)?,
         was_ready: before.was_ready || catalog.pending.is_empty(),
         places: before.places.clone(),
         stopping: before.stopping.clone(),
@@ -110,6 +119,12 @@ pub fn rebuild(before: &Live, config: Config) -> anyhow::Result<Live> {
 }
 
 const NO_CLIENT: &str = "cannot make the client for model servers";
+
+/// Read here and nowhere else: what is validated, built and served is one configuration, its keys with it.
+fn server_keys(config: &Config) -> anyhow::Result<Arc<ServerKeys>> {
+    let keys = ServerKeys::read(config).map_err(anyhow::Error::msg)?;
+    Ok(Arc::new(keys))
+}
 
 /// What the configuration names outside itself.
 fn loaded(config: &Config) -> Result<(Certificates, Classifier), Problems> {

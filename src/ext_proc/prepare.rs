@@ -40,7 +40,7 @@ pub async fn judged(
     let profile = Profile::of(judged.model.as_deref(), &routed.model);
     let upstream = profile.name.as_deref().unwrap_or(&routed.model);
     let rendered = routed.render(profile.family, profile.name.as_deref()).body;
-    let told: Told = intake::told(&routed.decision, upstream).collect();
+    let told: Told = intake::told(&routed.decision, HeaderValue::try_from(upstream).ok()).collect();
     let mut head = HeaderChange::default();
     let steering = told
         .iter()

@@ -43,10 +43,10 @@ pub fn wish(headers: &HeaderMap) -> Result<Option<Mode>, Error> {
     }
 }
 
-/// What the client is told of a decision. `upstream`: the model's name at the endpoint that answers.
+/// What the client is told of a decision. `upstream`: the model's name at the endpoint that answers, unless it is no header value.
 pub fn told(
     decision: &Decision,
-    upstream: &str,
+    upstream: Option<HeaderValue>,
 ) -> impl Iterator<Item = (HeaderName, HeaderValue)> + use<> {
     let value = |text: String| HeaderValue::try_from(text).ok();
     let score = decision
@@ -61,7 +61,7 @@ pub fn told(
         (WHY, Some(HeaderValue::from_static(decision.why.as_str()))),
         (SCORE, score),
         (DOMAIN, domain),
-        (MODEL, value(upstream.to_owned())),
+        (MODEL, upstream),
     ]
     .into_iter()
     .filter_map(|(name, value)| Some((name, value?)))

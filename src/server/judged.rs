@@ -7,7 +7,7 @@ use axum::{
     extract::{Request, State},
     response::Response,
 };
-use http::request::Parts;
+use http::{HeaderValue, request::Parts};
 
 use super::{body, entered::Entered, gather::gathered};
 use crate::{
@@ -90,17 +90,17 @@ async fn forward(
             let Decision { mode, why, .. } = &routed.decision;
             relay.record().settle(mode.as_str(), why.as_str());
             relay.hold(place);
-            let upstream = endpoint.model.as_deref().unwrap_or(&routed.model);
             response
                 .headers_mut()
-                .extend(intake::told(&routed.decision, upstream));
+                .extend(intake::told(&routed.decision, endpoint.called.clone()));
             gathered(response).await
         }
         Err((error, record)) => {
             let mut response = Entered::failed(record, &error, None);
+            let upstream = HeaderValue::try_from(&*routed.model).ok();
             response
                 .headers_mut()
-                .extend(intake::told(&routed.decision, &routed.model));
+                .extend(intake::told(&routed.decision, upstream));
             response
         }
     }

@@ -39,6 +39,8 @@ pub enum Attempt {
     Reset,
     /// A limit passed.
     Timeout,
+    /// A kept connection was found dead, and the request is sent once more.
+    Replaced,
 }
 
 impl Attempt {
@@ -49,6 +51,7 @@ impl Attempt {
             Self::Unreachable => "unreachable",
             Self::Reset => "reset",
             Self::Timeout => "timeout",
+            Self::Replaced => "replaced",
         }
     }
 }

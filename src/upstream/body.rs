@@ -147,9 +147,11 @@ impl Relay {
 
     fn passes(&mut self, data: &Bytes) {
         self.wait.rearm();
-        self.record
-            .first_chunk_s
-            .get_or_insert_with(|| self.attempt.sent.elapsed().as_secs_f64());
+        let sent = self.attempt.sent;
+        if self.record.first_chunk_s.is_none() {
+            self.record.first_chunk_s = Some(sent.elapsed().as_secs_f64());
+            self.endpoint().begins(sent);
+        }
         self.record.bytes.1 += data.len() as u64;
         match &mut self.look {
             Look::Sse(scanner) => scanner.scan(data),
@@ -160,8 +162,14 @@ impl Relay {
 
     fn ends(&mut self) {
         self.inner = None;
+        self.endpoint().answered(self.attempt.sent);
         self.record.outcome = Outcome::Complete;
         self.note_usage();
+    }
+
+    /// True once a stream has all that a client waits for; many leave then, before its framing ends.
+    fn said_last_word(&self) -> bool {
+        matches!(&self.look, Look::Sse(scanner) if scanner.said_last_word())
     }
 
     fn note_usage(&mut self) {
@@ -175,8 +183,10 @@ impl Relay {
     /// The last thing a client hears of a body that failed: an event where events are spoken, else an aborted body.
     fn fails(&mut self, error: &Error) -> Option<Result<Frame<Bytes>, io::Error>> {
         self.inner = None;
-        if *error != Error::Stopping {
-            self.attempt.running.endpoint().failed();
+        match error {
+            Error::Stopping => {}
+            _ if self.said_last_word() => self.endpoint().answered(self.attempt.sent),
+            _ => self.endpoint().failed(self.attempt.sent),
         }
         self.record.fail(error);
         let Look::Sse(scanner) = &self.look else {
@@ -211,7 +221,7 @@ impl Body for Relay {
                     this.passes(data);
                 }
                 Poll::Ready(Some(Ok(match frame.into_trailers() {
-                    Ok(trailers) => Frame::trailers(headers::for_client(&trailers)),
+                    Ok(trailers) => Frame::trailers(headers::for_client(trailers)),
                     Err(frame) => frame,
                 })))
             }
@@ -250,6 +260,9 @@ impl Drop for Relay {
             self.ends();
         } else if self.record.outcome == Outcome::ClientGone {
             self.note_usage();
+            if self.said_last_word() {
+                self.endpoint().answered(self.attempt.sent);
+            }
         }
     }
 }

@@ -1,8 +1,12 @@
 //! Leaves out an endpoint that keeps failing, and tries it again now and then.
 //!
-//! Failures are connections refused or reset and limits that passed; an answer, whatever its status, is none. Closed: requests
-//! go there. Open: none do. Half open: one does, and what becomes of it decides ("Release It!", Nygard 2007, Circuit Breaker).
-//! Time is an argument, so that tests need no clock.
+//! Failures are connections refused or reset and limits that passed, before an answer or in the middle of it; a whole answer,
+//! whatever its status, is none. Closed: requests go there. Open: none do. Half open: one does, and what becomes of it decides
+//! ("Release It!", Nygard 2007, Circuit Breaker). Time is an argument, so that tests need no clock.
+//!
+//! The head of an answer says nothing yet: a server whose engine hangs sends it, and then nothing. The row of failures ends with
+//! an answer that is whole. One that was sent before them ends it too, since answers take minutes: it takes back the failures so
+//! far, not those that follow, so that a server that fails every new request is left out all the same.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -47,7 +51,12 @@ enum State {
         latest: Option<Instant>,
     },
     /// A trial under way is an open breaker too: when it is never heard of again, the next one comes after the same time.
-    Open { until: Instant },
+    Open {
+        /// When the endpoint was left out.
+        since: Instant,
+        /// When one request may try it.
+        until: Instant,
+    },
 }
 
 const WELL: State = State::Closed {
@@ -68,7 +77,7 @@ impl Breaker {
     pub fn admits(&self, now: Instant) -> bool {
         match *self.state() {
             State::Closed { .. } => true,
-            State::Open { until } => now >= until,
+            State::Open { until, .. } => now >= until,
         }
     }
 
@@ -77,7 +86,7 @@ impl Breaker {
         let mut state = self.state();
         match &mut *state {
             State::Closed { .. } => true,
-            State::Open { until } if now >= *until => {
+            State::Open { until, .. } if now >= *until => {
                 *until = now + patience.open;
                 true
             }
@@ -85,40 +94,62 @@ impl Breaker {
         }
     }
 
-    /// The endpoint answered.
-    pub fn succeeded(&self) -> Turned {
+    /// An answer came to its end, to a request that was sent at `began`. What was sent before the endpoint was left out says
+    /// nothing of how it is since.
+    pub fn succeeded(&self, began: Instant) -> Turned {
         let mut state = self.state();
-        match std::mem::replace(&mut *state, WELL) {
-            State::Closed { .. } => Turned::Not,
-            State::Open { .. } => Turned::Closed,
+        match *state {
+            State::Closed { .. } => {
+                *state = WELL;
+                Turned::Not
+            }
+            State::Open { since, .. } if began < since => Turned::Not,
+            State::Open { .. } => {
+                *state = WELL;
+                Turned::Closed
+            }
         }
     }
 
-    /// The endpoint failed a request that it was given at `began`; `None`: some time ago, it had begun to answer. One that was
-    /// under way when the latest failure was counted, and fails right behind it, is the same failure.
-    pub fn failed(&self, began: Option<Instant>, now: Instant, patience: Patience) -> Turned {
+    /// The body of an answer began. It may run for minutes, for which a trial does not keep the others waiting: they may go there,
+    /// and until an answer is whole the next failure is enough to leave the endpoint out again.
+    pub fn begun(&self, began: Instant, patience: Patience) -> Turned {
         let mut state = self.state();
-        let open = State::Open {
-            until: now + patience.open,
-        };
         match *state {
+            State::Open { since, .. } if began >= since => {
+                *state = State::Closed {
+                    failures: patience.failures.saturating_sub(1),
+                    latest: None,
+                };
+                Turned::Closed
+            }
+            _ => Turned::Not,
+        }
+    }
+
+    /// The endpoint failed a request that it was sent at `began`. One that was under way when the latest failure was counted, and
+    /// fails right behind it, is the same failure.
+    pub fn failed(&self, began: Instant, now: Instant, patience: Patience) -> Turned {
+        let mut state = self.state();
+        let until = now + patience.open;
+        match &mut *state {
             State::Closed {
                 latest: Some(latest),
                 ..
-            } if now < latest + TOGETHER && began.is_none_or(|began| began < latest) => Turned::Not,
-            State::Closed { failures, .. } if failures + 1 < patience.failures => {
-                *state = State::Closed {
-                    failures: failures + 1,
-                    latest: Some(now),
-                };
+            } if now < *latest + TOGETHER && began < *latest => Turned::Not,
+            State::Closed { failures, latest } if *failures + 1 < patience.failures => {
+                *failures += 1;
+                *latest = Some(now);
                 Turned::Not
             }
             State::Closed { .. } => {
-                *state = open;
+                *state = State::Open { since: now, until };
                 Turned::Open
             }
-            State::Open { .. } => {
-                *state = open;
+            State::Open { since, until: next } => {
+                if began >= *since {
+                    *next = until; // it was a trial; what was sent before puts none off
+                }
                 Turned::Not
             }
         }
@@ -141,32 +172,40 @@ mod tests {
         open: SECOND,
     };
 
+    /// Opened at this moment.
+    fn open_at(start: Instant) -> Breaker {
+        let breaker = Breaker::default();
+        for _ in 0..3 {
+            breaker.failed(start, start, PATIENCE);
+        }
+        assert!(!breaker.admits(start));
+        breaker
+    }
+
     #[test]
     fn it_opens_after_failures_in_a_row_and_closes_after_a_trial_that_went_well() {
         let (breaker, start) = (Breaker::default(), Instant::now());
-        breaker.failed(Some(start), start, PATIENCE);
-        breaker.failed(Some(start), start, PATIENCE);
-        assert_eq!(breaker.succeeded(), Turned::Not);
-        breaker.failed(Some(start), start, PATIENCE);
-        breaker.failed(Some(start), start, PATIENCE);
+        breaker.failed(start, start, PATIENCE);
+        breaker.failed(start, start, PATIENCE);
+        assert_eq!(breaker.succeeded(start), Turned::Not);
+        breaker.failed(start, start, PATIENCE);
+        breaker.failed(start, start, PATIENCE);
         assert!(breaker.admits(start), "not in a row");
-        assert_eq!(breaker.failed(Some(start), start, PATIENCE), Turned::Open);
+        assert_eq!(breaker.failed(start, start, PATIENCE), Turned::Open);
         assert!(!breaker.admits(start + SECOND / 2));
         let later = start + SECOND;
         assert!(breaker.admits(later) && breaker.enter(later, PATIENCE));
         assert!(!breaker.enter(later, PATIENCE), "one trial at a time");
-        assert_eq!(breaker.succeeded(), Turned::Closed);
+        assert_eq!(breaker.succeeded(later), Turned::Closed);
         assert!(breaker.enter(later, PATIENCE) && breaker.enter(later, PATIENCE));
     }
 
     #[test]
     fn a_trial_that_fails_or_is_never_heard_of_is_followed_by_another() {
-        let (breaker, start) = (Breaker::default(), Instant::now());
-        for _ in 0..3 {
-            breaker.failed(Some(start), start, PATIENCE);
-        }
-        assert!(breaker.enter(start + SECOND, PATIENCE));
-        assert_eq!(breaker.failed(None, start + SECOND, PATIENCE), Turned::Not);
+        let start = Instant::now();
+        let (breaker, trial) = (open_at(start), start + SECOND);
+        assert!(breaker.enter(trial, PATIENCE));
+        assert_eq!(breaker.failed(trial, trial, PATIENCE), Turned::Not);
         assert!(!breaker.admits(start + SECOND * 3 / 2));
         assert!(breaker.enter(start + SECOND * 2, PATIENCE)); // its client left
         assert!(!breaker.enter(start + SECOND * 5 / 2, PATIENCE));
@@ -174,18 +213,45 @@ mod tests {
     }
 
     #[test]
+    fn a_trial_whose_body_begins_lets_the_others_in_until_the_first_failure() {
+        let start = Instant::now();
+        let (breaker, trial) = (open_at(start), start + SECOND);
+        assert!(breaker.enter(trial, PATIENCE));
+        assert_eq!(breaker.begun(trial, PATIENCE), Turned::Closed);
+        assert!(breaker.enter(trial, PATIENCE) && breaker.enter(trial, PATIENCE));
+        let later = trial + SECOND;
+        assert_eq!(breaker.failed(trial, later, PATIENCE), Turned::Open);
+        // It ends well this time, and failures are counted from the first one again.
+        let trial = later + SECOND;
+        assert_eq!(breaker.begun(trial, PATIENCE), Turned::Closed);
+        assert_eq!(breaker.succeeded(trial), Turned::Not);
+        assert_eq!(breaker.failed(trial, trial, PATIENCE), Turned::Not);
+        assert!(breaker.admits(trial));
+    }
+
+    #[test]
+    fn what_was_sent_before_an_endpoint_was_left_out_says_nothing_of_it_since() {
+        let start = Instant::now();
+        let (breaker, before) = (open_at(start), start - SECOND);
+        assert_eq!(breaker.begun(before, PATIENCE), Turned::Not);
+        assert_eq!(breaker.succeeded(before), Turned::Not);
+        assert!(!breaker.admits(start));
+        breaker.failed(before, start + SECOND / 2, PATIENCE);
+        assert!(breaker.admits(start + SECOND), "it puts no trial off");
+    }
+
+    #[test]
     fn a_path_that_is_cut_is_one_failure_however_many_streams_it_breaks() {
         let (breaker, start) = (Breaker::default(), Instant::now());
-        let millisecond = Duration::from_millis(1);
-        for nth in 0..40 {
-            breaker.failed(None, start + millisecond * nth, PATIENCE);
+        let (before, millisecond) = (start - SECOND, Duration::from_millis(1));
+        for nth in 0..41 {
+            breaker.failed(before, start + millisecond * nth, PATIENCE);
         }
-        breaker.failed(Some(start - SECOND), start + millisecond * 40, PATIENCE); // it waited for its answer meanwhile
         assert!(breaker.admits(start));
         // Cut again, and again: three in a row.
-        breaker.failed(None, start + TOGETHER, PATIENCE);
+        breaker.failed(before, start + TOGETHER, PATIENCE);
         assert_eq!(
-            breaker.failed(None, start + TOGETHER * 2, PATIENCE),
+            breaker.failed(before, start + TOGETHER * 2, PATIENCE),
             Turned::Open
         );
     }
@@ -197,7 +263,7 @@ mod tests {
         for nth in 0..3 {
             let began = start + Duration::from_micros(nth * 200);
             let failed = began + Duration::from_micros(100);
-            turned = breaker.failed(Some(began), failed, PATIENCE);
+            turned = breaker.failed(began, failed, PATIENCE);
         }
         assert_eq!(turned, Turned::Open);
     }
@@ -205,24 +271,27 @@ mod tests {
     proptest! {
         #[test]
         fn an_open_breaker_lets_one_request_through_in_its_time(steps in prop::collection::vec((0..4_u8, 0..400_u64), 0..200)) {
-            let (breaker, mut now) = (Breaker::default(), Instant::now());
+            let (breaker, start) = (Breaker::default(), Instant::now());
+            let mut now = start;
             let (mut in_a_row, mut last_trial): (u32, Option<Instant>) = (0, None);
             let mut counted: Option<Instant> = None;
             for (step, wait) in steps {
                 now += Duration::from_millis(wait);
+                let is_open = in_a_row >= PATIENCE.failures;
                 match step {
                     0 => {
-                        breaker.succeeded();
+                        breaker.succeeded(now);
                         (in_a_row, last_trial, counted) = (0, None, None);
                     }
                     1 | 2 => {
-                        let began = (step == 1).then_some(now);
+                        let is_new = step == 1; // or it was sent before all others
+                        let began = if is_new { now } else { start - SECOND };
                         breaker.failed(began, now, PATIENCE);
-                        if began.is_some() || counted.is_none_or(|counted| now >= counted + TOGETHER) {
+                        if !is_open && (is_new || counted.is_none_or(|counted| now >= counted + TOGETHER)) {
                             in_a_row += 1;
                             counted = Some(now);
                         }
-                        if in_a_row >= PATIENCE.failures {
+                        if in_a_row >= PATIENCE.failures && (is_new || !is_open) {
                             last_trial = Some(now);
                         }
                     }
@@ -230,8 +299,8 @@ mod tests {
                         let (admits, entered) = (breaker.admits(now), breaker.enter(now, PATIENCE));
                         prop_assert_eq!(admits, entered);
                         let waited = last_trial.is_none_or(|last| now >= last + SECOND);
-                        prop_assert_eq!(entered, in_a_row < PATIENCE.failures || waited);
-                        if entered && in_a_row >= PATIENCE.failures {
+                        prop_assert_eq!(entered, !is_open || waited);
+                        if entered && is_open {
                             last_trial = Some(now);
                         }
                     }

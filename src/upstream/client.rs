@@ -1,19 +1,12 @@
 //! The HTTP client towards model servers, tamed into a proxy's: no environment, no redirects, no decompression.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use http::{Method, header::AUTHORIZATION};
 use reqwest::RequestBuilder;
 use tokio_util::sync::CancellationToken;
-use tower::util::MapRequestLayer;
 
-use super::{Server, budget::Budget, endpoint::bearer};
+use super::{Server, ServerKeys, budget::Budget, kept::Kept};
 use crate::{config::Upstream, telemetry::Metrics, tls, workers::Workers};
 
 /// The most a question of our own may take, headers and body; a model server answers it from memory.
@@ -60,6 +53,8 @@ pub struct Client {
     workers: Vec<Connections>,
     /// For questions of our own, which are asked on no worker.
     own: Connections,
+    /// For the same.
+    keys: Arc<ServerKeys>,
     pub(super) limits: Limits,
     pub(super) metrics: Arc<Metrics>,
     pub(super) budget: Arc<Budget>,
@@ -69,40 +64,39 @@ pub struct Client {
     cuts: Vec<CancellationToken>,
 }
 
-/// Connections that are kept, and how often one had to be made.
+/// Connections that are kept.
 #[derive(Debug, Clone)]
 pub(super) struct Connections {
     /// Asks over one of them, or a new one.
     pub http: reqwest::Client,
-    made: Arc<AtomicU64>,
+    /// Which of them have been used.
+    pub kept: Arc<Kept>,
 }
 
 impl Connections {
     fn new(limits: Limits) -> Result<Self, reqwest::Error> {
         tls::choose_provider();
-        let made = Arc::new(AtomicU64::new(0));
-        let counted = made.clone();
         let http = reqwest::Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never()) // moving on is decided in `forward`, where it is counted
+            .retry(no_retries())
             .referer(false)
             .tcp_nodelay(true)
             .connect_timeout(limits.connect)
             .http2_max_header_list_size(HEADERS)
             .pool_idle_timeout(limits.pool_idle)
-            .connector_layer(MapRequestLayer::new(move |to| {
-                counted.fetch_add(1, Ordering::Relaxed);
-                to
-            }))
             .build()?;
-        Ok(Self { http, made })
+        Ok(Self {
+            http,
+            kept: Arc::default(),
+        })
     }
+}
 
-    /// How many were begun so far. As long as it stays the same, every request goes over one that was used before.
-    pub fn made(&self) -> u64 {
-        self.made.load(Ordering::Relaxed)
-    }
+/// Moving on is decided in `forward`, where it is counted. `never` alone would still copy every request, for a retry that does not
+/// come (reqwest 0.13).
+fn no_retries() -> reqwest::retry::Builder {
+    reqwest::retry::never().max_retries_per_request(0)
 }
 
 impl Client {
@@ -110,12 +104,17 @@ impl Client {
     ///
     /// # Errors
     /// When the system's certificates cannot be read.
-    pub fn new(settings: &Upstream, metrics: Arc<Metrics>) -> Result<Self, reqwest::Error> {
+    pub fn new(
+        settings: &Upstream,
+        keys: Arc<ServerKeys>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, reqwest::Error> {
         let limits = Limits::of(settings);
         let cut = CancellationToken::new();
         Ok(Self {
             workers: a_worker_each(limits)?,
             own: Connections::new(limits)?,
+            keys,
             limits,
             metrics,
             budget: Arc::default(),
@@ -124,26 +123,25 @@ impl Client {
         })
     }
 
-    /// The same with other limits: requests from here on share the connections that stand, where the limits allow it.
+    /// The same with other limits and keys: requests from here on share the connections that stand, where the limits allow it.
     ///
     /// # Errors
     /// When the system's certificates cannot be read.
-    pub fn with(&self, settings: &Upstream) -> Result<Self, reqwest::Error> {
+    pub fn with(&self, settings: &Upstream, keys: Arc<ServerKeys>) -> Result<Self, reqwest::Error> {
         let limits = Limits::of(settings);
         let of_connections = |limits: &Limits| (limits.connect, limits.pool_idle);
         let mut client = self.clone();
         if of_connections(&limits) != of_connections(&self.limits) {
             (client.workers, client.own) = (a_worker_each(limits)?, Connections::new(limits)?);
         }
-        client.limits = limits;
+        (client.limits, client.keys) = (limits, keys);
         Ok(client)
     }
 
     /// A question of our own to a server, with its key and a limit.
     pub(super) fn ask(&self, method: Method, server: &Server, path: &str) -> RequestBuilder {
         let request = self.own.http.request(method, server.url.join(path));
-        let key = server.api_key.as_ref().and_then(|key| key.reveal().ok());
-        match key.as_ref().and_then(bearer) {
+        match self.keys.of(server.api_key.as_ref()) {
             Some(key) => request.header(AUTHORIZATION, key),
             None => request,
         }

@@ -16,12 +16,7 @@ use super::{
     breaker::{Breaker, Patience, Turned},
     probe::End,
 };
-use crate::{
-    config::{BaseUrl, Revealed},
-    error::Error,
-    openai::CHAT,
-    routing::Family,
-};
+use crate::{config::BaseUrl, error::Error, openai::CHAT, routing::Family};
 
 /// One server that has a model.
 #[derive(Debug)]
@@ -30,6 +25,8 @@ pub struct Endpoint {
     pub url: BaseUrl,
     /// The model's name there, when it is another than here.
     pub model: Option<String>,
+    /// The same as a header's value, of whichever name it has there; `None` when it cannot be one.
+    pub called: Option<HeaderValue>,
     /// How the model switches there; two endpoints of one model may obey different switches.
     pub family: Option<&'static Family>,
     /// How its name says that it switches.
@@ -52,8 +49,8 @@ pub struct Endpoint {
 pub struct Site {
     /// Its address.
     pub url: BaseUrl,
-    /// Its key.
-    pub key: Option<Revealed>,
+    /// The `Authorization` it wants, when it has a key.
+    pub key: Option<HeaderValue>,
     /// Its share of the requests.
     pub weight: u32,
     /// The model's name there, when it is another than here.
@@ -82,9 +79,11 @@ struct Condition {
 const REST: Duration = Duration::from_secs(60);
 
 impl Endpoint {
-    /// An endpoint of which nothing has been asked yet.
-    pub fn new(site: Site, patience: Patience) -> Self {
+    /// An endpoint, of which nothing has been asked yet, of the model that we call `name`.
+    pub fn new(name: &str, site: Site, patience: Patience) -> Self {
+        let called = site.model.as_deref().unwrap_or(name);
         Self {
+            called: HeaderValue::try_from(called).ok(),
             chat: Url::parse(&site.url.join(CHAT)).ok(),
             label: site.url.as_str().into(),
             url: site.url,
@@ -95,7 +94,7 @@ impl Endpoint {
             },
             by_name: site.by_name,
             probed: site.probed,
-            key: site.key.as_ref().and_then(bearer),
+            key: site.key,
             weight: site.weight,
             patience,
             health: site.health,
@@ -214,30 +213,33 @@ impl Endpoint {
         refused.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The server answered, whatever it said.
-    pub(super) fn answered(&self) {
-        if self.condition.breaker.succeeded() == Turned::Closed {
-            tracing::info!(endpoint = &*self.label, "the endpoint answers again");
-        }
+    /// The server answered what it was sent at `began`, whatever it said, to the end.
+    pub(super) fn answered(&self, began: Instant) {
+        self.turns(self.condition.breaker.succeeded(began));
     }
 
-    /// The server could not be reached, or did not answer what it was asked at `began`.
-    pub(super) fn did_not_answer(&self, began: Instant) {
-        self.fails(Some(began));
+    /// The body of its answer began.
+    pub(super) fn begins(&self, began: Instant) {
+        self.turns(self.condition.breaker.begun(began, self.patience));
     }
 
-    /// The server did not answer to the end, or paused for too long.
-    pub(super) fn failed(&self) {
-        self.fails(None);
-    }
-
-    fn fails(&self, began: Option<Instant>) {
+    /// The server could not be reached, or did not answer what it was sent at `began`, or not to the end.
+    pub(super) fn failed(&self, began: Instant) {
         let breaker = &self.condition.breaker;
-        if breaker.failed(began, Instant::now(), self.patience) == Turned::Open {
-            tracing::warn!(
-                endpoint = &*self.label,
-                "the endpoint keeps failing and is left out for a while"
-            );
+        self.turns(breaker.failed(began, Instant::now(), self.patience));
+    }
+
+    fn turns(&self, turned: Turned) {
+        let endpoint = &*self.label;
+        match turned {
+            Turned::Not => {}
+            Turned::Closed => tracing::info!(endpoint, "the endpoint answers again"),
+            Turned::Open => {
+                tracing::warn!(
+                    endpoint,
+                    "the endpoint keeps failing and is left out for a while"
+                );
+            }
         }
     }
 
@@ -256,13 +258,6 @@ impl Endpoint {
     pub(super) fn load(&self) -> f64 {
         self.condition.in_flight.load(Ordering::Relaxed) as f64 / f64::from(self.weight)
     }
-}
-
-/// `Bearer KEY`, marked so that it never prints.
-pub fn bearer(key: &Revealed) -> Option<HeaderValue> {
-    let mut value = HeaderValue::try_from(format!("Bearer {}", key.expose())).ok()?;
-    value.set_sensitive(true);
-    Some(value)
 }
 
 /// A request running at an endpoint.
@@ -304,7 +299,7 @@ pub mod tests {
             is_set: false,
             health: Arc::default(),
         };
-        Arc::new(Endpoint::new(site, PATIENCE))
+        Arc::new(Endpoint::new("m", site, PATIENCE))
     }
 
     /// Fails until it is left out.
@@ -321,7 +316,7 @@ pub mod tests {
         for _ in 0..patience.failures {
             let now = Instant::now();
             let breaker = &endpoint.condition.breaker;
-            breaker.failed(Some(now), now, patience);
+            breaker.failed(now, now, patience);
         }
     }
 

@@ -11,8 +11,8 @@ use super::{
     Client, Endpoint, Model, Relay,
     body::{Answered, Look},
     endpoint::InFlight,
-    exchange::Exchange,
-    headers,
+    exchange::{Exchange, Failure},
+    headers::{self, Head},
     pool::Pool,
     refusal::{self, Refusal},
 };
@@ -51,13 +51,11 @@ impl<R: Fn(&Endpoint, bool) -> Rendered> Forward<'_, R> {
         model: &Model,
         mut record: Record,
     ) -> Result<Response<Relay>, (Error, Record)> {
-        let headers = self.upstream_headers();
         let mut trail = Trail {
             endpoints: &model.endpoints,
             tried: Vec::with_capacity(1),
             answered: None,
-            failure: Error::NoEndpoint(format!("model `{}`", model.name)),
-            was_kept: false,
+            failure: None,
         };
         client.budget.earn();
         let mut next = trail.pool().pick();
@@ -65,11 +63,20 @@ impl<R: Fn(&Endpoint, bool) -> Rendered> Forward<'_, R> {
             trail.tried.push(endpoint.clone());
             record.attempts += 1;
             let running = endpoint.enter();
-            let (sent, made) = (Instant::now(), client.connections().made());
-            let attempt = self.attempt(client, &endpoint, &headers, &record);
-            let result = client.cut_here().run_until_cancelled(attempt).await;
-            let result = result.unwrap_or(Err(Error::Stopping));
-            trail.was_kept = made == client.connections().made();
+            let sent = Instant::now();
+            let exchange = Exchange {
+                client,
+                model: &model.name,
+                endpoint: &endpoint,
+                method: &self.method,
+                path: self.path,
+                head: self.head(),
+                span: &record.span,
+            };
+            let attempt = client
+                .cut_here()
+                .run_until_cancelled(self.attempt(&exchange));
+            let result = attempt.await.unwrap_or(Err(Error::Stopping.into()));
             client
                 .metrics
                 .attempt(&model.name, &endpoint.label, outcome(&result));
@@ -86,44 +93,36 @@ impl<R: Fn(&Endpoint, bool) -> Rendered> Forward<'_, R> {
             Some((response, attempt)) => Ok(self.relay(client, response, record, attempt)),
             None => {
                 record.endpoint = trail.tried.last().map(|endpoint| endpoint.label.clone());
-                Err((trail.failure, record))
+                let failed = trail.failure.map(|failure| failure.error);
+                let none = || Error::NoEndpoint(format!("model `{}`", model.name));
+                Err((failed.unwrap_or_else(none), record))
             }
         }
     }
 
-    /// The client's headers as far as they go on.
-    fn upstream_headers(&self) -> HeaderMap {
-        let mut headers = headers::for_upstream(self.headers, self.looked_at);
-        if !self.pass_credentials {
-            headers.remove(header::AUTHORIZATION);
-            headers.remove("x-api-key");
+    fn head(&self) -> Head<'_> {
+        Head {
+            client: self.headers,
+            looked_at: self.looked_at,
+            pass_credentials: self.pass_credentials,
         }
-        headers
     }
 
     /// One attempt at one endpoint. A server that refuses our switch is asked again without it; true when that was so.
-    async fn attempt(
-        &self,
-        client: &Client,
-        endpoint: &Endpoint,
-        headers: &HeaderMap,
-        record: &Record,
-    ) -> Result<(reqwest::Response, bool), Error> {
-        let exchange = Exchange {
-            client,
-            endpoint,
-            method: &self.method,
-            path: self.path,
-            headers,
-            span: &record.span,
-        };
+    async fn attempt(&self, exchange: &Exchange<'_>) -> Result<(reqwest::Response, bool), Failure> {
+        let (client, endpoint) = (exchange.client, exchange.endpoint);
         let refuses = endpoint.refuses();
         let rendered = (self.render)(endpoint, !refuses);
         let response = exchange.ask(rendered.body).await?;
         if rendered.fields.is_empty() {
             return Ok((response, refuses));
         }
-        let refusal = refusal::read(response, &rendered.fields, client.limits.idle).await?;
+        let read = refusal::read(response, &rendered.fields, client.limits.idle).await;
+        let refusal = read.map_err(|error| Failure {
+            error,
+            was_kept: false,
+            had_begun: true,
+        })?;
         if let Refusal::Unrelated(response) = refusal {
             return Ok((response, false));
         }
@@ -145,7 +144,8 @@ impl<R: Fn(&Endpoint, bool) -> Rendered> Forward<'_, R> {
         attempt: Answered,
     ) -> Response<Relay> {
         let (parts, body) = Response::<reqwest::Body>::from(response).into_parts();
-        let mut headers = headers::for_client(&parts.headers);
+        let look = Look::at(&parts.headers, self.looked_at);
+        let mut headers = headers::for_client(parts.headers);
         if parts.status == StatusCode::SERVICE_UNAVAILABLE
             && !headers.contains_key(header::RETRY_AFTER)
         {
@@ -153,7 +153,6 @@ impl<R: Fn(&Endpoint, bool) -> Rendered> Forward<'_, R> {
         }
         record.endpoint = Some(attempt.running.endpoint().label.clone());
         record.status = parts.status.as_u16();
-        let look = Look::at(&parts.headers, self.looked_at);
         record.stream = look.is_sse();
         let mut response = Response::new(Relay::new(body, look, client, record, attempt));
         *response.status_mut() = parts.status;
@@ -170,9 +169,7 @@ struct Trail<'m> {
     /// The latest answer.
     answered: Option<(reqwest::Response, Answered)>,
     /// Why the latest that did not answer did not.
-    failure: Error,
-    /// True when the latest went over a connection that had been used before.
-    was_kept: bool,
+    failure: Option<Failure>,
 }
 
 impl Trail<'_> {
@@ -190,25 +187,29 @@ impl Trail<'_> {
         model: &str,
         running: InFlight,
         sent: Instant,
-        result: Result<(reqwest::Response, bool), Error>,
+        result: Result<(reqwest::Response, bool), Failure>,
     ) -> bool {
         let endpoint = running.endpoint();
         let (response, refused) = match result {
             Ok(answer) => answer,
-            Err(error) => {
+            Err(failure) => {
+                let error = &failure.error;
                 if !matches!(error, Error::Invalid { .. } | Error::Stopping) {
-                    endpoint.did_not_answer(sent); // else it is ours, not the endpoint's
+                    endpoint.failed(sent); // else it is ours, not the endpoint's
                 }
                 let endpoint = &*endpoint.label;
                 tracing::warn!(endpoint, model, %error, "attempt failed");
-                self.failure = error;
-                return moves_on(&self.failure);
+                let goes_on = moves_on(&failure);
+                self.failure = Some(failure);
+                return goes_on;
             }
         };
-        endpoint.answered();
         let goes_on = asks_for_another(response.status());
-        if let Some(rest) = asks_for_rest(&response).filter(|_| goes_on) {
-            endpoint.rest(rest);
+        if goes_on {
+            endpoint.answered(sent); // nobody may read its body; the status is all there is to say
+            if let Some(rest) = asks_for_rest(&response) {
+                endpoint.rest(rest);
+            }
         }
         let attempt = Answered {
             running,
@@ -238,7 +239,10 @@ impl Trail<'_> {
     /// The first endpoint once more, where no other is up. A server whose loop stands still, as vLLM's does under load, closes a
     /// connection that lay unused for too long as soon as it goes on, without a look at what was sent meanwhile.
     fn same_again(&self) -> Option<Arc<Endpoint>> {
-        let may_be_unread = self.was_kept && self.failure == Error::Reset;
+        let may_be_unread = self
+            .failure
+            .as_ref()
+            .is_some_and(|failure| failure.was_kept && failure.error == Error::Reset);
         match &*self.tried {
             [first] if may_be_unread && !self.pool().has_one_up() => Some(first.clone()),
             _ => None,
@@ -264,9 +268,10 @@ fn asks_for_rest(response: &reqwest::Response) -> Option<Duration> {
 }
 
 /// Failures after which another endpoint may take the request. One that was given `headers_ms` has the request and may be at
-/// work on it; another would do the work twice.
-fn moves_on(error: &Error) -> bool {
-    match error {
+/// work on it; another would do the work twice. One whose answer had begun has done it.
+fn moves_on(failure: &Failure) -> bool {
+    match &failure.error {
+        _ if failure.had_begun => false,
         Error::Unreachable | Error::Reset => true,
         Error::Timeout { setting, .. } => *setting == Limit::Connect,
         _ => false,
@@ -274,12 +279,14 @@ fn moves_on(error: &Error) -> bool {
 }
 
 /// How an attempt is counted.
-fn outcome(result: &Result<(reqwest::Response, bool), Error>) -> Attempt {
+fn outcome(result: &Result<(reqwest::Response, bool), Failure>) -> Attempt {
     match result {
         Ok((response, _)) if asks_for_another(response.status()) => Attempt::Refused,
         Ok(_) => Attempt::Answered,
-        Err(Error::Unreachable) => Attempt::Unreachable,
-        Err(Error::Timeout { .. }) => Attempt::Timeout,
-        Err(_) => Attempt::Reset,
+        Err(failure) => match failure.error {
+            Error::Unreachable => Attempt::Unreachable,
+            Error::Timeout { .. } => Attempt::Timeout,
+            _ => Attempt::Reset,
+        },
     }
 }

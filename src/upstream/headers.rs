@@ -2,67 +2,101 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-/// Headers about one connection, not about the message (RFC 9110, 7.6.1).
-const HOP_BY_HOP: [HeaderName; 8] = [
-    header::CONNECTION,
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    HeaderName::from_static("keep-alive"),
-];
-
 /// True for a header that only we may set: from a client it is a wish at most, from a model server it is forged.
 pub fn is_ours(name: &str) -> bool {
     name.starts_with("x-thinkgate-")
 }
 
-/// The client's headers as a model server gets them. `looked_at`: the answer's body is read, so it must not be compressed.
-pub fn for_upstream(client: &HeaderMap, looked_at: bool) -> HeaderMap {
-    let mut headers = without_hop(client);
-    for name in [header::HOST, header::CONTENT_LENGTH, header::EXPECT] {
-        headers.remove(name);
+/// A client's headers, and what a model server may see of them.
+#[derive(Debug, Clone, Copy)]
+pub struct Head<'a> {
+    /// As they came.
+    pub client: &'a HeaderMap,
+    /// True when the answer's body is read, so that it must not be compressed.
+    pub looked_at: bool,
+    /// True when the client's own key goes on.
+    pub pass_credentials: bool,
+}
+
+impl Head<'_> {
+    /// The headers of one request to a model server. Made anew for each: most are answered at the first, which then owns them.
+    pub fn for_upstream(self) -> HeaderMap {
+        let stays_here = |name: &str| match name {
+            "host" | "content-length" | "expect" => true,
+            "authorization" | "x-api-key" => !self.pass_credentials,
+            _ => false,
+        };
+        let dropped = dropped(self.client, stays_here);
+        let mut headers = self.client.clone();
+        remove(&mut headers, dropped);
+        if self.looked_at && headers.contains_key(header::ACCEPT_ENCODING) {
+            headers.insert(
+                header::ACCEPT_ENCODING,
+                HeaderValue::from_static("identity"),
+            );
+        }
+        headers
     }
-    if looked_at && headers.contains_key(header::ACCEPT_ENCODING) {
-        headers.insert(
-            header::ACCEPT_ENCODING,
-            HeaderValue::from_static("identity"),
-        );
-    }
-    headers
 }
 
 /// A model server's headers as the client gets them. Our own cannot be forged by it.
-pub fn for_client(server: &HeaderMap) -> HeaderMap {
-    without_hop(server)
+pub fn for_client(mut server: HeaderMap) -> HeaderMap {
+    let dropped = dropped(&server, |_| false);
+    remove(&mut server, dropped);
+    server
 }
 
-fn without_hop(from: &HeaderMap) -> HeaderMap {
-    let named: Vec<&str> = from
+/// The names of those that do not go on: about the hop, ours, or `also` unwanted. Few are, so that the others are not looked up
+/// one by one.
+fn dropped(headers: &HeaderMap, also: impl Fn(&str) -> bool) -> Vec<HeaderName> {
+    let named: Vec<&str> = headers
         .get_all(header::CONNECTION)
         .iter()
         .filter_map(|value| value.to_str().ok())
-        .flat_map(|v| v.split(','))
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
         .collect();
-    let is_named = |name: &HeaderName| {
-        named
-            .iter()
-            .any(|named| named.trim().eq_ignore_ascii_case(name.as_str()))
+    let is_named = |name: &str| named.iter().any(|named| named.eq_ignore_ascii_case(name));
+    let is_dropped = |name: &&HeaderName| {
+        let name = name.as_str();
+        is_of_the_hop(name) || is_ours(name) || also(name) || is_named(name)
     };
-    let mut to = HeaderMap::with_capacity(from.len() + 6);
-    for (name, value) in from {
-        if !HOP_BY_HOP.contains(name) && !is_ours(name.as_str()) && !is_named(name) {
-            to.append(name, value.clone());
-        }
+    headers.keys().filter(is_dropped).cloned().collect()
+}
+
+/// True for a header about one connection, not about the message (RFC 9110, 7.6.1).
+fn is_of_the_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
+
+fn remove(headers: &mut HeaderMap, names: Vec<HeaderName>) {
+    for name in names {
+        headers.remove(name);
     }
-    to
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn sorted(headers: &HeaderMap) -> Vec<(&str, &str)> {
+        let pairs = headers.iter();
+        let mut pairs: Vec<_> = pairs
+            .map(|(name, value)| (name.as_str(), value.to_str().unwrap()))
+            .collect();
+        pairs.sort();
+        pairs
+    }
 
     #[test]
     fn what_belongs_to_one_hop_or_to_us_stays_behind() {
@@ -81,26 +115,33 @@ mod tests {
             ("accept-encoding", "gzip"),
             ("x-custom", "a"),
             ("authorization", "Bearer k"),
+            ("x-custom", "b"),
         ] {
             client.append(
                 HeaderName::from_static(name),
                 HeaderValue::from_static(value),
             );
         }
-        let got = for_upstream(&client, true);
-        let mut names: Vec<_> = got
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.to_str().unwrap()))
-            .collect();
-        names.sort();
+        let mut head = Head {
+            client: &client,
+            looked_at: true,
+            pass_credentials: true,
+        };
         assert_eq!(
-            names,
+            sorted(&head.for_upstream()),
             [
                 ("accept-encoding", "identity"),
                 ("authorization", "Bearer k"),
                 ("x-custom", "a"),
+                ("x-custom", "b"),
             ]
         );
-        assert_eq!(for_upstream(&client, false)["accept-encoding"], "gzip");
+        head.looked_at = false;
+        assert_eq!(head.for_upstream()["accept-encoding"], "gzip");
+        head.pass_credentials = false;
+        assert!(!head.for_upstream().contains_key("authorization"));
+        let got = for_client(client);
+        assert!(got.contains_key("authorization") && !got.contains_key("x-thinkgate-mode"));
+        assert_eq!(got.get_all("x-custom").iter().count(), 2);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use rand::seq::IndexedRandom;
+use rand::{Rng, RngExt};
 
 use super::Endpoint;
 
@@ -22,6 +22,9 @@ impl<'a> Pool<'a> {
     /// Those that asked for a rest come after the others. Those that keep failing or are not well come last, and only for a
     /// request that nobody answered: it has nothing to lose, and an answer is as good as a trial.
     pub fn pick(self) -> Option<Arc<Endpoint>> {
+        if let [only] = self.endpoints {
+            return self.pick_only(only);
+        }
         loop {
             let now = Instant::now(); // one for both questions: else a trial is offered and refused for ever
             let picked = self
@@ -57,21 +60,40 @@ impl<'a> Pool<'a> {
             .filter(move |endpoint| !is_tried(endpoint))
     }
 
+    /// The same where there is no choice, as for most models.
+    fn pick_only(self, only: &Arc<Endpoint>) -> Option<Arc<Endpoint>> {
+        let now = Instant::now();
+        let is_left = self.tried.is_empty();
+        let is_picked = is_left && (only.is_up(now) && only.enters(now) || self.is_unanswered);
+        is_picked.then(|| only.clone())
+    }
+
     fn pick_among(self, is_fit: impl Fn(&Endpoint) -> bool) -> Option<Arc<Endpoint>> {
         let left: Vec<&Arc<Endpoint>> = self.left().filter(|endpoint| is_fit(endpoint)).collect();
+        if let [] | [_] = *left {
+            return left.first().copied().cloned();
+        }
         let mut rng = rand::rng();
-        let mut draw = || {
-            left.choose_weighted(&mut rng, |endpoint| endpoint.weight)
-                .ok()
-                .copied()
-        };
-        let (one, other) = (draw()?, draw()?);
+        let (one, other) = (draw(&left, &mut rng)?, draw(&left, &mut rng)?);
         Some(if other.load() < one.load() {
             other.clone()
         } else {
             one.clone()
         })
     }
+}
+
+/// One of `endpoints`, by weight.
+fn draw<'e>(endpoints: &[&'e Arc<Endpoint>], rng: &mut impl Rng) -> Option<&'e Arc<Endpoint>> {
+    let weights = endpoints.iter().map(|endpoint| u64::from(endpoint.weight));
+    let total: u64 = weights.sum();
+    let mut at = rng.random_range(0..total.max(1)); // an empty range would panic
+    endpoints.iter().copied().find(|endpoint| {
+        let weight = u64::from(endpoint.weight);
+        let is_here = at < weight;
+        at = at.saturating_sub(weight);
+        is_here
+    })
 }
 
 #[cfg(test)]
@@ -111,7 +133,7 @@ mod tests {
         };
         assert!(answered.pick().is_none() && !answered.has_another());
         assert!(Arc::ptr_eq(&pick(&all[..1], &[]).unwrap(), &all[0]));
-        all[0].answered();
+        all[0].answered(Instant::now());
         assert!((0..50).any(|_| Arc::ptr_eq(&pick(&all, &[]).unwrap(), &all[0])));
     }
 

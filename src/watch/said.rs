@@ -71,7 +71,7 @@ mod tests {
             let data = vec![json!({"id": "theirs"})];
             known.take_up(&server.url, Listing { data });
         }
-        let catalog = Catalog::build(&config, known);
+        let catalog = Catalog::build(&config, Default::default(), known);
         let fix = |name| fix(&config, catalog.model(name).unwrap());
         assert_eq!(fix("ours"), "models.ours.family: FAMILY");
         assert_eq!(

@@ -6,12 +6,12 @@ use serde_json::Value;
 
 use super::{Catalog, Known, Listings, Model, entry_of_ours};
 use crate::{
-    config::{self, BaseUrl, Config, Revealed, Secret},
+    config::{self, BaseUrl, Config},
     routing::Family,
     upstream::{
-        Health, Probed,
+        Health, Probed, ServerKeys,
         breaker::Patience,
-        endpoint::{Endpoint, Site, bearer},
+        endpoint::{Endpoint, Site},
     },
 };
 
@@ -23,6 +23,8 @@ pub struct Build<'a> {
     pub known: &'a Known,
     /// How they are.
     pub health: &'a BTreeMap<BaseUrl, Arc<Health>>,
+    /// Their keys.
+    pub keys: &'a ServerKeys,
     /// The catalog so far, whose endpoints may be there still.
     pub before: &'a Catalog,
 }
@@ -73,7 +75,7 @@ impl Build<'_> {
             id,
             Site {
                 url: server.url.clone(),
-                key: revealed(server.api_key.as_ref()),
+                key: self.keys.of(server.api_key.as_ref()),
                 weight: 1,
                 model: None,
                 by_name: family,
@@ -101,13 +103,12 @@ impl Build<'_> {
             .find_map(|endpoint| listed(name, endpoint, &self.known.listings));
         let mut entry = listed.cloned().unwrap_or_else(|| entry_of_ours(name));
         entry["id"] = name.into();
-        let key = revealed(settings.api_key.as_ref());
         Model {
             name: name.into(),
             family,
             gate: settings.gate,
             endpoints,
-            key: key.as_ref().and_then(bearer),
+            key: self.keys.of(settings.api_key.as_ref()),
             entry,
         }
     }
@@ -128,7 +129,9 @@ impl Build<'_> {
             name,
             Site {
                 url: endpoint.url.clone(),
-                key: revealed(endpoint.api_key.as_ref().or(settings.api_key.as_ref())),
+                key: self
+                    .keys
+                    .of(endpoint.api_key.as_ref().or(settings.api_key.as_ref())),
                 weight: endpoint.weight,
                 model: endpoint.model.clone(),
                 by_name: family,
@@ -150,7 +153,7 @@ impl Build<'_> {
             let mut there = model.endpoints.iter();
             there.find(|endpoint| endpoint.is_at(&site.url, site.model.as_deref()))
         });
-        let endpoint = Endpoint::new(site, patience);
+        let endpoint = Endpoint::new(name, site, patience);
         Arc::new(endpoint.taking_over(before.map(Arc::as_ref)))
     }
 
@@ -183,11 +186,6 @@ fn family_of(
         "auto" => Family::recognise(there, says("root"), says("parent")),
         id => Family::by_id(id, there),
     }
-}
-
-/// A key as it is used. It was revealed once already, when the configuration was validated.
-fn revealed(key: Option<&Secret>) -> Option<Revealed> {
-    key.and_then(|key| key.reveal().ok())
 }
 
 /// The entry of a configured model in its server's list.

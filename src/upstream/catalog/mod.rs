@@ -12,7 +12,7 @@ use http::HeaderValue;
 use serde_json::{Value, json};
 
 pub use self::known::{Known, Listing, Listings};
-use super::{Endpoint, Health, servers};
+use super::{Endpoint, Health, ServerKeys, servers};
 use crate::{
     config::{self, BaseUrl, Config},
     error::Error,
@@ -44,6 +44,8 @@ pub struct Catalog {
     known: Known,
     /// How every server of the configuration is.
     health: BTreeMap<BaseUrl, Arc<Health>>,
+    /// The servers' keys, which come with the configuration.
+    keys: Arc<ServerKeys>,
     aliases: BTreeMap<String, config::Alias>,
     /// The servers that are to be discovered and have not answered yet. While there are any, no name is unknown.
     pub pending: Vec<BaseUrl>,
@@ -85,13 +87,22 @@ impl Profile {
 
 impl Catalog {
     /// Puts together what is configured and what was discovered.
-    pub fn build(config: &Config, known: Known) -> Self {
-        Self::default().rebuild(config, known)
+    pub fn build(config: &Config, keys: Arc<ServerKeys>, known: Known) -> Self {
+        Self::default().built(config, keys, known)
     }
 
-    /// The same after the configuration or what is known has changed. Endpoints that are still there keep their requests in
-    /// flight, their breakers and what they refused; servers keep their health.
-    pub fn rebuild(&self, config: &Config, mut known: Known) -> Self {
+    /// The same for a configuration that takes the place of another: with its keys, and what is known of the servers.
+    pub fn under(&self, config: &Config, keys: Arc<ServerKeys>) -> Self {
+        self.built(config, keys, self.known.clone())
+    }
+
+    /// The same after what is known has changed. Endpoints that are still there keep their requests in flight, their breakers and
+    /// what they refused; servers keep their health.
+    pub fn rebuild(&self, config: &Config, known: Known) -> Self {
+        self.built(config, self.keys.clone(), known)
+    }
+
+    fn built(&self, config: &Config, keys: Arc<ServerKeys>, mut known: Known) -> Self {
         let health = |url: BaseUrl| {
             // Without checks no verdict would ever turn.
             let is_checked = config.upstream.health_ms > 0;
@@ -108,6 +119,7 @@ impl Catalog {
             config,
             known: &known,
             health: &health,
+            keys: &keys,
             before: self,
         };
         let models = build.models();
@@ -120,6 +132,7 @@ impl Catalog {
             models,
             known,
             health,
+            keys,
             aliases: config.aliases.clone(),
             pending,
             open: config.ext_proc.is_some()
@@ -278,6 +291,7 @@ mod tests {
         .unwrap();
         let catalog = Catalog::build(
             &config,
+            Arc::default(),
             listings(json!([{"id": "served", "root": "/m/Qwen3-4B", "max_model_len": 7}])),
         );
         assert_eq!(catalog.model("chat").unwrap().family.unwrap().id, "qwen3");
@@ -290,13 +304,17 @@ mod tests {
     #[test]
     fn before_the_first_list_nothing_is_unknown() {
         let config = Config::from_yaml("{discover: [{url: 'http://a'}]}").unwrap();
-        let empty = Catalog::build(&config, Known::default());
+        let empty = Catalog::build(&config, Arc::default(), Known::default());
         assert!(matches!(
             empty.resolve(Some("m")),
             Err(Error::NoEndpoint(_))
         ));
         assert!(matches!(empty.resolve(None), Err(Error::NoEndpoint(_))));
-        let one = Catalog::build(&config, listings(json!([{"id": "Qwen3-8B"}])));
+        let one = Catalog::build(
+            &config,
+            Arc::default(),
+            listings(json!([{"id": "Qwen3-8B"}])),
+        );
         assert!(matches!(
             one.resolve(Some("m")),
             Err(Error::ModelNotFound { .. })
@@ -309,14 +327,18 @@ mod tests {
                 ..
             })
         ));
-        let two = Catalog::build(&config, listings(json!([{"id": "x"}, {"id": "y"}])));
+        let two = Catalog::build(
+            &config,
+            Arc::default(),
+            listings(json!([{"id": "x"}, {"id": "y"}])),
+        );
         assert!(two.resolve(None).unwrap_err().to_string().contains("x, y"));
     }
 
     #[test]
     fn behind_envoy_without_models_every_name_is_taken_for_what_it_says() {
         let config = Config::from_yaml("{ext_proc: {listen: '127.0.0.1:1'}}").unwrap();
-        let catalog = Catalog::build(&config, Known::default());
+        let catalog = Catalog::build(&config, Arc::default(), Known::default());
         let family = |name| match catalog.resolve(name) {
             Ok(Target::Model { family, .. }) => family.map(|family| family.id),
             other => panic!("{other:?}"),
@@ -327,7 +349,7 @@ mod tests {
         let config =
             Config::from_yaml("{ext_proc: {listen: '127.0.0.1:1'}, models: {Qwen3-8B: {}}}")
                 .unwrap();
-        let catalog = Catalog::build(&config, Known::default());
+        let catalog = Catalog::build(&config, Arc::default(), Known::default());
         assert!(catalog.resolve(Some("mystery")).is_err());
         let model = catalog.model("Qwen3-8B").map(AsRef::as_ref);
         assert_eq!(Profile::of(model, "Qwen3-8B").family.unwrap().id, "qwen3");
@@ -348,13 +370,14 @@ mod tests {
     #[test]
     fn an_endpoint_that_is_still_there_keeps_its_condition() {
         let config = Config::from_yaml("{models: {m: {endpoints: [{url: 'http://a'}]}}}").unwrap();
-        let first = Catalog::build(&config, Known::default());
+        let first = Catalog::build(&config, Arc::default(), Known::default());
         let endpoint = |catalog: &Catalog| catalog.model("m").unwrap().endpoints[0].clone();
         put_down(&endpoint(&first));
         let next = first.rebuild(&config, listings(json!([{"id": "m"}])));
         assert!(!endpoint(&next).is_fit(std::time::Instant::now()));
         assert!(
-            endpoint(&Catalog::build(&config, Known::default())).is_fit(std::time::Instant::now())
+            endpoint(&Catalog::build(&config, Arc::default(), Known::default()))
+                .is_fit(std::time::Instant::now())
         );
     }
 
@@ -369,7 +392,7 @@ mod tests {
                 data: vec![json!({"id": "m"})],
             },
         );
-        let catalog = Catalog::build(&config, listings);
+        let catalog = Catalog::build(&config, Arc::default(), listings);
         assert_eq!(catalog.model("m").unwrap().endpoints.len(), 2);
     }
 }

@@ -192,6 +192,52 @@ async fn a_path_that_is_cut_under_many_streams_leaves_the_server_in_use() {
     assert_eq!(gateway.chat(&chat(EASY)).await.text(), "first");
 }
 
+/// A hung engine sends the head of every stream and nothing behind it; one that dies of every request, a piece more.
+#[tokio::test]
+async fn a_server_whose_streams_all_break_is_left_out_though_their_heads_came() {
+    let arrives = || Step::Wait(Duration::from_millis(100));
+    for broken in [
+        vec![sse_head(), arrives(), Step::Reset],
+        vec![sse_head(), chunk("data: 1\n\n"), arrives(), Step::Close],
+        vec![sse_head(), Step::Hang],
+    ] {
+        let is_well = Arc::new(AtomicBool::new(false));
+        let well = is_well.clone();
+        let first = Server::start(move |_| match well.load(Ordering::Relaxed) {
+            true => json("200 OK", "first"),
+            false => broken.clone(),
+        })
+        .await;
+        let second = Server::friendly().await;
+        let yaml = format!(
+            "{{ upstream: {{ failures: 3, open_ms: 2000, first_chunk_ms: 150 }}, models: {{ Qwen3-tiny: {{ endpoints: [{{ url: '{}', weight: 1000000 }}, {{ url: '{}' }}] }} }} }}",
+            first.url(),
+            second.url()
+        );
+        let gateway = Gateway::start(config(&[], &yaml)).await;
+        let body = streaming(EASY);
+        for _ in 0..3 {
+            let answer = gateway.chat(&body).await;
+            assert!(answer.text().contains("upstream_"), "{}", answer.text());
+        }
+        for _ in 0..4 {
+            assert_eq!(gateway.chat(&body).await.text(), OK_BODY);
+        }
+        assert_eq!(first.arrived().len(), 3, "asked after it was left out");
+        sleep(Duration::from_millis(2_100)).await;
+        for _ in 0..4 {
+            gateway.chat(&body).await;
+        }
+        assert_eq!(first.arrived().len(), 4, "one request tries it again");
+        is_well.store(true, Ordering::Relaxed);
+        sleep(Duration::from_millis(2_100)).await;
+        for _ in 0..4 {
+            assert_eq!(gateway.chat(&body).await.text(), "first", "it is back");
+        }
+        settled(&gateway).await;
+    }
+}
+
 /// Names are looked up for each new connection. In a mount namespace of its own the process has an /etc/hosts that changes.
 #[tokio::test]
 async fn a_name_that_gets_another_address_is_followed_when_the_old_one_is_dead() {

@@ -6,7 +6,10 @@ use std::{
 };
 
 use serde_json::Value;
-use tokio::{net::TcpListener, time::sleep};
+use tokio::{
+    net::{TcpListener, TcpSocket, TcpStream},
+    time::sleep,
+};
 
 use super::{let_go, settled, until};
 use crate::support::{
@@ -165,6 +168,25 @@ async fn a_server_whose_socket_is_open_and_whose_process_hangs_is_504() {
     let gateway = Gateway::start(config(&[], &yaml)).await;
     let (status, _, code) = gateway.chat(&chat(EASY)).await.error();
     assert_eq!((status, code.as_str()), (504, "upstream_timeout"));
+    settled(&gateway).await;
+}
+
+#[tokio::test]
+async fn a_server_that_takes_no_connection_in_time_is_504_by_the_name_of_the_limit() {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let full = socket.listen(0).unwrap(); // nobody takes what waits there, and one is all that may
+    let address = full.local_addr().unwrap();
+    let _waits = TcpStream::connect(address).await.unwrap();
+    let yaml = format!(
+        "{{ upstream: {{ connect_ms: 300 }}, models: {{ Qwen3-tiny: {{ endpoints: [{{ url: 'http://{address}' }}] }} }} }}"
+    );
+    let gateway = Gateway::start_unready(config(&[], &yaml)).await;
+    let answer = gateway.chat(&chat(EASY)).await;
+    let (status, _, code) = answer.error();
+    assert_eq!((status, code.as_str()), (504, "upstream_timeout"));
+    let text = answer.text();
+    assert!(text.contains("upstream.connect_ms = 300"), "{text}");
     settled(&gateway).await;
 }
 

@@ -1,0 +1,150 @@
+//! A server that refuses our switch is asked without it, in whatever way it refuses; any other error is the client's.
+
+use super::support::{
+    Answer, EASY, Gateway, Server, Step, chat, config,
+    server::{OK_BODY, chunk, json, last_chunk},
+};
+
+const REFUSAL: &str =
+    r#"{"error":{"message":"chat_template_kwargs: extra fields not permitted","code":400}}"#;
+
+/// An answer without a length, in these pieces.
+fn chunked(status: &str, pieces: &[&str]) -> Vec<Step> {
+    let head = format!(
+        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\nx-own: kept\r\ntransfer-encoding: chunked\r\n\r\n"
+    );
+    let pieces = pieces.iter().map(|piece| chunk(piece));
+    let head = [Step::Send(head.into())];
+    head.into_iter()
+        .chain(pieces)
+        .chain([last_chunk()])
+        .collect()
+}
+
+/// A server that answers a switch with these steps, and everything else well.
+async fn refusing(steps: Vec<Step>) -> Server {
+    Server::start(
+        move |request| match request.text().contains("chat_template_kwargs") {
+            true => steps.clone(),
+            false => json("200 OK", OK_BODY),
+        },
+    )
+    .await
+}
+
+/// What comes of a request, and how many it took.
+async fn asked(server: &Server) -> (Answer, usize) {
+    let gateway = Gateway::before(server).await;
+    let answer = gateway.chat(&chat(EASY)).await;
+    (answer, server.arrived().len())
+}
+
+#[tokio::test]
+async fn a_refusal_counts_whatever_4xx_it_is_and_however_it_is_framed() {
+    let (begins, ends) = REFUSAL.split_at(20); // within the name of the field
+    for steps in [
+        chunked("400 Bad Request", &[REFUSAL]),
+        chunked("422 Unprocessable Entity", &[begins, ends]),
+        json("409 Conflict", REFUSAL),
+        json("415 Unsupported Media Type", REFUSAL),
+    ] {
+        let (answer, requests) = asked(&refusing(steps).await).await;
+        assert_eq!(
+            (answer.status, answer.text(), requests),
+            (200, OK_BODY, 2),
+            "{}",
+            answer.head
+        );
+        assert_eq!(answer.decision(), ("unchanged", "refused"));
+    }
+}
+
+#[tokio::test]
+async fn a_4xx_about_the_key_the_model_or_the_time_is_no_refusal() {
+    for status in [401, 403, 404, 408, 413, 429] {
+        let steps = json(&format!("{status} X"), REFUSAL);
+        let (answer, requests) = asked(&refusing(steps).await).await;
+        assert_eq!((answer.status, answer.text()), (status, REFUSAL));
+        assert_eq!(requests, 1);
+    }
+}
+
+#[tokio::test]
+async fn an_error_that_is_looked_into_and_is_none_of_ours_is_relayed_as_it_came() {
+    let longer = format!("{{\"long\":\"{}", "x".repeat(60_000));
+    let whole = [&*longer, &*longer, REFUSAL].concat(); // the name comes later than we look
+    for (steps, body) in [
+        (
+            chunked("400 Bad Request", &["{\"a\"", ":1}"]),
+            "{\"a\":1}".into(),
+        ),
+        (chunked("409 Conflict", &[]), String::new()),
+        (
+            chunked("400 Bad Request", &[&longer, &longer, REFUSAL]),
+            whole.clone(),
+        ),
+        (json("422 Unprocessable Entity", &whole), whole),
+    ] {
+        let status = String::from_utf8_lossy(match &steps[0] {
+            Step::Send(head) => &head[9..12],
+            _ => panic!("no head"),
+        })
+        .parse();
+        let has_own = steps.len() > 1;
+        let (answer, requests) = asked(&refusing(steps).await).await;
+        assert_eq!(Ok(answer.status), status);
+        assert!(answer.complete && answer.text() == body, "{}", answer.head);
+        assert_eq!(answer.header("content-type"), Some("application/json"));
+        assert_eq!(answer.header("x-own"), has_own.then_some("kept"));
+        assert_eq!(requests, 1);
+        assert_eq!(answer.decision(), ("direct", "classifier"));
+    }
+}
+
+#[tokio::test]
+async fn of_two_servers_of_one_model_only_the_one_that_refuses_goes_without_the_switch() {
+    let (refuses, takes) = (
+        refusing(chunked("400 Bad Request", &[REFUSAL])).await,
+        Server::start(|_| json("200 OK", "taken")).await,
+    );
+    let yaml = format!(
+        "models: {{ Qwen3-tiny: {{ endpoints: [{{ url: '{}' }}, {{ url: '{}' }}] }} }}",
+        refuses.url(),
+        takes.url()
+    );
+    let gateway = Gateway::start(config(&[], &yaml)).await;
+    let mut refused = 0;
+    for _ in 0..24 {
+        let answer = gateway.chat(&chat(EASY)).await;
+        let is_taken = answer.text() == "taken";
+        refused += usize::from(!is_taken);
+        let decision = match is_taken {
+            true => ("direct", "classifier"),
+            false => ("unchanged", "refused"),
+        };
+        assert_eq!((answer.status, answer.decision()), (200, decision));
+    }
+    assert!((1..24).contains(&refused), "{refused}");
+    let switched = |server: &Server| {
+        let arrived = server.arrived();
+        let switched = arrived
+            .iter()
+            .filter(|request| request.text().contains("enable_thinking"));
+        (switched.count(), arrived.len())
+    };
+    assert_eq!(switched(&refuses), (1, refused + 1), "it is remembered");
+    assert_eq!(switched(&takes), (24 - refused, 24 - refused));
+    let metrics = gateway.get("/metrics").await;
+    for (mode, why, count) in [
+        ("unchanged", "refused", refused),
+        ("direct", "classifier", 24 - refused),
+    ] {
+        let counted = metrics.text().lines().any(|line| {
+            line.starts_with("thinkgate_requests_total")
+                && line.contains(&format!("mode=\"{mode}\""))
+                && line.contains(&format!("why=\"{why}\""))
+                && line.ends_with(&format!("}} {count}"))
+        });
+        assert!(counted, "{why} {count}: {}", metrics.text());
+    }
+}
