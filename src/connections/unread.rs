@@ -118,13 +118,27 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
 }
 
 thread_local! {
-    /// Whether the stream that was polled last waits for us; else it waits for its client to ask for more.
-    static IS_OURS: Cell<bool> = const { Cell::new(false) };
+    /// What the stream that is polled heard last of its answer.
+    static HEARD: Cell<Heard> = const { Cell::new(Heard::Nothing) };
 }
 
-/// Notes whether an answer, or its body, is waited for. A stream of HTTP/2 asks neither while its client gives it no room.
+/// What a stream of HTTP/2 hears of its answer, or the answer's body, in one turn.
+#[derive(Debug, Clone, Copy)]
+enum Heard {
+    /// It did not ask: its client gives no room.
+    Nothing,
+    /// It got a piece.
+    Piece,
+    /// There is none yet.
+    Wait,
+}
+
+/// Notes what an answer, or its body, says to the stream that asks.
 pub fn noted<T>(polled: Poll<T>) -> Poll<T> {
-    IS_OURS.set(polled.is_pending());
+    HEARD.set(match polled {
+        Poll::Ready(_) => Heard::Piece,
+        Poll::Pending => Heard::Wait,
+    });
     polled
 }
 
@@ -151,13 +165,17 @@ async fn while_read(stream: impl Future<Output = ()>, limit: Duration) {
     let mut stream = pin!(stream);
     let mut unread = Unread::new(limit);
     poll_fn(|cx| {
-        IS_OURS.set(false);
+        HEARD.set(Heard::Nothing);
         if stream.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
         }
-        if IS_OURS.get() {
-            unread.taken();
-            return Poll::Pending;
+        match HEARD.get() {
+            Heard::Nothing => {}
+            Heard::Piece => unread.taken(), // there was room for the one before
+            Heard::Wait => {
+                unread.taken();
+                return Poll::Pending;
+            }
         }
         unread.poll_over(cx)
     })
@@ -193,6 +211,19 @@ mod tests {
         let error = socket.write_all(&[0; 30]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert_eq!(began.elapsed(), LIMIT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_is_read_slowly_and_steadily_goes_on() {
+        let began = Instant::now();
+        let read = async {
+            for _ in 0..20 {
+                sleep(LIMIT - Duration::from_secs(1)).await; // the client gives no room
+                let _ = noted(Poll::Ready(())); // and takes another piece, which is there already
+            }
+        };
+        while_read(read, LIMIT).await;
+        assert!(began.elapsed() > 15 * LIMIT, "{:?}", began.elapsed());
     }
 
     #[tokio::test(start_paused = true)]
