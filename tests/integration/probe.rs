@@ -332,7 +332,7 @@ fn in_pieces(document: &str) -> Vec<Step> {
 
 fn asking(server: &Server) -> (Client, upstream::Server) {
     let metrics = Arc::new(Metrics::new().unwrap());
-    let client = Client::new(&Config::default().upstream, metrics).unwrap();
+    let client = Client::new(&Config::default().upstream, Arc::default(), metrics).unwrap();
     let url = BaseUrl::parse(&server.url()).unwrap();
     (client, upstream::Server { url, api_key: None })
 }
