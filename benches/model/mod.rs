@@ -15,7 +15,7 @@ const WORDS: &str = "the museum opens early on sunday and many people walk from 
 pub fn options(cache: usize) -> Options {
     let mut config = Config::from_yaml("{}").unwrap();
     let folders = env::args().skip(1).map(PathBuf::from);
-    if let Some(folder) = folders.filter(|path| path.is_dir()).last() {
+    if let Some(folder) = folders.filter(|path| path.is_dir()).next_back() {
         config.classifier.model = folder;
     }
     Options {
