@@ -14,8 +14,8 @@ const WORDS: &str = "the museum opens early on sunday and many people walk from 
 /// another where a folder is given: `cargo bench --bench NAME -- FOLDER`; its vocabulary must hold the words below.
 pub fn options(cache: usize) -> Options {
     let mut config = Config::from_yaml("{}").unwrap();
-    let folders = env::args().skip(1).map(PathBuf::from);
-    if let Some(folder) = folders.filter(|path| path.is_dir()).next_back() {
+    let mut folders = env::args().skip(1).map(PathBuf::from);
+    if let Some(folder) = folders.rfind(|path| path.is_dir()) {
         config.classifier.model = folder;
     }
     Options {
