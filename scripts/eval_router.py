@@ -105,6 +105,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=Path("onnx/router"))
     parser.add_argument("--everyday", type=Path, default=Path(__file__).parents[1] / "tests/fixtures/everyday.jsonl")
     parser.add_argument("--fresh", type=Path, default=Path(__file__).parents[1] / "tests/fixtures/everyday_frozen.jsonl")
+    parser.add_argument("--blind", type=Path, default=Path(__file__).parents[1] / "tests/fixtures/everyday_blind.jsonl")
     parser.add_argument(
         "--baseline", action="store_true", help="fit TF-IDF and logistic regression on MMLU-Pro's training part, and measure it too"
     )
@@ -114,7 +115,7 @@ def main() -> None:
     parts = data.read(args.data)
     test = parts["test"]
     report = {"mmlu_pro": mmlu(c, test, measure.WordCounts(parts["train"] + parts["valid"]) if args.baseline else None)}
-    for name, path in (("everyday", args.everyday), ("everyday, fresh", args.fresh)):
+    for name, path in (("everyday", args.everyday), ("everyday, fresh", args.fresh), ("everyday, by another author", args.blind)):
         if path.exists():
             report[name] = everyday(c, path)
     report["unseen kinds"] = measure.unseen_kinds(c, test)

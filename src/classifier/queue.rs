@@ -196,6 +196,8 @@ impl<R: Runs> Shared<R> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+
     use super::*;
 
     type Done<'a> = &'a mut dyn FnMut(usize, Result<Classification, RunError>);
@@ -276,14 +278,16 @@ mod tests {
         }
     }
 
-    /// Notes what it is asked for.
-    struct Noting(Arc<std::sync::Mutex<Vec<String>>>);
+    /// Says what it is asked for, and waits until it may answer.
+    struct Held(mpsc::Sender<String>, mpsc::Receiver<()>);
 
-    impl Runs for Noting {
+    impl Runs for Held {
         fn classify(&mut self, excerpts: &[Excerpt], done: Done<'_>) {
-            let texts = excerpts.iter().map(|excerpt| excerpt.head.to_string());
-            self.0.lock().unwrap().extend(texts);
-            Slow.classify(excerpts, done);
+            for excerpt in excerpts {
+                self.0.send(excerpt.head.to_string()).unwrap();
+            }
+            self.1.recv().unwrap();
+            Fragile(0.1).classify(excerpts, done);
         }
 
         fn worth(&self) -> (usize, u64) {
@@ -293,22 +297,30 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_left_while_waiting_costs_nothing() {
-        let seen = Arc::default();
-        let queue = Queue::start(vec![Noting(Arc::clone(&seen))], || unreachable!(), 16).unwrap();
+        let ((asked, asks), (go, goes)) = (mpsc::channel(), mpsc::channel());
+        let queue = Queue::start(vec![Held(asked, goes)], || unreachable!(), 16).unwrap();
         let mut answers = Vec::new();
         for text in ["busy", "left", "stayed", "left too"] {
             let (reply, answer) = oneshot::channel();
             let excerpt = Excerpt::of(text, 16);
             queue.push(Job { excerpt, reply }, None).await.unwrap();
+            if text == "busy" {
+                assert_eq!(
+                    asks.recv().unwrap(),
+                    text,
+                    "it is at work when the others come"
+                );
+            }
             answers.push(answer);
-            tokio::time::sleep(Duration::from_millis(5)).await; // the first is at work when the others come
         }
         answers.remove(3);
         answers.remove(1);
+        go.send(()).unwrap();
+        go.send(()).unwrap();
         for answer in answers {
             assert!(answer.await.unwrap().is_ok());
         }
-        assert_eq!(*seen.lock().unwrap(), ["busy", "stayed"]);
+        assert_eq!(asks.try_iter().collect::<Vec<_>>(), ["stayed"]);
     }
 
     #[tokio::test]
