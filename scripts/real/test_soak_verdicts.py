@@ -125,6 +125,7 @@ def test_a_failure_needs_a_cause_that_was_in_force():
     assert not incidents.explain(cut, fault.ended + 60, fault.ended + 61), "it was over"
     assert not incidents.explain(Outcome("cut", "upstream_timeout"), fault.began, fault.began + 1), "a cut makes nobody wait"
     assert not incidents.explain(reset, fault.began, fault.began + 1), "the other server was well"
+    assert incidents.explain(reset, fault.began, fault.began + 1, is_refused=True), "a refusal that breaks off was an answer"
     with incidents.fault("refuse", "b"):
         pass
     assert incidents.explain(reset, fault.began, fault.began + 1), "none was"

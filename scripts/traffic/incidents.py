@@ -57,11 +57,12 @@ class Incidents:
         finally:
             fault.ended = time.monotonic()
 
-    def explain(self, outcome: Outcome, start: float, end: float) -> bool:
-        """Whether a request's failure has a cause that was in force while it ran."""
+    def explain(self, outcome: Outcome, start: float, end: float, is_refused: bool = False) -> bool:
+        """Whether a request's failure has a cause that was in force while it ran. `is_refused`: vLLM answers it with a 4xx, which may
+        blame our switch and is read before it is relayed; when it breaks off, something was answered, and nothing moves on."""
         touching = [fault for fault in self.faults if fault.touches(start, end)]
         has_cause = any(fault.name in CAUSES.get(outcome.code, ()) for fault in touching)
-        if outcome.what == "named" and outcome.code in MOVES_ON:
+        if outcome.what == "named" and outcome.code in MOVES_ON and not (is_refused and outcome.code == "upstream_reset"):
             hurt = {fault.server for fault in touching if fault.server and fault.name not in HARMLESS}
             return has_cause and len(hurt) == self.servers
         return has_cause

@@ -88,7 +88,8 @@ class Traffic:
             entry = f"{outcome.what}: {outcome.code}"
         if ask.judged and heard.status == 200:
             self.decided[heard.headers.get("x-thinkgate-why", "?")] += 1
-        fine = outcome.what in ("whole", "left") or (outcome.what in ("named", "cut") and self.incidents.explain(outcome, start, end))
+        explained = outcome.what in ("named", "cut") and self.incidents.explain(outcome, start, end, is_refused=ask.status >= 400)
+        fine = outcome.what in ("whole", "left") or explained
         if not fine:
             entry = f"FAILED {entry}"
             failure = Failure(ask, outcome, heard, end - start, self.incidents.in_force(start, end))
