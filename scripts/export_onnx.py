@@ -13,11 +13,14 @@ what is not found there is left as it is, and said. It needs ONNX Runtime 1.24. 
 import argparse
 import json
 import logging
+import os
 import shutil
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else 1.32 keeps a database and sends events to its makers
 
 import numpy as np
 import onnx

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import export_onnx  # noqa: E402
 from router import data, distil, epoch, finetune, model as router_model, recipe, vocabulary  # noqa: E402
 
-DISTIL_STEPS = 854
+DISTIL_STEPS = 1200
 GENERATED_TEXTS = 8000  # read beside the prompts of the folder
 
 
