@@ -1,12 +1,15 @@
 //! Stopping: running answers finish within the limit, and idle connections keep nothing waiting.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
-use tokio::{net::TcpStream, time::sleep};
+use tokio::{net::TcpStream, task::JoinHandle, time::sleep};
 
 use super::{
     support::{
-        EASY, Gateway, Server, Step, chat, config,
+        Answer, EASY, Gateway, Server, Step, chat, config, send,
         server::{chunk, last_chunk, sse_head},
     },
     tls::certificate,
@@ -22,17 +25,32 @@ fn slow(pause: u64) -> Vec<Step> {
     ]
 }
 
+async fn ask(address: SocketAddr) -> Answer {
+    send(address, "POST", "/v1/chat/completions", &[], &chat(EASY)).await
+}
+
+/// A chat request that has arrived at the server.
+async fn asked(address: SocketAddr, server: &Server) -> JoinHandle<Answer> {
+    let asked = tokio::spawn(ask(address));
+    while server.arrived().is_empty() {
+        sleep(Duration::from_millis(5)).await;
+    }
+    asked
+}
+
+async fn stops_within(limit: Duration, gateway: Gateway) {
+    let began = Instant::now();
+    gateway.stop().await.unwrap().unwrap();
+    let took = began.elapsed();
+    assert!(took < limit, "{took:?}");
+}
+
 #[tokio::test]
 async fn a_running_stream_finishes() {
     let server = Server::start(|_| slow(500)).await;
     let gateway = Gateway::before(&server).await;
     let address = gateway.address;
-    let asked = tokio::spawn(async move {
-        super::support::send(address, "POST", "/v1/chat/completions", &[], &chat(EASY)).await
-    });
-    while server.arrived().is_empty() {
-        sleep(Duration::from_millis(5)).await;
-    }
+    let asked = asked(address, &server).await;
     let stopped = gateway.stop();
     let answer = asked.await.unwrap();
     assert!(answer.complete && answer.text().ends_with("data: [DONE]\n\n"));
@@ -49,34 +67,16 @@ async fn with_nothing_in_flight_it_stops_at_once_whatever_connections_are_open()
     let gateway = Gateway::before(&server).await;
     let _idle = TcpStream::connect(gateway.address).await.unwrap();
     assert_eq!(gateway.chat(&chat(EASY)).await.status, 200);
-    let began = Instant::now();
-    gateway.stop().await.unwrap().unwrap();
-    assert!(
-        began.elapsed() < Duration::from_secs(2),
-        "{:?}",
-        began.elapsed()
-    );
+    stops_within(Duration::from_secs(2), gateway).await;
 }
 
 #[tokio::test]
 async fn the_drain_has_a_limit() {
     let server = Server::start(|_| slow(60_000)).await;
     let gateway = Gateway::with(&server, "server: { drain_ms: 300 }").await;
-    let address = gateway.address;
-    let asked = tokio::spawn(async move {
-        super::support::send(address, "POST", "/v1/chat/completions", &[], &chat(EASY)).await
-    });
-    while server.arrived().is_empty() {
-        sleep(Duration::from_millis(5)).await;
-    }
+    let asked = asked(gateway.address, &server).await;
     sleep(Duration::from_millis(100)).await;
-    let began = Instant::now();
-    gateway.stop().await.unwrap().unwrap();
-    assert!(
-        began.elapsed() < Duration::from_secs(5),
-        "{:?}",
-        began.elapsed()
-    );
+    stops_within(Duration::from_secs(5), gateway).await;
     let answer = asked.await.unwrap();
     assert!(answer.complete, "{}", answer.text());
     let last = answer.text().trim_end().rsplit("data: ").next().unwrap();
@@ -98,20 +98,8 @@ async fn a_request_that_still_waits_for_its_answer_when_the_drain_ends_is_told_s
     ] {
         let server = Server::start(move |_| steps.clone()).await;
         let gateway = Gateway::with(&server, "server: { drain_ms: 300 }").await;
-        let address = gateway.address;
-        let asked = tokio::spawn(async move {
-            super::support::send(address, "POST", "/v1/chat/completions", &[], &chat(EASY)).await
-        });
-        while server.arrived().is_empty() {
-            sleep(Duration::from_millis(5)).await;
-        }
-        let began = Instant::now();
-        gateway.stop().await.unwrap().unwrap();
-        assert!(
-            began.elapsed() < Duration::from_secs(5),
-            "{:?}",
-            began.elapsed()
-        );
+        let asked = asked(gateway.address, &server).await;
+        stops_within(Duration::from_secs(5), gateway).await;
         let answer = asked.await.unwrap();
         assert_eq!(
             answer.error(),
@@ -130,13 +118,7 @@ async fn a_silent_connection_to_a_tls_port_does_not_hold_up_the_stop() {
     let gateway = Gateway::start(config(&[&server], &yaml)).await;
     let _silent = TcpStream::connect(gateway.address).await.unwrap();
     sleep(Duration::from_millis(100)).await; // it is accepted
-    let began = Instant::now();
-    gateway.stop().await.unwrap().unwrap();
-    assert!(
-        began.elapsed() < Duration::from_secs(2),
-        "{:?}",
-        began.elapsed()
-    );
+    stops_within(Duration::from_secs(2), gateway).await;
 }
 
 #[tokio::test]
@@ -144,19 +126,13 @@ async fn while_an_answer_runs_a_probe_hears_not_ready_and_a_late_client_is_serve
     let server = Server::start(|_| slow(800)).await;
     let gateway = Gateway::before(&server).await;
     let address = gateway.address;
-    let ask = move || async move {
-        super::support::send(address, "POST", "/v1/chat/completions", &[], &chat(EASY)).await
-    };
-    let running = tokio::spawn(ask());
-    while server.arrived().is_empty() {
-        sleep(Duration::from_millis(5)).await;
-    }
+    let running = asked(address, &server).await;
     let stopped = gateway.stop();
     sleep(Duration::from_millis(50)).await;
-    let ready = super::support::send(address, "GET", "/ready", &[], "").await;
+    let ready = send(address, "GET", "/ready", &[], "").await;
     assert_eq!(ready.status, 503);
     assert_eq!(ready.json()["pending"][0], "stopping");
-    assert!(ask().await.text().ends_with("data: [DONE]\n\n"));
+    assert!(ask(address).await.text().ends_with("data: [DONE]\n\n"));
     assert!(running.await.unwrap().complete);
     stopped.await.unwrap().unwrap();
 }
