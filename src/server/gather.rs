@@ -2,7 +2,8 @@
 //!
 //! A burst of events comes from the connection to the model server one by one, each on the next turn of its task. After a piece
 //! this body lets the other tasks of its thread take their turns, and asks again; when a turn brings nothing more, all
-//! goes on. No timer: a piece that comes alone waits for a turn or two of the thread, some microseconds.
+//! goes on. No timer: a piece that comes alone waits for a turn or two of the thread, some microseconds. The first piece waits for
+//! nothing: it is what the client waits for.
 
 use std::{
     future::poll_fn,
@@ -28,7 +29,7 @@ pub struct Gather<B: Body> {
     held: Held,
     /// How often there was nothing since the last piece.
     in_vain: u8,
-    /// What came behind the pieces that are held.
+    /// What came first, or behind the pieces that are held.
     next: Option<Option<Result<Frame<Bytes>, B::Error>>>,
 }
 
@@ -58,10 +59,7 @@ impl<B: Body<Data = Bytes> + Unpin> Gather<B> {
 
     fn poll_first(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match Pin::new(&mut self.inner).poll_frame(cx) {
-            Poll::Ready(Some(Ok(frame))) if frame.is_data() => {
-                self.held.push(frame.into_data().unwrap_or_default()); // it is data
-            }
-            Poll::Ready(other) => self.next = Some(other),
+            Poll::Ready(first) => self.next = Some(first),
             Poll::Pending => ready!(self.poll_gives_way(cx)),
         }
         self.in_vain = 0;
@@ -136,7 +134,11 @@ where
     }
 
     fn size_hint(&self) -> SizeHint {
-        let (rest, held) = (self.inner.size_hint(), self.held.length as u64);
+        let next = match &self.next {
+            Some(Some(Ok(frame))) => frame.data_ref().map_or(0, Bytes::len),
+            _ => 0,
+        };
+        let (rest, held) = (self.inner.size_hint(), (self.held.length + next) as u64);
         let mut hint = SizeHint::new();
         hint.set_lower(rest.lower() + held);
         if let Some(upper) = rest.upper() {
@@ -220,8 +222,11 @@ mod tests {
         }
     }
 
-    async fn pieces(turns: &[Option<&'static str>]) -> Vec<String> {
-        let mut body = Gather::new(Turns(turns.iter().copied().collect()));
+    fn turns(turns: &[Option<&'static str>]) -> Turns {
+        Turns(turns.iter().copied().collect())
+    }
+
+    async fn pieces(mut body: Gather<Turns>) -> Vec<String> {
         let mut pieces = Vec::new();
         while let Some(frame) = body.frame().await {
             let data = frame.unwrap().into_data().unwrap();
@@ -234,16 +239,25 @@ mod tests {
     async fn a_burst_leaves_in_one_piece_and_what_comes_later_in_another() {
         let burst = [Some("a"), None, Some("b"), None, None, Some("c")];
         let later = [Some("d"), None, None, None, Some("e")];
-        let turns: Vec<_> = burst.into_iter().chain([None; 3]).chain(later).collect();
-        assert_eq!(pieces(&turns).await, ["abc", "d", "e"]);
-        assert!(pieces(&[]).await.is_empty());
-        assert!(pieces(&[None, None]).await.is_empty());
+        let both: Vec<_> = burst.into_iter().chain([None; 3]).chain(later).collect();
+        let gathered = async |said: &[_]| pieces(Gather::new(turns(said))).await;
+        assert_eq!(gathered(&both).await, ["abc", "d", "e"]);
+        assert!(gathered(&[]).await.is_empty());
+        assert!(gathered(&[None, None]).await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn the_first_piece_of_a_burst_does_not_wait_for_the_others() {
+        let burst = [None, Some("a"), Some("b"), None, Some("c")];
+        let body = Gather::begun(turns(&burst)).await;
+        assert!(!body.is_end_stream());
+        assert_eq!(body.size_hint().lower(), 1, "the first one is there");
+        assert_eq!(pieces(body).await, ["a", "bc"]);
     }
 
     #[test]
     fn a_piece_that_comes_alone_waits_for_a_turn_or_two() {
-        let turns = [Some("a"), None, None, None, None];
-        let mut body = Gather::new(Turns(turns.into_iter().collect()));
+        let mut body = Gather::new(turns(&[Some("a"), None, None, None, None]));
         let waker = noop_waker();
         let mut cx = Context::from_waker(&waker);
         for _ in 1..IN_VAIN {
