@@ -31,6 +31,10 @@ use self::{
     queue::{Job, Queue},
 };
 
+/// The share of the deadline within which an answer has to be likely for its caller to be let in: what is believed of the wait is a
+/// mean, and whoever is let in and then late has waited in vain.
+const LIKELY: f64 = 0.8;
+
 /// What the model saw in a text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Classification {
@@ -176,7 +180,8 @@ impl Classifier {
     /// # Errors
     /// Why it could not.
     pub async fn classify(&self, text: &str) -> Result<Classification, Miss> {
-        self.remembered(Excerpt::of(text, self.max_tokens), Some(self.deadline))
+        let limit = self.deadline.mul_f64(LIKELY);
+        self.remembered(Excerpt::of(text, self.max_tokens), Some(limit))
             .await
     }
 
