@@ -65,7 +65,7 @@ pub struct Domain {
 pub enum Miss {
     /// `classifier.deadline_ms` passed.
     Late,
-    /// `classifier.queue` callers are waiting already, or those who wait would take until after the deadline.
+    /// `classifier.queue` callers are waiting already, or so many that the answer is not likely within four fifths of the deadline.
     Full,
     /// The model failed; the log says how.
     Failed,
@@ -175,7 +175,7 @@ impl Classifier {
         self.deadline
     }
 
-    /// Classifies `text`, unless so many wait already that the answer would come after the deadline.
+    /// Classifies `text`, unless so many wait already that the answer is not likely within four fifths of the deadline.
     ///
     /// # Errors
     /// Why it could not.
