@@ -4,6 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
+use futures_util::FutureExt;
 use tokio::{net::TcpListener, signal::unix::Signal};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -194,7 +195,7 @@ pub struct Listener {
 }
 
 impl Listener {
-    fn door(self, routes: axum::Router, manners: Manners) -> Door {
+    fn door<A>(self, routes: A, manners: Manners) -> Door<A> {
         Door {
             listener: self.socket,
             tls: self.tls,
@@ -269,13 +270,14 @@ pub async fn run(
         tasks.spawn(over.clone().run_until_cancelled_owned(reload.run(hangup)));
     }
     let manners = Manners::of(&live.config.server);
-    let mut doors = vec![
-        listeners
-            .http
-            .door(server::routes(serving.clone()), manners),
-    ];
+    let cut = live.client.cut();
+    let http = listeners
+        .http
+        .door(server::routes(serving.clone()), manners);
+    let mut served = vec![http.serve(&workers, &stop, cut).boxed()];
     if let Some(listener) = listeners.ops {
-        doors.push(listener.door(server::ops_routes(serving.clone()), manners));
+        let door = listener.door(server::ops_routes(serving.clone()), manners);
+        served.push(door.serve(&workers, &stop, cut).boxed());
     }
     if let (Some(settings), Some(listener)) = (&live.config.ext_proc, listeners.ext_proc) {
         let (routes, health) = ext_proc::routes(serving.clone(), settings);
@@ -287,12 +289,9 @@ pub async fn run(
             serves_late_comers: false, // Envoy is told to go elsewhere, and would come back at once
             ..manners
         };
-        doors.push(listener.door(routes, manners));
+        let door = listener.door(routes, manners);
+        served.push(door.serve(&workers, &stop, cut).boxed());
     }
-    let cut = live.client.cut();
-    let served = doors
-        .into_iter()
-        .map(|door| door.serve(&workers, &stop, cut));
     tokio::select! {
         _ = futures_util::future::join_all(served) => {}
         () = end_in_order(&serving, &stop) => {}

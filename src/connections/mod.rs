@@ -11,7 +11,6 @@ use std::{
     time::Duration,
 };
 
-use axum::Router;
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use hyper::service::service_fn;
 use hyper_util::{rt::TokioIo, server::conn::auto::Builder};
@@ -32,6 +31,7 @@ use self::{
 use crate::workers::Workers;
 
 pub use manners::Manners;
+pub use requests::Answers;
 
 /// A pause after an accept that failed for want of file descriptors, so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -40,18 +40,18 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A socket and what is served on it.
-pub struct Door {
+pub struct Door<A> {
     /// Where connections come in.
     pub listener: TcpListener,
     /// What answers them.
-    pub routes: Router,
+    pub routes: A,
     /// With a certificate: TLS on every connection.
     pub tls: Option<TlsAcceptor>,
     /// How connections are treated.
     pub manners: Manners,
 }
 
-impl Door {
+impl<A: Answers> Door<A> {
     /// Serves until `stop`; then lets what runs finish, until shortly after `cut`. With nothing in flight it returns at once.
     pub async fn serve(self, workers: &Workers, stop: &CancellationToken, cut: &CancellationToken) {
         let Self {
@@ -114,16 +114,16 @@ async fn next_of(listener: Option<&TcpListener>) -> io::Result<(TcpStream, Socke
 }
 
 /// Gives connections to workers in turn.
-struct Spawn<W> {
+struct Spawn<W, A> {
     builder: Arc<Builder<Streams>>,
     workers: W,
-    routes: Router,
+    routes: A,
     tls: Option<TlsAcceptor>,
     manners: Manners,
     stop: CancellationToken,
 }
 
-impl<'a, W: Iterator<Item = &'a Handle>> Spawn<W> {
+impl<'a, W: Iterator<Item = &'a Handle>, A: Answers> Spawn<W, A> {
     async fn accepted(
         &mut self,
         accepted: io::Result<(TcpStream, SocketAddr)>,
@@ -150,14 +150,14 @@ impl<'a, W: Iterator<Item = &'a Handle>> Spawn<W> {
 }
 
 /// What a connection needs to be served.
-struct Connection {
-    routes: Router,
+struct Connection<A> {
+    routes: A,
     builder: Arc<Builder<Streams>>,
     manners: Manners,
     stop: CancellationToken,
 }
 
-impl Connection {
+impl<A: Answers> Connection<A> {
     /// Shakes hands if need be, and serves.
     async fn open(self, stream: net::TcpStream, tls: Option<TlsAcceptor>) {
         // Registered here, so that this thread hears of its bytes.

@@ -22,6 +22,21 @@ use tower::ServiceExt;
 
 use super::unread::noted;
 
+/// What answers the requests of a door.
+pub trait Answers: Clone + Send + Sync + 'static {
+    /// The answer to one; a failure is an answer.
+    fn answer(&self, request: Request<Incoming>) -> impl Future<Output = Response<Body>> + Send;
+}
+
+impl Answers for Router {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        match self.clone().oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+}
+
 /// How many requests of a connection there are and were.
 #[derive(Debug, Default)]
 pub struct Requests {
@@ -33,12 +48,12 @@ impl Requests {
     /// Answers one.
     pub async fn answer(
         self: Arc<Self>,
-        routes: Router,
+        routes: impl Answers,
         request: Request<Incoming>,
     ) -> Result<Response<Answer>, Infallible> {
         let running = Running::count(self);
-        let mut answers = pin!(routes.oneshot(request));
-        let response = poll_fn(|cx| noted(answers.as_mut().poll(cx))).await?;
+        let mut answers = pin!(routes.answer(request));
+        let response = poll_fn(|cx| noted(answers.as_mut().poll(cx))).await;
         Ok(response.map(|body| Answer {
             body,
             _running: running,

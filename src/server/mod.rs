@@ -2,6 +2,7 @@
 
 mod body;
 mod cors;
+mod dress;
 mod entered;
 mod explain;
 mod forwarded;
@@ -12,16 +13,9 @@ mod ops;
 mod refusal;
 mod request_id;
 
-use std::sync::Arc;
+pub use dress::Dressed;
 
-use axum::{
-    Router,
-    extract::{Request, State},
-    middleware::{from_fn, from_fn_with_state},
-    response::{IntoResponse, Response},
-    routing::{any, get, post},
-};
-use tower_http::catch_panic::CatchPanicLayer;
+use std::sync::Arc;
 
 use self::entered::Entered;
 use crate::{
@@ -30,9 +24,15 @@ use crate::{
     live::{Live, Serving},
     openai::CHAT,
 };
+use axum::{
+    Router,
+    extract::{Request, State},
+    response::{IntoResponse, Response},
+    routing::{any, get, post},
+};
 
 /// The HTTP door of one gateway.
-pub fn routes(serving: Serving) -> Router {
+pub fn routes(serving: Serving) -> Dressed {
     let mut routes = match &serving.live().config.ops {
         None => for_operators(),
         Some(_) => Router::new(), // they have a door of their own
@@ -57,7 +57,7 @@ pub fn routes(serving: Serving) -> Router {
 }
 
 /// The door for operators alone.
-pub fn ops_routes(serving: Serving) -> Router {
+pub fn ops_routes(serving: Serving) -> Dressed {
     let routes = for_operators()
         .route("/health", get(ops::health))
         .route("/ready", get(ops::ready));
@@ -71,18 +71,13 @@ fn for_operators() -> Router<Serving> {
         .route("/metrics", get(ops::metrics))
 }
 
-/// Routes with all middleware.
-fn dressed(routes: Router<Serving>, serving: Serving) -> Router {
-    routes
+/// Routes with all that is around them.
+fn dressed(routes: Router<Serving>, serving: Serving) -> Dressed {
+    let routes = routes
         .fallback(unknown)
         .method_not_allowed_fallback(not_allowed)
-        .layer(from_fn_with_state(serving.clone(), refusal::guard))
-        .layer(CatchPanicLayer::custom(|_| {
-            refusal::answer(&Error::Internal)
-        }))
-        .layer(from_fn_with_state(serving.clone(), cors::apply))
-        .layer(from_fn(request_id::stamp))
-        .with_state(serving)
+        .with_state(serving.clone());
+    Dressed::new(serving, routes)
 }
 
 async fn unknown(State(live): State<Arc<Live>>, request: Request) -> Response {

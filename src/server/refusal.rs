@@ -8,12 +8,7 @@ use std::{
     time::Duration,
 };
 
-use axum::{
-    body::Body,
-    extract::{Request, State},
-    middleware::Next,
-    response::Response,
-};
+use axum::{body::Body, extract::Request, response::Response};
 use bytes::Bytes;
 use http::{Extensions, HeaderMap, HeaderValue, header};
 use http_body::{Body as _, Frame};
@@ -66,28 +61,35 @@ fn respond(error: &Error, body: Body) -> Response {
     response
 }
 
-/// Refuses what no route should see: a request that means two things, a path that means another one, and whoever has no key.
-pub async fn guard(State(live): State<Arc<Live>>, mut request: Request, next: Next) -> Response {
+/// What a route may see: the request, with whose key it came.
+///
+/// # Errors
+/// The answer to a request that means two things, to a path that means another one, and to whoever has no key.
+#[expect(
+    clippy::result_large_err,
+    reason = "an answer is what the caller returns either way"
+)]
+pub fn guard(live: &Live, mut request: Request) -> Result<Request, Response> {
     if is_ambiguous(request.headers()) {
         let error =
             Error::invalid("The request names two hosts, or a transfer coding but chunked.");
-        let mut response = Entered::turn_away(&live, request, &error);
+        let mut response = Entered::turn_away(live, request, &error);
         let close = HeaderValue::from_static("close"); // whoever stands before us may see the next request elsewhere
         response.headers_mut().insert(header::CONNECTION, close);
-        return response;
+        return Err(response);
     }
     if matches!(request.uri().path(), "/health" | "/ready" | "/metrics") {
-        return next.run(request).await;
+        return Ok(request);
     }
-    match intake::admit(&live, request.uri().path(), request.headers()) {
+    match intake::admit(live, request.uri().path(), request.headers()) {
         Ok(caller) => {
             request.extensions_mut().insert(CameWith(caller));
             match disguised(request.uri().path()) {
-                Some(error) => Entered::turn_away(&live, request, &error),
-                None => next.run(request).await,
+                Some(error) => Err(Entered::turn_away(live, request, &error)),
+                None => Ok(request),
             }
         }
-        Err(error) => Entered::turn_away(&live, request, &error),
+        Err(error) => Err(Entered::turn_away(live, request, &error)),
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use axum::{extract::Request, middleware::Next, response::Response};
+use axum::extract::Request;
+use http::HeaderValue;
 
 use crate::intake::{REQUEST_ID, request_id};
 
@@ -10,13 +11,11 @@ use crate::intake::{REQUEST_ID, request_id};
 #[derive(Debug, Clone)]
 pub struct RequestId(pub Arc<str>);
 
-/// Stamps a request and its answer.
-pub async fn stamp(mut request: Request, next: Next) -> Response {
+/// Stamps a request; its answer is to be stamped with the same.
+pub fn stamp(request: &mut Request) -> HeaderValue {
     let value = request_id(request.headers());
     let id: Arc<str> = value.to_str().unwrap_or_default().into(); // plain ASCII, by the check or by construction
     request.headers_mut().insert(REQUEST_ID, value.clone());
     request.extensions_mut().insert(RequestId(id));
-    let mut response = next.run(request).await;
-    response.headers_mut().insert(REQUEST_ID, value);
-    response
+    value
 }

@@ -1,0 +1,69 @@
+//! What every request of this door goes through before a route sees it, and every answer after it: an id, CORS, the guard, and a
+//! panic that is caught. One function instead of a layer each: axum boxes and clones every layer anew for each request, which took
+//! as long as reading the request.
+
+use std::{convert::Infallible, panic::AssertUnwindSafe, sync::Arc};
+
+use axum::{Router, body::Body, extract::Request, response::Response};
+use futures_util::FutureExt;
+use hyper::body::Incoming;
+use tower::{Layer, ServiceExt, service_fn};
+
+use super::{cors, refusal, request_id};
+use crate::{
+    connections::Answers,
+    error::Error,
+    live::{Live, Serving},
+};
+
+/// Routes with all of that around them.
+#[derive(Debug, Clone)]
+pub struct Dressed {
+    serving: Serving,
+    routes: Router,
+}
+
+impl Dressed {
+    /// Around `routes`.
+    pub(super) fn new(serving: Serving, routes: Router) -> Self {
+        Self { serving, routes }
+    }
+
+    /// Answers; browsers get the marks they ask for.
+    async fn cross_origin(&self, live: &Arc<Live>, request: Request) -> Response {
+        let Some(layer) = cors::layer(request.headers(), &live.config.server.cors) else {
+            return self.guarded(live, request).await;
+        };
+        let answers =
+            service_fn(async |request| Ok::<_, Infallible>(self.guarded(live, request).await));
+        match layer.layer(answers).oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+
+    async fn guarded(&self, live: &Arc<Live>, request: Request) -> Response {
+        let answered = async {
+            match refusal::guard(live, request) {
+                Ok(request) => match self.routes.clone().oneshot(request).await {
+                    Ok(response) => response,
+                    Err(never) => match never {},
+                },
+                Err(refused) => refused,
+            }
+        };
+        let caught = AssertUnwindSafe(answered).catch_unwind().await; // the panic hook has said where
+        caught.unwrap_or_else(|_| refusal::answer(&Error::Internal))
+    }
+}
+
+impl Answers for Dressed {
+    async fn answer(&self, request: http::Request<Incoming>) -> Response {
+        let mut request = request.map(Body::new);
+        let id = request_id::stamp(&mut request);
+        let live = self.serving.live();
+        let mut response = self.cross_origin(&live, request).await;
+        response.headers_mut().insert(crate::intake::REQUEST_ID, id);
+        response
+    }
+}
