@@ -57,7 +57,7 @@ pub async fn handle(State(live): State<Arc<Live>>, request: Request) -> Response
     match forward.send(&live.client, &model, record).await {
         Ok(mut response) => {
             response.body_mut().hold(place);
-            gathered(response).await
+            gathered(response)
         }
         Err((error, record)) => Entered::failed(record, &error, None),
     }

@@ -93,7 +93,7 @@ async fn forward(
             response
                 .headers_mut()
                 .extend(intake::told(&routed.decision, endpoint.called.clone()));
-            gathered(response).await
+            gathered(response)
         }
         Err((error, record)) => {
             let mut response = Entered::failed(record, &error, None);

@@ -15,7 +15,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
-use super::{Client, Endpoint, endpoint::InFlight, headers};
+use super::{Client, Endpoint, endpoint::InFlight, headers, reply::Unread};
 use crate::{
     error::{Error, Limit},
     openai::{JsonUsage, SseScanner},
@@ -66,7 +66,7 @@ impl Look {
 #[derive(Debug)]
 pub struct Relay {
     /// The server's body; `None` once it ended or failed.
-    inner: Option<reqwest::Body>,
+    inner: Option<Unread>,
     look: Look,
     wait: Wait,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -100,7 +100,7 @@ struct Wait {
 impl Relay {
     /// Relays `inner`, whose headers came just now.
     pub(super) fn new(
-        inner: reqwest::Body,
+        inner: Unread,
         look: Look,
         client: &Client,
         record: Record,

@@ -1,4 +1,4 @@
-//! The HTTP client towards model servers, tamed into a proxy's: no environment, no redirects, no decompression.
+//! What requests need to reach model servers: connections for what is forwarded, a client for questions of our own, limits.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,14 +6,15 @@ use http::{Method, header::AUTHORIZATION};
 use reqwest::RequestBuilder;
 use tokio_util::sync::CancellationToken;
 
-use super::{Server, ServerKeys, budget::Budget, kept::Kept};
+use super::{
+    Server, ServerKeys,
+    budget::Budget,
+    wire::{self, Wire},
+};
 use crate::{config::Upstream, telemetry::Metrics, tls, workers::Workers};
 
 /// The most a question of our own may take, headers and body; a model server answers it from memory.
 const ASK: Duration = Duration::from_secs(5);
-
-/// The headers of an answer over HTTP/2, in bytes: about what hyper takes over HTTP/1; its own choice here is 16 KB.
-const HEADERS: u32 = 400 << 10;
 
 /// The limits of one answer.
 #[derive(Debug, Clone, Copy)]
@@ -50,9 +51,9 @@ impl Limits {
 #[derive(Debug, Clone)]
 pub struct Client {
     /// A set a worker, so that a request and its connection stay on one thread.
-    workers: Vec<Connections>,
+    workers: Vec<Wire>,
     /// For questions of our own, which are asked on no worker.
-    own: Connections,
+    own: reqwest::Client,
     /// For the same.
     keys: Arc<ServerKeys>,
     pub(super) limits: Limits,
@@ -64,39 +65,17 @@ pub struct Client {
     cuts: Vec<CancellationToken>,
 }
 
-/// Connections that are kept.
-#[derive(Debug, Clone)]
-pub(super) struct Connections {
-    /// Asks over one of them, or a new one.
-    pub http: reqwest::Client,
-    /// Which of them have been used.
-    pub kept: Arc<Kept>,
-}
-
-impl Connections {
-    fn new(limits: Limits) -> Result<Self, reqwest::Error> {
-        tls::choose_provider();
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(no_retries())
-            .referer(false)
-            .tcp_nodelay(true)
-            .connect_timeout(limits.connect)
-            .http2_max_header_list_size(HEADERS)
-            .pool_idle_timeout(limits.pool_idle)
-            .build()?;
-        Ok(Self {
-            http,
-            kept: Arc::default(),
-        })
-    }
-}
-
-/// Moving on is decided in `forward`, where it is counted. `never` alone would still copy every request, for a retry that does not
-/// come (reqwest 0.13).
-fn no_retries() -> reqwest::retry::Builder {
-    reqwest::retry::never().max_retries_per_request(0)
+/// For questions of our own: no environment, no redirects, no decompression.
+fn own(limits: Limits) -> Result<reqwest::Client, reqwest::Error> {
+    tls::choose_provider();
+    reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .connect_timeout(limits.connect)
+        .pool_idle_timeout(limits.pool_idle)
+        .build()
 }
 
 impl Client {
@@ -108,12 +87,12 @@ impl Client {
         settings: &Upstream,
         keys: Arc<ServerKeys>,
         metrics: Arc<Metrics>,
-    ) -> Result<Self, reqwest::Error> {
+    ) -> anyhow::Result<Self> {
         let limits = Limits::of(settings);
         let cut = CancellationToken::new();
         Ok(Self {
             workers: a_worker_each(limits)?,
-            own: Connections::new(limits)?,
+            own: own(limits)?,
             keys,
             limits,
             metrics,
@@ -127,12 +106,12 @@ impl Client {
     ///
     /// # Errors
     /// When the system's certificates cannot be read.
-    pub fn with(&self, settings: &Upstream, keys: Arc<ServerKeys>) -> Result<Self, reqwest::Error> {
+    pub fn with(&self, settings: &Upstream, keys: Arc<ServerKeys>) -> anyhow::Result<Self> {
         let limits = Limits::of(settings);
         let of_connections = |limits: &Limits| (limits.connect, limits.pool_idle);
         let mut client = self.clone();
         if of_connections(&limits) != of_connections(&self.limits) {
-            (client.workers, client.own) = (a_worker_each(limits)?, Connections::new(limits)?);
+            (client.workers, client.own) = (a_worker_each(limits)?, own(limits)?);
         }
         (client.limits, client.keys) = (limits, keys);
         Ok(client)
@@ -140,7 +119,7 @@ impl Client {
 
     /// A question of our own to a server, with its key and a limit.
     pub(super) fn ask(&self, method: Method, server: &Server, path: &str) -> RequestBuilder {
-        let request = self.own.http.request(method, server.url.join(path));
+        let request = self.own.request(method, server.url.join(path));
         match self.keys.of(server.api_key.as_ref()) {
             Some(key) => request.header(AUTHORIZATION, key),
             None => request,
@@ -161,16 +140,16 @@ impl Client {
     }
 
     /// The connections of the thread that asks.
-    pub(super) fn connections(&self) -> &Connections {
+    pub(super) fn wire(&self) -> &Wire {
         let here = Workers::here() % self.workers.len();
         &self.workers[here] // as many as workers, one at least
     }
 }
 
-fn a_worker_each(limits: Limits) -> Result<Vec<Connections>, reqwest::Error> {
-    (0..Workers::count())
-        .map(|_| Connections::new(limits))
-        .collect()
+fn a_worker_each(limits: Limits) -> Result<Vec<Wire>, rustls::Error> {
+    let connector = wire::connector()?;
+    let wire = |_| Wire::new(connector.clone(), limits.connect, limits.pool_idle);
+    Ok((0..Workers::count()).map(wire).collect())
 }
 
 /// The cause at the bottom: "connection refused" says more than "error sending request".

@@ -8,13 +8,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::HeaderValue;
-use url::Url;
+use http::{HeaderValue, Uri};
 
 use super::{
     Health, Probed,
     breaker::{Breaker, Patience, Turned},
     probe::End,
+    wire::{Origin, path_of},
 };
 use crate::{config::BaseUrl, error::Error, openai::CHAT, routing::Family};
 
@@ -36,7 +36,9 @@ pub struct Endpoint {
     /// The address as a label, shared by every record that names it.
     pub label: Arc<str>,
     /// Where chat requests go, which are most.
-    chat: Option<Url>,
+    chat: Option<Uri>,
+    /// What it is connected to.
+    origin: Option<Origin>,
     key: Option<HeaderValue>,
     pub(super) weight: u32,
     patience: Patience,
@@ -84,7 +86,8 @@ impl Endpoint {
         let called = site.model.as_deref().unwrap_or(name);
         Self {
             called: HeaderValue::try_from(called).ok(),
-            chat: Url::parse(&site.url.join(CHAT)).ok(),
+            origin: Origin::of(&site.url),
+            chat: path_of(&site.url.join(CHAT)),
             label: site.url.as_str().into(),
             url: site.url,
             model: site.model,
@@ -178,16 +181,17 @@ impl Endpoint {
         self.key.as_ref()
     }
 
-    /// The URL of `path` here, which begins with a slash and may carry a query.
+    /// What to connect to, and the path of `path` there, which begins with a slash and may carry a query.
     ///
     /// # Errors
     /// A 400 when the path makes no URL.
-    pub(super) fn at(&self, path: &str) -> Result<Url, Error> {
-        match &self.chat {
-            Some(chat) if path == CHAT => Ok(chat.clone()),
-            _ => Url::parse(&self.url.join(path))
-                .map_err(|_| Error::invalid("The path makes no URL.")),
-        }
+    pub(super) fn at(&self, path: &str) -> Result<(&Origin, Uri), Error> {
+        let there = match &self.chat {
+            Some(chat) if path == CHAT => Some(chat.clone()),
+            _ => path_of(&self.url.join(path)),
+        };
+        let at = self.origin.as_ref().zip(there);
+        at.ok_or_else(|| Error::invalid("The path makes no URL."))
     }
 
     /// True when the server took a request only without the switch that we would send. Of another one, after the configuration

@@ -6,11 +6,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, header};
+use http::{HeaderMap, HeaderValue, Method, Request, header};
 use tokio::time::timeout;
 use tracing::Span;
 
-use super::{Client, Endpoint, headers::Head, sending};
+use super::{Client, Endpoint, headers::Head, reply::Reply, sending::Sending, wire::Lost};
 use crate::{
     error::{Error, Limit},
     telemetry::{Attempt, inject},
@@ -66,7 +66,7 @@ impl Exchange<'_> {
     ///
     /// # Errors
     /// Why there is no answer; a status, whichever it is, is one.
-    pub async fn ask(&self, body: Bytes) -> Result<reqwest::Response, Failure> {
+    pub async fn ask(&self, body: Bytes) -> Result<Reply, Failure> {
         let sent = Instant::now();
         let failure = match self.ask_once(body.clone()).await {
             Ok(response) => return Ok(response),
@@ -81,22 +81,30 @@ impl Exchange<'_> {
         self.ask_once(body).await
     }
 
-    async fn ask_once(&self, body: Bytes) -> Result<reqwest::Response, Failure> {
-        let url = self.endpoint.at(self.path)?;
-        let mut request = reqwest::Request::new(self.method.clone(), url);
+    async fn ask_once(&self, body: Bytes) -> Result<Reply, Failure> {
+        let (origin, path) = self.endpoint.at(self.path)?;
+        let has_none = body.is_empty();
+        let mut request = Request::new(Sending::from(body));
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = path;
         *request.headers_mut() = self.headers();
-        if !(body.is_empty() && bodyless(self.method)) {
-            *request.body_mut() = Some(sending::body(body));
+        if has_none && !bodyless(self.method) {
+            let nothing = HeaderValue::from_static("0");
+            request
+                .headers_mut()
+                .insert(header::CONTENT_LENGTH, nothing);
         }
-        let (limits, connections) = (self.client.limits, self.client.connections());
-        match timeout(limits.headers, connections.http.execute(request)).await {
-            Ok(Ok(response)) => {
-                connections.kept.carried(response.extensions());
-                Ok(response)
-            }
-            Ok(Err(error)) => Err(Failure {
-                was_kept: connections.kept.failed(&error),
-                error: named(&error, limits.connect),
+        let limits = self.client.limits;
+        let asked = timeout(limits.headers, self.client.wire().ask(origin, request));
+        match asked.await {
+            Ok(Ok(reply)) => Ok(reply),
+            Ok(Err(lost)) => Err(Failure {
+                error: match lost {
+                    Lost::TooLong => Error::timeout(Limit::Connect, limits.connect),
+                    Lost::Unreachable => Error::Unreachable,
+                    Lost::Ended { .. } => Error::Reset,
+                },
+                was_kept: lost == Lost::Ended { was_kept: true },
                 had_begun: false,
             }),
             Err(_) => Err(Error::timeout(Limit::Headers, limits.headers).into()),
@@ -114,52 +122,10 @@ impl Exchange<'_> {
     }
 }
 
-/// What a failure is called. The system gives up on a connection that stands, too, when its peer is silent for too long: that is no
-/// limit of ours that passed.
-fn named(error: &reqwest::Error, connect: Duration) -> Error {
-    match (error.is_connect(), error.is_timeout()) {
-        (true, true) => Error::timeout(Limit::Connect, connect),
-        (true, false) => Error::Unreachable,
-        _ => Error::Reset,
-    }
-}
-
 /// Methods that have no body unless one was sent.
 fn bodyless(method: &Method) -> bool {
     matches!(
         *method,
         Method::GET | Method::HEAD | Method::DELETE | Method::OPTIONS
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io;
-
-    use futures_util::stream;
-    use http_body::Frame;
-    use http_body_util::StreamBody;
-    use tokio::net::TcpListener;
-
-    use super::*;
-
-    /// How a request ends for which the system gives up while it is sent.
-    async fn given_up(url: String) -> reqwest::Error {
-        crate::tls::choose_provider();
-        let given_up = || io::Error::from(io::ErrorKind::TimedOut);
-        let pieces = stream::once(async move { Err::<Frame<Bytes>, _>(given_up()) });
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        let request = client.post(url);
-        let request = request.body(reqwest::Body::wrap(StreamBody::new(pieces)));
-        request.send().await.unwrap_err()
-    }
-
-    #[tokio::test]
-    async fn a_connection_that_the_system_gives_up_on_is_not_blamed_on_connect_ms() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let error = given_up(url).await;
-        assert!(error.is_timeout(), "{error:?}");
-        assert_eq!(named(&error, Duration::from_secs(2)), Error::Reset);
-    }
 }

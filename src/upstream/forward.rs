@@ -15,6 +15,7 @@ use super::{
     headers::{self, Head},
     pool::Pool,
     refusal::{self, Refusal},
+    reply::Reply,
 };
 use crate::{
     error::{Error, Limit},
@@ -109,7 +110,7 @@ impl<R: Fn(&Endpoint, bool) -> Rendered> Forward<'_, R> {
     }
 
     /// One attempt at one endpoint. A server that refuses our switch is asked again without it; true when that was so.
-    async fn attempt(&self, exchange: &Exchange<'_>) -> Result<(reqwest::Response, bool), Failure> {
+    async fn attempt(&self, exchange: &Exchange<'_>) -> Result<(Reply, bool), Failure> {
         let (client, endpoint) = (exchange.client, exchange.endpoint);
         let refuses = endpoint.refuses();
         let rendered = (self.render)(endpoint, !refuses);
@@ -139,11 +140,11 @@ impl<R: Fn(&Endpoint, bool) -> Rendered> Forward<'_, R> {
     fn relay(
         self,
         client: &Client,
-        response: reqwest::Response,
+        response: Reply,
         mut record: Record,
         attempt: Answered,
     ) -> Response<Relay> {
-        let (parts, body) = Response::<reqwest::Body>::from(response).into_parts();
+        let (parts, body) = response.into_parts();
         let look = Look::at(&parts.headers, self.looked_at);
         let mut headers = headers::for_client(parts.headers);
         if parts.status == StatusCode::SERVICE_UNAVAILABLE
@@ -167,7 +168,7 @@ struct Trail<'m> {
     endpoints: &'m [Arc<Endpoint>],
     tried: Vec<Arc<Endpoint>>,
     /// The latest answer.
-    answered: Option<(reqwest::Response, Answered)>,
+    answered: Option<(Reply, Answered)>,
     /// Why the latest that did not answer did not.
     failure: Option<Failure>,
 }
@@ -187,7 +188,7 @@ impl Trail<'_> {
         model: &str,
         running: InFlight,
         sent: Instant,
-        result: Result<(reqwest::Response, bool), Failure>,
+        result: Result<(Reply, bool), Failure>,
     ) -> bool {
         let endpoint = running.endpoint();
         let (response, refused) = match result {
@@ -256,7 +257,7 @@ fn asks_for_another(status: StatusCode) -> bool {
 }
 
 /// How long a server asks to be left alone (RFC 9110, 10.2.3); a date says too little across two clocks.
-fn asks_for_rest(response: &reqwest::Response) -> Option<Duration> {
+fn asks_for_rest(response: &Reply) -> Option<Duration> {
     let value = response.headers().get(header::RETRY_AFTER)?;
     value
         .to_str()
@@ -279,7 +280,7 @@ fn moves_on(failure: &Failure) -> bool {
 }
 
 /// How an attempt is counted.
-fn outcome(result: &Result<(reqwest::Response, bool), Failure>) -> Attempt {
+fn outcome(result: &Result<(Reply, bool), Failure>) -> Attempt {
     match result {
         Ok((response, _)) if asks_for_another(response.status()) => Attempt::Refused,
         Ok(_) => Attempt::Answered,

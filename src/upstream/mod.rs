@@ -14,12 +14,13 @@ mod exchange;
 mod forward;
 mod headers;
 mod health;
-mod kept;
 mod keys;
 mod pool;
 mod probe;
 mod refusal;
+mod reply;
 mod sending;
+mod wire;
 
 pub use body::Relay;
 pub use catalog::{Catalog, Known, Listing, Listings, Model, Profile};

@@ -21,22 +21,21 @@ use tokio::task::yield_now;
 /// Bytes written between two looks; one system call copies as much in some ten microseconds.
 const PIECE: usize = 64 << 10;
 
-/// A body for the client of model servers; what is short goes as it is.
-pub fn body(bytes: Bytes) -> reqwest::Body {
-    match bytes.len() {
-        0..=PIECE => bytes.into(),
-        _ => reqwest::Body::wrap(Sending {
-            rest: bytes,
-            look: None,
-        }),
-    }
-}
-
 /// What of a body is still to be sent. Its length is known, so that it is sent with a `content-length`.
-struct Sending {
+#[derive(Debug)]
+pub struct Sending {
     rest: Bytes,
     /// The look since the last piece; `None` before the first.
     look: Option<Arc<Look>>,
+}
+
+impl From<Bytes> for Sending {
+    fn from(bytes: Bytes) -> Self {
+        Self {
+            rest: bytes,
+            look: None,
+        }
+    }
 }
 
 impl Body for Sending {
@@ -55,7 +54,7 @@ impl Body for Sending {
         }
         let length = self.rest.len().min(PIECE);
         let piece = self.rest.split_to(length);
-        self.look = Some(Look::begin());
+        self.look = (!self.rest.is_empty()).then(Look::begin);
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
@@ -69,7 +68,7 @@ impl Body for Sending {
 }
 
 /// Taken once the runtime has asked the system what arrived. Polled again before that, as the client does, it is not yet.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Look {
     is_taken: AtomicBool,
     sender: AtomicWaker,

@@ -2,7 +2,7 @@
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures_util::future::join_all;
@@ -101,4 +101,38 @@ async fn a_kept_connection_that_a_stalled_server_closes_late_is_replaced_too() {
     let (answer, _) = tokio::join!(gateway.chat(&late), busy);
     assert_eq!(answer.status, 200);
     assert_eq!(server.arrived().len(), workers() + 2);
+}
+
+/// How long it takes until the server has no connection of the gateway's.
+async fn until_none_is_open(server: &Server) -> Duration {
+    let began = Instant::now();
+    while server.open() > 0 && began.elapsed() < Duration::from_secs(10) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    began.elapsed()
+}
+
+#[tokio::test]
+async fn a_connection_that_lies_unused_is_closed() {
+    let server = Server::friendly().await;
+    let gateway = Gateway::with(&server, "upstream: { pool_idle_ms: 500 }").await;
+    assert_eq!(gateway.chat(&chat(EASY)).await.status, 200);
+    assert_eq!(server.open(), 1);
+    let lay = until_none_is_open(&server).await;
+    assert!(lay >= Duration::from_millis(400), "{lay:?}");
+    assert!(lay < Duration::from_secs(3), "{lay:?}");
+}
+
+#[tokio::test]
+async fn a_connection_that_its_server_closes_is_let_go_though_nothing_more_is_asked() {
+    let server = Server::start(|_| {
+        let mut steps = json("200 OK", OK_BODY);
+        steps.push(Step::HalfClose);
+        steps
+    })
+    .await;
+    let gateway = Gateway::with(&server, "upstream: { pool_idle_ms: 60000 }").await;
+    assert_eq!(gateway.chat(&chat(EASY)).await.status, 200);
+    let stayed = until_none_is_open(&server).await;
+    assert!(stayed < Duration::from_secs(3), "{stayed:?}");
 }

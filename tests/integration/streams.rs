@@ -41,6 +41,28 @@ async fn each_event_leaves_when_it_arrives() {
 }
 
 #[tokio::test]
+async fn fifty_events_that_came_in_one_packet_leave_in_a_few_chunks() {
+    let event = "9\r\ndata: x\n\n\r\n";
+    let Step::Send(mut packet) = sse_head() else {
+        unreachable!()
+    };
+    packet.extend(event.repeat(50).bytes());
+    packet.extend(b"0\r\n\r\n");
+    let server = Server::start(move |_| vec![Step::Send(packet.clone())]).await;
+    let gateway = Gateway::before(&server).await;
+    let mut stream = ask(gateway.address, &streaming(EASY)).await;
+    let mut all = Vec::new();
+    while find(&all, b"\r\n0\r\n\r\n").is_none() {
+        assert!(stream.read_buf(&mut all).await.unwrap() > 0);
+    }
+    let body = &all[find(&all, b"\r\n\r\n").unwrap() + 4..];
+    let ends_of_lines = body.windows(2).filter(|pair| pair == b"\r\n").count();
+    let chunks = ends_of_lines / 2 - 1; // two ends each, and the last is empty
+    assert_eq!(parse(&all).text(), "data: x\n\n".repeat(50));
+    assert!((1..=3).contains(&chunks), "{chunks} chunks");
+}
+
+#[tokio::test]
 async fn comments_and_odd_line_ends_pass_untouched() {
     for text in [
         ": ping\n\ndata: a\r\n\r\nevent: x\rdata: b\r\r\n\n",

@@ -1,0 +1,69 @@
+//! An HTTP/2 connection, which many requests share and a task drives.
+
+use http::{Request, Uri, header};
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+
+use super::{Back, Origin, open::Io, shelf::Shelf};
+use crate::upstream::{
+    reply::{Reply, Unread},
+    sending::Sending,
+};
+
+/// The headers of an answer, in bytes: about what hyper takes over HTTP/1; its own choice here is 16 KB.
+const HEADERS: u32 = 400 << 10;
+
+/// A share in a connection. It ends when nobody has one and nothing runs on it.
+#[derive(Debug, Clone)]
+pub(super) struct Shared(http2::SendRequest<Sending>);
+
+impl Shared {
+    /// Begins to speak over a stream of bytes, and lets whoever comes next share it.
+    pub(super) async fn shake(io: Io, shelf: &Shelf) -> hyper::Result<Self> {
+        let (sender, driver) = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .max_header_list_size(HEADERS)
+            .handshake(io)
+            .await?;
+        tokio::spawn(driver);
+        shelf.share(Self(sender.clone()));
+        Ok(Self(sender))
+    }
+
+    pub(super) fn is_free(&self) -> bool {
+        self.0.is_ready()
+    }
+
+    pub(super) async fn ask(
+        mut self,
+        mut request: Request<Sending>,
+        origin: &Origin,
+    ) -> Result<Reply, Back> {
+        request.headers_mut().remove(header::HOST); // the URI says it
+        *request.uri_mut() = absolute(request.uri(), origin);
+        match self.0.try_send_request(request).await {
+            Ok(response) => Ok(response.map(Unread::from)),
+            Err(mut failed) => Err(match failed.take_message() {
+                Some(mut request) => {
+                    *request.uri_mut() = relative(request.uri());
+                    Back::Unsent(Box::new(request))
+                }
+                None => Back::Lost,
+            }),
+        }
+    }
+}
+
+/// HTTP/2 names the server in the URI.
+fn absolute(path: &Uri, origin: &Origin) -> Uri {
+    let mut parts = origin.uri.clone().into_parts();
+    parts.path_and_query = path.path_and_query().cloned();
+    Uri::from_parts(parts).unwrap_or_default() // whole, by the parts it is made of
+}
+
+fn relative(uri: &Uri) -> Uri {
+    uri.path_and_query()
+        .cloned()
+        .map(Uri::from)
+        .unwrap_or_default()
+}

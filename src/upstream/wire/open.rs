@@ -1,0 +1,70 @@
+//! How a connection comes to stand.
+
+use std::{error::Error as StdError, io, time::Duration};
+
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
+use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
+use tokio::{net::TcpStream, time::timeout};
+use tower::ServiceExt;
+
+use super::{Lost, Origin};
+use crate::tls;
+
+/// A peer that lost its power is asked after this silence, as often and as long again, and given up; and so is one that takes
+/// nothing of what is sent for twice as long. reqwest's own choice (0.13).
+const ALIVE: Duration = Duration::from_secs(15);
+const ALIVE_QUESTIONS: u32 = 3;
+
+/// A connection's bytes.
+pub(super) type Io = MaybeHttpsStream<TokioIo<TcpStream>>;
+
+/// Opens a connection, with TLS where the address says so.
+pub type Connector = HttpsConnector<HttpConnector>;
+
+/// What opens connections.
+///
+/// # Errors
+/// When the system's certificates cannot be read.
+pub fn connector() -> Result<Connector, rustls::Error> {
+    tls::choose_provider();
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false); // what has TLS comes through here, too
+    tcp.set_nodelay(true);
+    tcp.set_keepalive(Some(ALIVE));
+    tcp.set_keepalive_interval(Some(ALIVE));
+    tcp.set_keepalive_retries(Some(ALIVE_QUESTIONS));
+    #[cfg(target_os = "linux")]
+    tcp.set_tcp_user_timeout(Some(2 * ALIVE));
+    Ok(HttpsConnectorBuilder::new()
+        .try_with_platform_verifier()?
+        .https_or_http()
+        .enable_all_versions()
+        .wrap_connector(tcp))
+}
+
+/// A connection to `origin`, TLS and all, within `limit`.
+pub(super) async fn opened(
+    connector: Connector,
+    origin: &Origin,
+    limit: Duration,
+) -> Result<Io, Lost> {
+    match timeout(limit, connector.oneshot(origin.uri.clone())).await {
+        Ok(Ok(io)) => Ok(io),
+        Ok(Err(error)) if has_timed_out(&*error) => Err(Lost::TooLong),
+        Ok(Err(_)) => Err(Lost::Unreachable),
+        Err(_) => Err(Lost::TooLong),
+    }
+}
+
+/// True when the system gave up on a peer that does not answer.
+fn has_timed_out(error: &(dyn StdError + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        let of_the_system = error.downcast_ref::<io::Error>();
+        if of_the_system.is_some_and(|error| error.kind() == io::ErrorKind::TimedOut) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
