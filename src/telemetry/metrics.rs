@@ -13,7 +13,10 @@ use opentelemetry::{
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use prometheus::{Encoder, Registry, TextEncoder};
 
-use super::record::Record;
+use super::{
+    alike::{Count, Kinds, Spread},
+    record::Record,
+};
 
 /// Bounds for waits on a model, in seconds.
 const LONG: [f64; 14] = [
@@ -27,7 +30,7 @@ const SHORT: [f64; 12] = [
 const SCORE: [f64; 9] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9];
 
 /// How one attempt at an endpoint went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Attempt {
     /// It answered, with whatever status.
     Answered,
@@ -76,6 +79,8 @@ pub struct Metrics {
     well: Arc<Mutex<Verdicts>>,
     reload_ok: Gauge<u64>,
     tokens: Counter<u64>,
+    alike: Kinds<Kind, Alike>,
+    attempted: Kinds<(Arc<str>, Arc<str>, Attempt), Count>,
 }
 
 impl fmt::Debug for Metrics {
@@ -158,6 +163,8 @@ impl Metrics {
                 "thinkgate.tokens",
                 "Tokens as the model servers counted them, by kind",
             ),
+            alike: Kinds::default(),
+            attempted: Kinds::default(),
             registry,
             meter,
             _provider: provider,
@@ -178,12 +185,14 @@ impl Metrics {
 
     /// One attempt at an endpoint.
     pub fn attempt(&self, model: &Arc<str>, endpoint: &Arc<str>, outcome: Attempt) {
-        let labels = [
-            label("model", model.clone()),
-            label("endpoint", endpoint.clone()),
-            label("outcome", outcome.as_str()),
-        ];
-        self.attempts.add(1, &labels);
+        let attempt = (model.clone(), endpoint.clone(), outcome);
+        self.attempted.of(attempt).add(&self.attempts, 1, || {
+            vec![
+                label("model", model.clone()),
+                label("endpoint", endpoint.clone()),
+                label("outcome", outcome.as_str()),
+            ]
+        });
     }
 
     /// A request would have gone to another endpoint; `made`: it did, otherwise the budget was spent.
@@ -229,54 +238,85 @@ impl Metrics {
             .decided
             .as_ref()
             .map_or(("", ""), |decided| (decided.mode, decided.why));
-        let model = label("model", record.model.clone());
-        let (mode, route) = (label("mode", mode), label("route", record.route));
-        self.requests.add(
-            1,
-            &[
-                route.clone(),
-                model.clone(),
-                mode.clone(),
-                label("why", why),
-                KeyValue::new("status", i64::from(record.status)),
-                label("reason", record.reason()),
-            ],
-        );
-        self.duration.record(
-            record.started.elapsed().as_secs_f64(),
-            &[route, model.clone(), mode.clone()],
-        );
-        for (stage, seconds) in [
-            ("headers", record.headers_s),
-            ("first_chunk", record.first_chunk_s),
+        let (status, reason, route) = (record.status, record.reason(), record.route);
+        let alike = self.alike.of(Kind {
+            model: record.model.clone(),
+            route,
+            mode,
+            why,
+            status,
+            reason,
+        });
+        let model = || label("model", record.model.clone());
+        let mode = || label("mode", mode);
+        alike.requests.add(&self.requests, 1, || {
+            let status = KeyValue::new("status", i64::from(status));
+            let (why, reason) = (label("why", why), label("reason", reason));
+            vec![label("route", route), model(), mode(), why, status, reason]
+        });
+        let seconds = record.started.elapsed().as_secs_f64();
+        alike.duration.record(&self.duration, seconds, || {
+            vec![label("route", route), model(), mode()]
+        });
+        for (spread, stage, seconds) in [
+            (&alike.headers, "headers", record.headers_s),
+            (&alike.first_chunk, "first_chunk", record.first_chunk_s),
         ] {
             if let Some(seconds) = seconds {
-                self.stage
-                    .record(seconds, &[model.clone(), label("stage", stage)]);
+                spread.record(&self.stage, seconds, || {
+                    vec![model(), label("stage", stage)]
+                });
             }
         }
         if let Some(decided) = &record.decided {
-            self.classify
-                .record(decided.seconds, &[label("why", decided.why)]);
+            let labels = || vec![label("why", why)];
+            alike
+                .classify
+                .record(&self.classify, decided.seconds, labels);
             if let Some(score) = decided.score {
-                self.score.record(score, std::slice::from_ref(&model));
+                alike.score.record(&self.score, score, || vec![model()]);
             }
             if let Some(miss) = decided.miss {
                 self.fallbacks.add(1, &[label("miss", miss)]);
             }
         }
         let usage = record.usage;
-        for (kind, count) in [
-            ("prompt", usage.prompt),
-            ("completion", usage.completion),
-            ("reasoning", usage.reasoning),
+        for (count, kind, tokens) in [
+            (&alike.prompt, "prompt", usage.prompt),
+            (&alike.completion, "completion", usage.completion),
+            (&alike.reasoning, "reasoning", usage.reasoning),
         ] {
-            if let Some(count) = count {
-                self.tokens
-                    .add(count, &[model.clone(), mode.clone(), label("kind", kind)]);
+            if let Some(tokens) = tokens {
+                let labels = || vec![model(), mode(), label("kind", kind)];
+                count.add(&self.tokens, tokens, labels);
             }
         }
     }
+}
+
+/// What requests have in common that are measured under the same labels.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Kind {
+    model: Arc<str>,
+    route: &'static str,
+    mode: &'static str,
+    why: &'static str,
+    status: u16,
+    reason: &'static str,
+}
+
+/// Their measurements.
+#[derive(Debug, Default)]
+struct Alike {
+    requests: Count,
+    duration: Spread,
+    headers: Spread,
+    first_chunk: Spread,
+    classify: Spread,
+    score: Spread,
+    prompt: Count,
+    completion: Count,
+    reasoning: Count,
 }
 
 fn locked(verdicts: &Mutex<Verdicts>) -> MutexGuard<'_, Verdicts> {

@@ -1,6 +1,7 @@
 //! What the gateway says about itself: one log line, one set of metrics and one span a request. Metadata only; prompts, keys
 //! and bodies are never written.
 
+mod alike;
 mod json;
 mod lines;
 mod metrics;
