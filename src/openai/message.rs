@@ -1,8 +1,11 @@
 //! The messages of a chat request: roles and text, with the place of every text in the bytes.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor, value::MapAccessDeserializer},
+};
 use serde_json::value::RawValue;
 
 use crate::error::Error;
@@ -26,6 +29,27 @@ struct Wire<'a> {
     content: Option<&'a RawValue>,
 }
 
+/// One that is written as an object; `Wire` alone would also take an array.
+struct Entry<'a>(Wire<'a>);
+
+impl<'de> Deserialize<'de> for Entry<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Read;
+        impl<'de> Visitor<'de> for Read {
+            type Value = Entry<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                Wire::deserialize(MapAccessDeserializer::new(map)).map(Entry)
+            }
+        }
+        deserializer.deserialize_map(Read)
+    }
+}
+
 #[derive(Deserialize)]
 struct Part<'a> {
     #[serde(borrow)]
@@ -43,11 +67,25 @@ impl<'a> Message<'a> {
         if !messages.starts_with('[') {
             return Err(wrong("`messages` must be an array of messages."));
         }
-        let entries: Vec<&RawValue> = serde_json::from_str(messages)
-            .map_err(|_| wrong("`messages` must be an array of messages."))?;
-        if entries.is_empty() {
-            return Err(wrong("`messages` must hold at least one message."));
+        // In one pass, as nearly all are; what is wrong with the others is found one by one.
+        let read = match serde_json::from_str::<Vec<Entry>>(messages) {
+            Ok(entries) => entries
+                .into_iter()
+                .enumerate()
+                .map(|(index, Entry(wire))| Self::of(index, wire))
+                .collect(),
+            Err(_) => Self::one_by_one(messages),
+        };
+        match read {
+            Ok(none) if none.is_empty() => Err(wrong("`messages` must hold at least one message.")),
+            read => read,
         }
+    }
+
+    fn one_by_one(messages: &'a str) -> Result<Vec<Self>, Error> {
+        let entries: Vec<&RawValue> = serde_json::from_str(messages).map_err(|_| {
+            Error::invalid_field("messages", "`messages` must be an array of messages.")
+        })?;
         entries
             .into_iter()
             .enumerate()
@@ -56,18 +94,21 @@ impl<'a> Message<'a> {
     }
 
     fn read(index: usize, entry: &'a str) -> Result<Self, Error> {
-        let wrong = |field: &str, what: &str| {
-            let at = format!("messages[{index}]{field}");
-            Error::invalid_field(at.clone(), format!("`{at}` {what}."))
-        };
-        let wire: Wire = match entry.starts_with('{') {
-            true => serde_json::from_str(entry)
-                .map_err(|_| wrong("", "has a repeated or mistyped `role` or `content`"))?,
-            false => return Err(wrong("", "must be an object")),
-        };
-        let role = wire.role.ok_or_else(|| wrong(".role", "is missing"))?;
+        if !entry.starts_with('{') {
+            return Err(wrong(index, "", "must be an object"));
+        }
+        let mistyped = "has a repeated or mistyped `role` or `content`";
+        let wire = serde_json::from_str(entry).map_err(|_| wrong(index, "", mistyped))?;
+        Self::of(index, wire)
+    }
+
+    fn of(index: usize, wire: Wire<'a>) -> Result<Self, Error> {
+        let role = wire
+            .role
+            .ok_or_else(|| wrong(index, ".role", "is missing"))?;
         let content = wire.content.map_or("null", RawValue::get);
-        let not_content = || wrong(".content", "must be a string, an array of parts, or null");
+        let what = "must be a string, an array of parts, or null";
+        let not_content = || wrong(index, ".content", what);
         let texts = match content.as_bytes().first() {
             Some(b'"') => vec![content],
             Some(b'[') => texts_of_parts(content).ok_or_else(not_content)?,
@@ -109,6 +150,12 @@ impl<'a> Message<'a> {
     pub fn last_text(&self) -> Option<&'a str> {
         self.texts.last().copied()
     }
+}
+
+/// What is wrong with a message, or with a field of it.
+fn wrong(index: usize, field: &str, what: &str) -> Error {
+    let at = format!("messages[{index}]{field}");
+    Error::invalid_field(at.clone(), format!("`{at}` {what}."))
 }
 
 fn texts_of_parts(content: &str) -> Option<Vec<&str>> {
@@ -172,6 +219,11 @@ mod tests {
             ("{}", "messages"),
             ("[]", "messages"),
             ("[1]", "messages[0]"),
+            (r#"[{"role":"user"},["user","x"]]"#, "messages[1]"),
+            (
+                r#"[{"role":"user","content":"x","role":"user"}]"#,
+                "messages[0]",
+            ),
             (r#"[{"role":"user"},{"content":"x"}]"#, "messages[1].role"),
             (r#"[{"role":"user","content":5}]"#, "messages[0].content"),
             (
