@@ -1,5 +1,5 @@
 //! A model server that costs next to nothing: 1 KB of JSON, or 52 events; `"seed":7` asks for events 2 ms apart, `"seed":8`
-//! for a pause of two minutes behind the first.
+//! for a pause of two minutes behind the first, `"seed":9` for one of 10 ms.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -46,13 +46,14 @@ async fn answer(request: Request<hyper::body::Incoming>) -> Result<Response<Body
             r#"{{"id":"chatcmpl-1","object":"chat.completion","created":0,"model":"Qwen3-8B","choices":[{{"index":0,"message":{{"role":"assistant","content":"{text}"}},"finish_reason":"stop"}}],"usage":{{"prompt_tokens":150,"completion_tokens":200,"total_tokens":350}}}}"#
         )));
     }
-    let (before, between) = match () {
-        () if holds(b"\"seed\":7") => (20, 2),
-        () if holds(b"\"seed\":8") => (0, 120_000),
-        () => (0, 0),
+    let pauses: fn(usize) -> u64 = match () {
+        () if holds(b"\"seed\":7") => |index| if index == 0 { 20 } else { 2 },
+        () if holds(b"\"seed\":8") => |index| if index == 1 { 120_000 } else { 0 },
+        () if holds(b"\"seed\":9") => |index| if index == 1 { 10 } else { 0 },
+        () => |_| 0,
     };
     let events = stream::iter(0..EVENTS + 2).then(move |index| async move {
-        let pause = if index == 0 { before } else { between };
+        let pause = pauses(index);
         if pause > 0 {
             sleep(Duration::from_millis(pause)).await;
         } else {
