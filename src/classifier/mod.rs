@@ -7,6 +7,7 @@
 mod backlog;
 mod crew;
 mod excerpt;
+mod idle;
 mod labels;
 mod load;
 mod lookups;

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use async_channel::{Receiver, Sender, TrySendError};
+use async_channel::{Receiver, Sender, TryRecvError, TrySendError};
 use tokio::sync::oneshot;
 use tracing::{Span, error};
 
@@ -19,6 +19,7 @@ use super::{
     Classification, Miss,
     backlog::{Backlog, Place},
     excerpt::Excerpt,
+    idle::Idle,
     load::{LoadError, RunError},
 };
 
@@ -48,6 +49,14 @@ pub trait Runs: Send + 'static {
 pub struct Queue {
     jobs: Sender<(Job, Place)>,
     backlog: Arc<Backlog>,
+    idle: Arc<Idle>,
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        self.jobs.close();
+        self.idle.wake_all();
+    }
 }
 
 impl Queue {
@@ -63,23 +72,28 @@ impl Queue {
             again: Box::new(again),
             panicked: AtomicBool::new(false),
             backlog: Arc::new(Backlog::new(models.len())),
+            idle: Arc::default(),
             waiting,
         });
-        let backlog = shared.backlog.clone();
+        let (backlog, idle) = (shared.backlog.clone(), shared.idle.clone());
         for model in models {
             let shared = shared.clone();
             thread::Builder::new()
                 .name("classifier".into())
                 .spawn(move || shared.serve(model))?;
         }
-        Ok(Self { jobs, backlog })
+        Ok(Self {
+            jobs,
+            backlog,
+            idle,
+        })
     }
 
     /// Joins the queue. Whoever has a `limit` is refused at once when there is no room, or when the answer would likely come
     /// later than that; whoever has none waits for room.
     pub async fn push(&self, job: Job, limit: Option<Duration>) -> Result<(), Miss> {
         let size = job.excerpt.size;
-        match limit {
+        let joined = match limit {
             None => {
                 let place = self.backlog.clone().take(size);
                 let sent = self.jobs.send((job, place)).await;
@@ -95,7 +109,11 @@ impl Queue {
                         TrySendError::Closed(_) => Miss::Failed,
                     })
             }
+        };
+        if joined.is_ok() {
+            self.idle.wake();
         }
+        joined
     }
 
     /// True when nobody serves it any more.
@@ -109,6 +127,7 @@ struct Shared<R> {
     again: Box<dyn Fn() -> Result<R, LoadError> + Send + Sync>,
     panicked: AtomicBool,
     backlog: Arc<Backlog>,
+    idle: Arc<Idle>,
     waiting: Receiver<(Job, Place)>,
 }
 
@@ -124,6 +143,7 @@ impl<R: Runs> Shared<R> {
                 None => {
                     self.waiting.close();
                     while self.waiting.try_recv().is_ok() {} // their callers fall back now
+                    self.idle.wake_all();
                     return;
                 }
             }
@@ -132,7 +152,12 @@ impl<R: Runs> Shared<R> {
 
     /// Waits for a job, and takes what waits behind it: as much as is worth it, and no more than this thread's share.
     fn take(&self, (most, work): (usize, u64), jobs: &mut Vec<(Job, Place)>) -> bool {
-        let Ok(first) = self.waiting.recv_blocking() else {
+        let next = || match self.waiting.try_recv() {
+            Ok(job) => Some(Some(job)),
+            Err(TryRecvError::Closed) => Some(None),
+            Err(TryRecvError::Empty) => None,
+        };
+        let Some(first) = self.idle.wait(next) else {
             return false;
         };
         let share = self.waiting.len() / self.backlog.hands() + 1;
@@ -342,6 +367,48 @@ mod tests {
         assert_eq!(score(&queue, "panic").await, Err(Miss::Failed));
         assert_eq!(score(&queue, "fine").await, Err(Miss::Failed));
         assert!(queue.is_down());
+    }
+
+    #[tokio::test]
+    async fn who_comes_alone_gets_the_model_that_worked_last() {
+        let models = vec![Fragile(0.1), Fragile(0.2), Fragile(0.3)];
+        let queue = Queue::start(models, || unreachable!(), 16).unwrap();
+        let rested = || tokio::time::sleep(Duration::from_millis(20));
+        rested().await;
+        let first = score(&queue, "one").await;
+        for _ in 0..10 {
+            rested().await;
+            assert_eq!(score(&queue, "another").await, first);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_threads_end_with_the_queue() {
+        struct Counted {
+            _alive: Arc<()>,
+        }
+        impl Runs for Counted {
+            fn classify(&mut self, excerpts: &[Excerpt], done: Done<'_>) {
+                Fragile(0.1).classify(excerpts, done);
+            }
+
+            fn worth(&self) -> (usize, u64) {
+                (16, u64::MAX)
+            }
+        }
+        let alive = Arc::new(());
+        let counted = || Counted {
+            _alive: alive.clone(),
+        };
+        let models = vec![counted(), counted()];
+        let queue = Queue::start(models, || unreachable!(), 16).unwrap();
+        assert_eq!(score(&queue, "fine").await, Ok(0.1));
+        drop(queue);
+        let began = Instant::now();
+        while Arc::strong_count(&alive) > 1 {
+            assert!(began.elapsed() < Duration::from_secs(5), "a thread stays");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     #[tokio::test]
