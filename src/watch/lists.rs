@@ -177,9 +177,9 @@ impl News<'_> {
     }
 
     /// True when a model may not be what it was: its server was away and may have come back with other flags, or lists it
-    /// otherwise.
+    /// otherwise. The first list says nothing of what was before it.
     fn is_other(&self, there: &str) -> bool {
         let before = self.before.as_ref();
-        self.is_back || before.is_none_or(|before| !before.agrees(self.now, there))
+        self.is_back || before.is_some_and(|before| !before.agrees(self.now, there))
     }
 }

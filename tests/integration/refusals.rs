@@ -1,8 +1,13 @@
 //! A server that refuses our switch is asked without it, in whatever way it refuses; any other error is the client's.
 
+use std::time::Duration;
+
+use tokio::{net::TcpListener, time::sleep};
+use tokio_util::sync::CancellationToken;
+
 use super::support::{
     Answer, EASY, Gateway, Server, Step, chat, config,
-    server::{OK_BODY, chunk, json, last_chunk},
+    server::{MODELS, OK_BODY, chunk, json, last_chunk},
 };
 
 const REFUSAL: &str =
@@ -57,6 +62,38 @@ async fn a_refusal_counts_whatever_4xx_it_is_and_however_it_is_framed() {
         );
         assert_eq!(answer.decision(), ("unchanged", "refused"));
     }
+}
+
+#[tokio::test]
+async fn a_refusal_is_not_forgotten_when_the_first_list_comes_behind_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listed = CancellationToken::new();
+    let told = listed.clone();
+    let server = Server::whole(listener, move |request| {
+        match request.line.split(' ').nth(1).unwrap() {
+            "/v1/models" => [vec![Step::Until(told.clone())], json("200 OK", MODELS)].concat(),
+            "/v1/chat/completions" if request.text().contains("chat_template_kwargs") => {
+                json("400 Bad Request", REFUSAL)
+            }
+            "/v1/chat/completions" => json("200 OK", OK_BODY),
+            _ => json("404 Not Found", "{}"),
+        }
+    });
+    let yaml = format!(
+        "models: {{ Qwen3-tiny: {{ endpoints: [{{ url: '{}' }}] }} }}",
+        server.url()
+    );
+    let gateway = Gateway::start(config(&[], &yaml)).await;
+    let ask = async || assert_eq!(gateway.chat(&chat(EASY)).await.status, 200);
+    ask().await;
+    listed.cancel();
+    sleep(Duration::from_millis(500)).await;
+    ask().await;
+    let asked = server.arrived();
+    let switched = asked
+        .iter()
+        .filter(|request| request.text().contains("enable_thinking"));
+    assert_eq!((switched.count(), asked.len()), (1, 3));
 }
 
 #[tokio::test]
