@@ -105,17 +105,23 @@ def taken_back(gateway, again) -> None:
 
 
 def told_to_stop(gateway, again, measured) -> None:
-    """vLLM drops what it was doing: its streams end with an error of its own, or fall silent on open connections, which our
-    own limit ends."""
+    """vLLM drops what it was doing: its streams end with an error or an `abort` of its own, or fall silent on open connections, which
+    our own limit ends."""
     streams = [Stream(gateway, max_tokens=1000) for _ in range(4)]
-    assert again.running()
+    seconds_until(again.running, 5)
     start = time.monotonic()
     again.process.send_signal(signal.SIGTERM)
     cut = [answer for answer in (stream.rest() for stream in streams) if not is_whole(answer)]
     seconds = time.monotonic() - start
     assert 0 < len(cut) < len(streams)
-    codes = {str((last_error_of_vllm(answer) or last_error(answer))["code"]) for answer in cut}
+    codes = {how_it_ended(answer) for answer in cut}
     measured(f"a vLLM told to stop: its {len(cut)} streams ended with {', '.join(codes)}, {seconds:.1f} s after SIGTERM at most")
-    assert codes <= {"500", "upstream_timeout", "upstream_reset"}
+    assert codes <= {"500", "abort", "upstream_timeout", "upstream_reset"}
     answers = [chat(gateway.port, MODEL, f"Hello {n}", max_tokens=3).status for n in range(20)]
     assert answers == [200] * 20
+
+
+def how_it_ended(answer) -> str:
+    if answer.body.endswith(b"data: [DONE]\n\n") and b'"finish_reason":"abort"' in answer.body:
+        return "abort"  # seen of 0.32 on a slow machine
+    return str((last_error_of_vllm(answer) or last_error(answer))["code"])
