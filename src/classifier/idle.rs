@@ -14,28 +14,22 @@ pub struct Idle(Mutex<Vec<Thread>>);
 impl Idle {
     /// Waits until `look` finds something. It is asked again whenever this thread is woken.
     pub fn wait<T>(&self, look: impl Fn() -> Option<T>) -> T {
-        if let Some(found) = look() {
-            return found;
-        }
         let me = thread::current();
         loop {
-            self.waiting().push(me.clone());
-            let found = look(); // what came before woke nobody
-            if found.is_none() {
-                thread::park();
-            }
-            let was_called = !self.leaves(&me);
-            match found {
-                Some(found) if was_called => {
-                    self.wake(); // for something else that came
-                    return found;
-                }
-                Some(found) => return found,
-                None => {}
-            }
             if let Some(found) = look() {
                 return found;
             }
+            self.waiting().push(me.clone());
+            // What came before that woke nobody.
+            let Some(found) = look() else {
+                thread::park();
+                self.leaves(&me);
+                continue;
+            };
+            if !self.leaves(&me) {
+                self.wake(); // it was called for something else that came
+            }
+            return found;
         }
     }
 

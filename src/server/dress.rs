@@ -13,6 +13,7 @@ use super::{cors, refusal, request_id};
 use crate::{
     connections::Answers,
     error::Error,
+    intake::REQUEST_ID,
     live::{Live, Serving},
 };
 
@@ -36,19 +37,17 @@ impl Dressed {
         };
         let answers =
             service_fn(async |request| Ok::<_, Infallible>(self.guarded(live, request).await));
-        match layer.layer(answers).oneshot(request).await {
-            Ok(response) => response,
-            Err(never) => match never {},
-        }
+        let Ok(response) = layer.layer(answers).oneshot(request).await;
+        response
     }
 
     async fn guarded(&self, live: &Arc<Live>, request: Request) -> Response {
         let answered = async {
             match refusal::guard(live, request) {
-                Ok(request) => match self.routes.clone().oneshot(request).await {
-                    Ok(response) => response,
-                    Err(never) => match never {},
-                },
+                Ok(request) => {
+                    let Ok(response) = self.routes.clone().oneshot(request).await;
+                    response
+                }
                 Err(refused) => refused,
             }
         };
@@ -63,7 +62,7 @@ impl Answers for Dressed {
         let id = request_id::stamp(&mut request);
         let live = self.serving.live();
         let mut response = self.cross_origin(&live, request).await;
-        response.headers_mut().insert(crate::intake::REQUEST_ID, id);
+        response.headers_mut().insert(REQUEST_ID, id);
         response
     }
 }

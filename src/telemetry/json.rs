@@ -65,17 +65,7 @@ impl Fields<'_> {
     fn put(&mut self, name: &str, value: impl Serialize) {
         self.0.push(b',');
         // A name of a field and the values of these types cannot fail, nor can a write to memory.
-        match name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.'))
-        {
-            true => {
-                self.0.push(b'"');
-                self.0.extend_from_slice(name.as_bytes());
-                self.0.push(b'"');
-            }
-            false => drop(serde_json::to_writer(&mut *self.0, name)),
-        }
+        let _ = serde_json::to_writer(&mut *self.0, name);
         self.0.push(b':');
         let _ = serde_json::to_writer(&mut *self.0, &value);
     }

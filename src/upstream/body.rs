@@ -37,15 +37,7 @@ pub enum Look {
 impl Look {
     /// How to look at an answer with these headers.
     pub fn at(headers: &HeaderMap, looked_at: bool) -> Self {
-        let content_type = headers
-            .get(header::CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default();
-        let is = |media: &str| {
-            content_type
-                .get(..media.len())
-                .is_some_and(|start| start.eq_ignore_ascii_case(media))
-        };
+        let is = |media| headers::is_media(headers, media);
         // With a length the end is the server's to write; what is compressed cannot be read.
         let framed = headers.contains_key(header::CONTENT_LENGTH)
             || headers.contains_key(header::CONTENT_ENCODING);

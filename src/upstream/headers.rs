@@ -7,6 +7,15 @@ pub fn is_ours(name: &str) -> bool {
     name.starts_with("x-thinkgate-")
 }
 
+/// True for a body of this media type, whatever its parameters.
+pub fn is_media(headers: &HeaderMap, media: &str) -> bool {
+    let content_type = headers.get(header::CONTENT_TYPE);
+    let content_type = content_type.and_then(|value| value.to_str().ok());
+    content_type
+        .and_then(|value| value.get(..media.len()))
+        .is_some_and(|start| start.eq_ignore_ascii_case(media))
+}
+
 /// A client's headers, and what a model server may see of them.
 #[derive(Debug, Clone, Copy)]
 pub struct Head<'a> {

@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    error::Error,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -9,6 +10,7 @@ use std::{
 use bytes::Bytes;
 use http::Response;
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::Either;
 use hyper::body::Incoming;
 
 use super::wire::Driven;
@@ -21,16 +23,7 @@ pub type Reply = Response<Unread>;
 pub struct Unread {
     read: VecDeque<Frame<Bytes>>,
     /// What was not; `None` when all was.
-    rest: Option<Rest>,
-}
-
-/// What a connection still brings.
-#[derive(Debug)]
-enum Rest {
-    /// One that is driven by asking for it.
-    Driven(Driven),
-    /// One that a task drives.
-    Sent(Incoming),
+    rest: Option<Either<Driven, Incoming>>,
 }
 
 impl Unread {
@@ -41,76 +34,57 @@ impl Unread {
     }
 }
 
-impl From<Rest> for Unread {
+impl From<Driven> for Unread {
     /// One of which nothing was read.
-    fn from(body: Rest) -> Self {
+    fn from(body: Driven) -> Self {
         Self {
             read: VecDeque::new(),
-            rest: Some(body),
+            rest: Some(Either::Left(body)),
         }
     }
 }
 
-impl From<Driven> for Unread {
-    fn from(body: Driven) -> Self {
-        Rest::Driven(body).into()
-    }
-}
-
 impl From<Incoming> for Unread {
+    /// The same of one that a task drives.
     fn from(body: Incoming) -> Self {
-        Rest::Sent(body).into()
+        Self {
+            read: VecDeque::new(),
+            rest: Some(Either::Right(body)),
+        }
     }
 }
 
 impl Body for Unread {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = Box<dyn Error + Send + Sync>;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         if let Some(frame) = self.read.pop_front() {
             return Poll::Ready(Some(Ok(frame)));
         }
         match &mut self.rest {
-            Some(Rest::Driven(rest)) => Pin::new(rest).poll_frame(cx),
-            Some(Rest::Sent(rest)) => Pin::new(rest).poll_frame(cx),
+            Some(rest) => Pin::new(rest).poll_frame(cx),
             None => Poll::Ready(None),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.read.is_empty() && self.rest.as_ref().is_none_or(Rest::is_end)
+        self.read.is_empty() && self.rest.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
         let read = self.read.iter().filter_map(Frame::data_ref);
         let read: u64 = read.map(|data| data.len() as u64).sum();
         let none = || SizeHint::with_exact(0);
-        let rest = self.rest.as_ref().map_or_else(none, Rest::size_hint);
+        let rest = self.rest.as_ref().map_or_else(none, Body::size_hint);
         let mut hint = SizeHint::new();
         hint.set_lower(read + rest.lower());
         if let Some(upper) = rest.upper() {
             hint.set_upper(read + upper);
         }
         hint
-    }
-}
-
-impl Rest {
-    fn is_end(&self) -> bool {
-        match self {
-            Self::Driven(body) => body.is_end_stream(),
-            Self::Sent(body) => body.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Driven(body) => body.size_hint(),
-            Self::Sent(body) => body.size_hint(),
-        }
     }
 }

@@ -40,12 +40,13 @@ impl Shared {
         origin: &Origin,
     ) -> Result<Reply, Back> {
         request.headers_mut().remove(header::HOST); // the URI says it
-        *request.uri_mut() = absolute(request.uri(), origin);
+        let path = request.uri().clone();
+        *request.uri_mut() = absolute(&path, origin);
         match self.0.try_send_request(request).await {
             Ok(response) => Ok(response.map(Unread::from)),
             Err(mut failed) => Err(match failed.take_message() {
                 Some(mut request) => {
-                    *request.uri_mut() = relative(request.uri());
+                    *request.uri_mut() = path;
                     Back::Unsent(Box::new(request))
                 }
                 None => Back::Lost,
@@ -59,11 +60,4 @@ fn absolute(path: &Uri, origin: &Origin) -> Uri {
     let mut parts = origin.uri.clone().into_parts();
     parts.path_and_query = path.path_and_query().cloned();
     Uri::from_parts(parts).unwrap_or_default() // whole, by the parts it is made of
-}
-
-fn relative(uri: &Uri) -> Uri {
-    uri.path_and_query()
-        .cloned()
-        .map(Uri::from)
-        .unwrap_or_default()
 }

@@ -25,7 +25,7 @@ use std::{
     time::Duration,
 };
 
-use http::{Request, header};
+use http::Request;
 use hyper_util::client::legacy::connect::Connection as _;
 
 use self::{
@@ -33,7 +33,7 @@ use self::{
     shelf::Shelf,
     turns::Turns,
 };
-use super::{reply::Reply, sending::Sending};
+use super::{headers::is_media, reply::Reply, sending::Sending};
 
 pub use http1::Driven;
 pub use open::connector;
@@ -104,7 +104,7 @@ impl Wire {
         among.give_way().await;
         let reply = self.exchange(origin, request).await?;
         // Whoever reads a stream waits for its beginning, not for the processor to be used well.
-        if !is_stream(&reply) {
+        if !is_media(reply.headers(), "text/event-stream") {
             among.give_way().await;
         }
         Ok(reply)
@@ -204,9 +204,4 @@ impl Connection {
             Self::Shared(connection) => connection.ask(request, origin).await,
         }
     }
-}
-
-fn is_stream(reply: &Reply) -> bool {
-    let content_type = reply.headers().get(header::CONTENT_TYPE);
-    content_type.is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"))
 }

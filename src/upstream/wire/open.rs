@@ -1,6 +1,6 @@
 //! How a connection comes to stand.
 
-use std::{error::Error as StdError, io, time::Duration};
+use std::{error::Error as StdError, io, iter::successors, time::Duration};
 
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
@@ -58,13 +58,8 @@ pub(super) async fn opened(
 
 /// True when the system gave up on a peer that does not answer.
 fn has_timed_out(error: &(dyn StdError + 'static)) -> bool {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
+    successors(Some(error), |&error| error.source()).any(|error| {
         let of_the_system = error.downcast_ref::<io::Error>();
-        if of_the_system.is_some_and(|error| error.kind() == io::ErrorKind::TimedOut) {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
+        of_the_system.is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
+    })
 }
