@@ -181,7 +181,13 @@ impl<R: Runs> Shared<R> {
             .map(|(job, place)| (job.excerpt, Some((job.reply, place))))
             .unzip();
         let began = Instant::now();
+        let size = excerpts.iter().map(|excerpt| excerpt.size).sum();
+        let mut left = excerpts.len();
         let mut answer = |index: usize, result: Result<Classification, RunError>| {
+            left = left.saturating_sub(1);
+            if left == 0 {
+                self.backlog.learn(size, began.elapsed()); // before the last one asks again
+            }
             let result = result.map_err(|failure| {
                 error!(parent: Span::none(), %failure, "the classifier failed");
                 Miss::Failed
@@ -192,12 +198,7 @@ impl<R: Runs> Shared<R> {
             }
         };
         // What a panic may have left half done is dropped with the model, so nothing broken is looked at afterwards.
-        let ran = catch_unwind(AssertUnwindSafe(|| model.classify(&excerpts, &mut answer)));
-        if ran.is_ok() {
-            let size = excerpts.iter().map(|excerpt| excerpt.size).sum();
-            self.backlog.learn(size, began.elapsed());
-        }
-        ran.is_ok()
+        catch_unwind(AssertUnwindSafe(|| model.classify(&excerpts, &mut answer))).is_ok()
     }
 
     /// Another model after a panic, if this was the first one.
@@ -220,211 +221,4 @@ impl<R: Runs> Shared<R> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::mpsc;
-
-    use super::*;
-
-    type Done<'a> = &'a mut dyn FnMut(usize, Result<Classification, RunError>);
-
-    /// Panics at the word "panic", and is told from others by its score.
-    struct Fragile(f64);
-
-    impl Runs for Fragile {
-        fn classify(&mut self, excerpts: &[Excerpt], done: Done<'_>) {
-            for (index, excerpt) in excerpts.iter().enumerate() {
-                assert_ne!(&*excerpt.head, "panic");
-                let seen = Classification {
-                    score: self.0,
-                    domain: None,
-                    tokens: 1,
-                    truncated: false,
-                    unreadable: false,
-                };
-                done(index, Ok(seen));
-            }
-        }
-
-        fn worth(&self) -> (usize, u64) {
-            (16, u64::MAX)
-        }
-    }
-
-    async fn score(queue: &Queue, text: &str) -> Result<f64, Miss> {
-        let (reply, answer) = oneshot::channel();
-        let excerpt = Excerpt::of(text, 16);
-        queue.push(Job { excerpt, reply }, None).await?;
-        let seen = answer.await.unwrap_or(Err(Miss::Failed));
-        seen.map(|seen| seen.score)
-    }
-
-    /// Takes its time with every text.
-    struct Slow;
-
-    impl Runs for Slow {
-        fn classify(&mut self, excerpts: &[Excerpt], done: Done<'_>) {
-            thread::sleep(Duration::from_millis(20) * excerpts.len() as u32);
-            Fragile(0.1).classify(excerpts, done);
-        }
-
-        fn worth(&self) -> (usize, u64) {
-            (16, u64::MAX)
-        }
-    }
-
-    #[tokio::test]
-    async fn whoever_would_be_late_is_refused_at_once() {
-        let queue = Queue::start(vec![Slow], || Ok(Slow), 256).unwrap();
-        assert_eq!(score(&queue, "first").await, Ok(0.1));
-        let (began, mut answers) = (Instant::now(), Vec::new());
-        for _ in 0..100 {
-            let (reply, answer) = oneshot::channel();
-            let excerpt = Excerpt::of("later", 16);
-            match queue
-                .push(Job { excerpt, reply }, Some(Duration::from_millis(210)))
-                .await
-            {
-                Ok(()) => answers.push(answer),
-                Err(miss) => assert_eq!(miss, Miss::Full),
-            }
-        }
-        assert!(
-            began.elapsed() < Duration::from_millis(200),
-            "{:?}",
-            began.elapsed()
-        );
-        assert!(
-            (2..=11).contains(&answers.len()),
-            "{} of 100 were let in",
-            answers.len()
-        );
-        for answer in answers {
-            assert!(answer.await.unwrap().is_ok());
-        }
-    }
-
-    /// Says what it is asked for, and waits until it may answer.
-    struct Held(mpsc::Sender<String>, mpsc::Receiver<()>);
-
-    impl Runs for Held {
-        fn classify(&mut self, excerpts: &[Excerpt], done: Done<'_>) {
-            for excerpt in excerpts {
-                self.0.send(excerpt.head.to_string()).unwrap();
-            }
-            self.1.recv().unwrap();
-            Fragile(0.1).classify(excerpts, done);
-        }
-
-        fn worth(&self) -> (usize, u64) {
-            (16, u64::MAX)
-        }
-    }
-
-    #[tokio::test]
-    async fn whoever_left_while_waiting_costs_nothing() {
-        let ((asked, asks), (go, goes)) = (mpsc::channel(), mpsc::channel());
-        let queue = Queue::start(vec![Held(asked, goes)], || unreachable!(), 16).unwrap();
-        let mut answers = Vec::new();
-        for text in ["busy", "left", "stayed", "left too"] {
-            let (reply, answer) = oneshot::channel();
-            let excerpt = Excerpt::of(text, 16);
-            queue.push(Job { excerpt, reply }, None).await.unwrap();
-            if text == "busy" {
-                assert_eq!(
-                    asks.recv().unwrap(),
-                    text,
-                    "it is at work when the others come"
-                );
-            }
-            answers.push(answer);
-        }
-        answers.remove(3);
-        answers.remove(1);
-        go.send(()).unwrap();
-        go.send(()).unwrap();
-        for answer in answers {
-            assert!(answer.await.unwrap().is_ok());
-        }
-        assert_eq!(asks.try_iter().collect::<Vec<_>>(), ["stayed"]);
-    }
-
-    #[tokio::test]
-    async fn a_model_that_panics_is_loaded_again_once_and_then_the_queue_is_down() {
-        let queue = Queue::start(vec![Fragile(0.1)], || Ok(Fragile(0.2)), 4).unwrap();
-        assert_eq!(score(&queue, "fine").await, Ok(0.1));
-        assert_eq!(score(&queue, "panic").await, Err(Miss::Failed));
-        assert_eq!(score(&queue, "fine").await, Ok(0.2));
-        assert!(!queue.is_down());
-        assert_eq!(score(&queue, "panic").await, Err(Miss::Failed));
-        assert_eq!(score(&queue, "fine").await, Err(Miss::Failed));
-        assert!(queue.is_down());
-    }
-
-    #[tokio::test]
-    async fn a_model_that_cannot_be_loaded_again_is_down() {
-        let broken = || Err(LoadError::from(std::io::Error::other("gone")));
-        let queue = Queue::start(vec![Fragile(0.1)], broken, 4).unwrap();
-        assert_eq!(score(&queue, "panic").await, Err(Miss::Failed));
-        assert_eq!(score(&queue, "fine").await, Err(Miss::Failed));
-        assert!(queue.is_down());
-    }
-
-    #[tokio::test]
-    async fn who_comes_alone_gets_the_model_that_worked_last() {
-        let models = vec![Fragile(0.1), Fragile(0.2), Fragile(0.3)];
-        let queue = Queue::start(models, || unreachable!(), 16).unwrap();
-        let rested = || tokio::time::sleep(Duration::from_millis(20));
-        rested().await;
-        let first = score(&queue, "one").await;
-        for _ in 0..10 {
-            rested().await;
-            assert_eq!(score(&queue, "another").await, first);
-        }
-    }
-
-    #[tokio::test]
-    async fn the_threads_end_with_the_queue() {
-        struct Counted {
-            _alive: Arc<()>,
-        }
-        impl Runs for Counted {
-            fn classify(&mut self, excerpts: &[Excerpt], done: Done<'_>) {
-                Fragile(0.1).classify(excerpts, done);
-            }
-
-            fn worth(&self) -> (usize, u64) {
-                (16, u64::MAX)
-            }
-        }
-        let alive = Arc::new(());
-        let counted = || Counted {
-            _alive: alive.clone(),
-        };
-        let models = vec![counted(), counted()];
-        let queue = Queue::start(models, || unreachable!(), 16).unwrap();
-        assert_eq!(score(&queue, "fine").await, Ok(0.1));
-        drop(queue);
-        let began = Instant::now();
-        while Arc::strong_count(&alive) > 1 {
-            assert!(began.elapsed() < Duration::from_secs(5), "a thread stays");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    }
-
-    #[tokio::test]
-    async fn two_models_work_side_by_side() {
-        let queue = Queue::start(vec![Slow, Slow], || Ok(Slow), 256).unwrap();
-        let (mut answers, began) = (Vec::new(), Instant::now());
-        for _ in 0..8 {
-            let (reply, answer) = oneshot::channel();
-            let excerpt = Excerpt::of("a text", 16);
-            queue.push(Job { excerpt, reply }, None).await.unwrap();
-            answers.push(answer);
-        }
-        for answer in answers {
-            answer.await.unwrap().unwrap();
-        }
-        let took = began.elapsed();
-        assert!(took < Duration::from_millis(8 * 20 - 20), "{took:?}");
-    }
-}
+mod tests;
