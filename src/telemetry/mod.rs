@@ -14,6 +14,7 @@ use std::{
 };
 
 use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing::Dispatch;
 use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
 
 use json::Json;
@@ -49,6 +50,20 @@ impl Drop for Guard {
 /// When the filter or the collector's address is no good, or logging runs already.
 pub fn start(settings: &Telemetry) -> anyhow::Result<Guard> {
     let (writer, writing) = Lines::start(io::stderr())?;
+    let provider = settings.otlp.as_ref().map(trace::provider).transpose()?;
+    dispatch(settings, writer, provider.as_ref())?.try_init()?;
+    Ok(Guard {
+        traces: provider,
+        _lines: writing,
+    })
+}
+
+/// What takes events and spans.
+fn dispatch(
+    settings: &Telemetry,
+    writer: Lines,
+    provider: Option<&SdkTracerProvider>,
+) -> anyhow::Result<Dispatch> {
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(writer)
         .with_ansi(io::stderr().is_terminal());
@@ -60,15 +75,24 @@ pub fn start(settings: &Telemetry) -> anyhow::Result<Guard> {
     // beside it: a filter that cannot say which levels it wants makes every library below us build its own trace spans.
     let no_spans = format!("{}=off", trace::TARGET).parse()?;
     let filter = EnvFilter::try_new(&settings.log)?.add_directive(no_spans);
-    let lines = lines.with_filter(filter);
-    let provider = settings.otlp.as_ref().map(trace::provider).transpose()?;
-    let spans = provider.as_ref().map(trace::layer);
-    tracing_subscriber::registry()
-        .with(lines)
-        .with(spans)
-        .try_init()?;
-    Ok(Guard {
-        traces: provider,
-        _lines: writing,
+    let lines = tracing_subscriber::registry().with(lines.with_filter(filter));
+    // No layer at all where there is no collector: one that is `None` takes every span, and each request would make one.
+    Ok(match provider {
+        Some(provider) => lines.with(trace::layer(provider)).into(),
+        None => lines.into(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_collector_a_request_makes_no_span() {
+        let (writer, _writing) = Lines::start(io::sink()).unwrap();
+        let dispatch = dispatch(&Telemetry::default(), writer, None).unwrap();
+        tracing::dispatcher::with_default(&dispatch, || {
+            assert!(tracing::info_span!(target: trace::TARGET, "request").is_disabled());
+        });
+    }
 }
