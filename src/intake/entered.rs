@@ -29,14 +29,14 @@ pub struct Entered {
     /// Its place; free for another when dropped.
     pub place: Place,
     /// What is recorded of it; written when dropped.
-    pub record: Record,
+    pub record: Box<Record>,
     /// Whose key it came with.
     pub caller: Option<Arc<Caller>>,
 }
 
 impl Entered {
     /// Begins the record of a request that may not come in at all.
-    pub fn begin(live: &Live, about: About) -> Record {
+    pub fn begin(live: &Live, about: About) -> Box<Record> {
         let mut record = Record::start(live.metrics.clone(), about.route, about.id);
         record.client = about.caller.map(|caller| caller.name.clone());
         record
@@ -46,11 +46,11 @@ impl Entered {
     ///
     /// # Errors
     /// The record back, and why, when `server.max_in_flight` are being served already.
-    #[expect(
-        clippy::result_large_err,
-        reason = "a record is what the caller keeps either way"
-    )]
-    pub fn enter(live: &Live, about: About, headers: &HeaderMap) -> Result<Self, (Record, Error)> {
+    pub fn enter(
+        live: &Live,
+        about: About,
+        headers: &HeaderMap,
+    ) -> Result<Self, (Box<Record>, Error)> {
         let caller = about.caller.clone();
         let record = Self::begin(live, about);
         telemetry::adopt(&record.span, headers);

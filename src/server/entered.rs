@@ -52,7 +52,7 @@ impl Entered {
     }
 
     /// The place and the record, for the answer's body to carry.
-    pub fn into_parts(self) -> (Place, Record) {
+    pub fn into_parts(self) -> (Place, Box<Record>) {
         (self.0.place, self.0.record)
     }
 
@@ -69,7 +69,7 @@ impl Entered {
     }
 
     /// Answers with an error and closes the record.
-    pub fn failed(mut record: Record, error: &Error, rest: Option<Body>) -> Response {
+    pub fn failed(mut record: Box<Record>, error: &Error, rest: Option<Body>) -> Response {
         record.fail(error);
         match rest {
             Some(rest) => refusal::answer_early(error, rest),

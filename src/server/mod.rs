@@ -53,7 +53,7 @@ pub fn routes(serving: Serving) -> Dressed {
     for path in NOT_FOR_CLIENTS {
         routes = routes.route(path, any(unknown));
     }
-    dressed(routes, serving)
+    dressed(routes, serving, true)
 }
 
 /// The door for operators alone.
@@ -61,7 +61,7 @@ pub fn ops_routes(serving: Serving) -> Dressed {
     let routes = for_operators()
         .route("/health", get(ops::health))
         .route("/ready", get(ops::ready));
-    dressed(routes, serving)
+    dressed(routes, serving, false)
 }
 
 /// What clients need not see.
@@ -72,12 +72,12 @@ fn for_operators() -> Router<Serving> {
 }
 
 /// Routes with all that is around them.
-fn dressed(routes: Router<Serving>, serving: Serving) -> Dressed {
+fn dressed(routes: Router<Serving>, serving: Serving, judges: bool) -> Dressed {
     let routes = routes
         .fallback(unknown)
         .method_not_allowed_fallback(not_allowed)
         .with_state(serving.clone());
-    Dressed::new(serving, routes)
+    Dressed::new(serving, routes, judges)
 }
 
 async fn unknown(State(live): State<Arc<Live>>, request: Request) -> Response {

@@ -62,7 +62,7 @@ pub struct Relay {
     look: Look,
     wait: Wait,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
-    record: Record,
+    record: Box<Record>,
     attempt: Answered,
     place: Option<Place>,
 }
@@ -95,7 +95,7 @@ impl Relay {
         inner: Unread,
         look: Look,
         client: &Client,
-        record: Record,
+        record: Box<Record>,
         attempt: Answered,
     ) -> Self {
         let limits = client.limits;

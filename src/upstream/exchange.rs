@@ -84,7 +84,8 @@ impl Exchange<'_> {
     async fn ask_once(&self, body: Bytes) -> Result<Reply, Failure> {
         let (origin, path) = self.endpoint.at(self.path)?;
         let has_none = body.is_empty();
-        let mut request = Request::new(Sending::from(body));
+        // In one place of its own: every wait on the way keeps it, and would be larger by it.
+        let mut request = Box::new(Request::new(Sending::from(body)));
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = path;
         *request.headers_mut() = self.headers();

@@ -1,6 +1,7 @@
 //! One request on its way: an endpoint with room, the bytes for it, and another one if nothing was answered yet.
 
 use std::{
+    pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -50,8 +51,8 @@ impl<R: Fn(&Endpoint, bool) -> Rendered> Forward<'_, R> {
         self,
         client: &Client,
         model: &Model,
-        mut record: Record,
-    ) -> Result<Response<Relay>, (Error, Record)> {
+        mut record: Box<Record>,
+    ) -> Result<Response<Relay>, (Error, Box<Record>)> {
         let mut trail = Trail {
             endpoints: &model.endpoints,
             tried: Vec::with_capacity(1),
@@ -74,9 +75,8 @@ impl<R: Fn(&Endpoint, bool) -> Rendered> Forward<'_, R> {
                 head: self.head(),
                 span: &record.span,
             };
-            let attempt = client
-                .cut_here()
-                .run_until_cancelled(self.attempt(&exchange));
+            let attempt = pin!(self.attempt(&exchange)); // by reference: what it is given it keeps twice
+            let attempt = client.cut_here().run_until_cancelled(attempt);
             let result = attempt.await.unwrap_or(Err(Error::Stopping.into()));
             client
                 .metrics
@@ -141,7 +141,7 @@ impl<R: Fn(&Endpoint, bool) -> Rendered> Forward<'_, R> {
         self,
         client: &Client,
         response: Reply,
-        mut record: Record,
+        mut record: Box<Record>,
         attempt: Answered,
     ) -> Response<Relay> {
         let (parts, body) = response.into_parts();

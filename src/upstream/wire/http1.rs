@@ -40,7 +40,7 @@ impl Connection {
     /// Asks; when all of the answer has come, the connection goes to `shelf`.
     pub(super) async fn ask(
         mut self: Box<Self>,
-        mut request: Request<Sending>,
+        mut request: Box<Request<Sending>>,
         origin: &Origin,
         shelf: Arc<Shelf>,
     ) -> Result<Reply, Back> {
@@ -48,7 +48,7 @@ impl Connection {
         request.headers_mut().insert(header::HOST, host);
         // It comes by driving alone, so that it need not wake anybody; nor may it put us off, as what is constrained does when the
         // task has had its share of this turn.
-        let mut answer = pin!(unconstrained(self.sender.try_send_request(request)));
+        let mut answer = pin!(unconstrained(self.sender.try_send_request(*request)));
         let answered = poll_fn(|cx| {
             drive(&mut self.driver, cx);
             let mut by_driving_alone = Context::from_waker(Waker::noop());

@@ -36,13 +36,13 @@ impl Shared {
 
     pub(super) async fn ask(
         mut self,
-        mut request: Request<Sending>,
+        mut request: Box<Request<Sending>>,
         origin: &Origin,
     ) -> Result<Reply, Back> {
         request.headers_mut().remove(header::HOST); // the URI says it
         let path = request.uri().clone();
         *request.uri_mut() = absolute(&path, origin);
-        match self.0.try_send_request(request).await {
+        match self.0.try_send_request(*request).await {
             Ok(response) => Ok(response.map(Unread::from)),
             Err(mut failed) => Err(match failed.take_message() {
                 Some(mut request) => {

@@ -99,7 +99,11 @@ impl Wire {
     ///
     /// # Errors
     /// Why there is no answer. Dropping the answer, or what waits for it, closes an HTTP/1.1 connection and resets an HTTP/2 stream.
-    pub async fn ask(&self, origin: &Origin, request: Request<Sending>) -> Result<Reply, Lost> {
+    pub async fn ask(
+        &self,
+        origin: &Origin,
+        request: Box<Request<Sending>>,
+    ) -> Result<Reply, Lost> {
         let among = self.0.turns.enter();
         among.give_way().await;
         let reply = self.exchange(origin, request).await?;
@@ -110,11 +114,14 @@ impl Wire {
         Ok(reply)
     }
 
-    async fn exchange(&self, origin: &Origin, request: Request<Sending>) -> Result<Reply, Lost> {
+    async fn exchange(
+        &self,
+        origin: &Origin,
+        mut request: Box<Request<Sending>>,
+    ) -> Result<Reply, Lost> {
         let shelf = self.0.shelf(origin);
-        let mut request = Box::new(request);
         while let Some(connection) = shelf.take(self.0.keep) {
-            match connection.ask(*request, origin, &shelf).await {
+            match connection.ask(request, origin, &shelf).await {
                 Ok(reply) => return Ok(reply),
                 Err(Back::Unsent(unsent)) => {
                     shelf.look(self.0.keep);
@@ -125,7 +132,7 @@ impl Wire {
         }
         // Apart, for it is seldom and large: what holds this would be copied with the room for a handshake of TLS.
         let connection = Box::pin(self.open(origin, &shelf)).await?;
-        let asked = connection.ask(*request, origin, &shelf).await;
+        let asked = connection.ask(request, origin, &shelf).await;
         asked.map_err(|_| Lost::Ended { was_kept: false })
     }
 
@@ -195,7 +202,7 @@ enum Connection {
 impl Connection {
     async fn ask(
         self,
-        request: Request<Sending>,
+        request: Box<Request<Sending>>,
         origin: &Origin,
         shelf: &Arc<Shelf>,
     ) -> Result<Reply, Back> {
