@@ -50,7 +50,8 @@ impl Dressed {
         };
         let answers =
             service_fn(async |request| Ok::<_, Infallible>(self.guarded(live, request).await));
-        let Ok(response) = layer.layer(answers).oneshot(request).await;
+        // Apart, for it is large, and what holds it is copied for every request.
+        let Ok(response) = Box::pin(layer.layer(answers).oneshot(request)).await;
         response
     }
 
