@@ -110,6 +110,11 @@ impl ChatRequest {
         (tokens >= 0.0).then_some(tokens as u64)
     }
 
+    /// True when the answer is to come as a stream of events.
+    pub fn streams(&self) -> bool {
+        self.get("stream") == Some("true")
+    }
+
     /// The conversation.
     ///
     /// # Errors
@@ -187,6 +192,14 @@ mod tests {
             assert_eq!(read(body).unwrap().token_limit(), limit, "{body}");
         }
         assert!(read(r#"{"max_tokens":60,"max_tokens":9000}"#).is_err());
+    }
+
+    #[test]
+    fn a_stream_is_asked_for_by_true_alone() {
+        assert!(read(r#"{"stream": true }"#).unwrap().streams());
+        for body in ["{}", r#"{"stream":false}"#, r#"{"stream":null}"#] {
+            assert!(!read(body).unwrap().streams(), "{body}");
+        }
     }
 
     #[test]

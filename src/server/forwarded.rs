@@ -42,6 +42,7 @@ pub async fn handle(State(live): State<Arc<Live>>, request: Request) -> Response
         headers: &parts.headers,
         pass_credentials: live.keys.are_open(),
         looked_at: false,
+        streams: false, // as far as we know
         render: |endpoint: &Endpoint, _switched| {
             let name = endpoint.model.as_deref().unwrap_or(&model.name);
             let body = named

@@ -76,6 +76,7 @@ async fn forward(
         headers: &parts.headers,
         pass_credentials: live.keys.are_open(),
         looked_at: true,
+        streams: routed.request.streams(),
         render: |endpoint: &Endpoint, switched| {
             let family = endpoint.family.filter(|_| switched);
             routed.render(family, endpoint.model.as_deref())

@@ -34,6 +34,8 @@ pub struct Exchange<'a> {
     pub path: &'a str,
     /// Its headers, but for those of the endpoint.
     pub head: Head<'a>,
+    /// Whether the client is known to have asked for a stream.
+    pub streams: bool,
     /// The span it is part of.
     pub span: &'a Span,
 }
@@ -96,7 +98,8 @@ impl Exchange<'_> {
                 .insert(header::CONTENT_LENGTH, nothing);
         }
         let limits = self.client.limits;
-        let asked = timeout(limits.headers, self.client.wire().ask(origin, request));
+        let asked = self.client.wire().ask(origin, request, self.streams);
+        let asked = timeout(limits.headers, asked);
         match asked.await {
             Ok(Ok(reply)) => Ok(reply),
             Ok(Err(lost)) => Err(Failure {

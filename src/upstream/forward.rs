@@ -36,6 +36,8 @@ pub struct Forward<'a, R> {
     pub pass_credentials: bool,
     /// Whether the answer is looked at while it passes.
     pub looked_at: bool,
+    /// Whether the client is known to have asked for a stream.
+    pub streams: bool,
     /// The body for one endpoint, with our switch or without.
     pub render: R,
 }
@@ -73,6 +75,7 @@ impl<R: Fn(&Endpoint, bool) -> Rendered> Forward<'_, R> {
                 method: &self.method,
                 path: self.path,
                 head: self.head(),
+                streams: self.streams,
                 span: &record.span,
             };
             let attempt = pin!(self.attempt(&exchange)); // by reference: what it is given it keeps twice

@@ -95,7 +95,7 @@ impl Wire {
     }
 
     /// Sends a request, whose URI is a path, and waits for the head of its answer. What is not sent because its connection was
-    /// found closed goes over another one.
+    /// found closed goes over another one. `streams`: a stream was asked for.
     ///
     /// # Errors
     /// Why there is no answer. Dropping the answer, or what waits for it, closes an HTTP/1.1 connection and resets an HTTP/2 stream.
@@ -103,11 +103,14 @@ impl Wire {
         &self,
         origin: &Origin,
         request: Box<Request<Sending>>,
+        streams: bool,
     ) -> Result<Reply, Lost> {
-        let among = self.0.turns.enter();
-        among.give_way().await;
-        let reply = self.exchange(origin, request).await?;
         // Whoever reads a stream waits for its beginning, not for the processor to be used well.
+        let among = self.0.turns.enter();
+        if !streams {
+            among.give_way().await;
+        }
+        let reply = self.exchange(origin, request).await?;
         if !is_media(reply.headers(), "text/event-stream") {
             among.give_way().await;
         }
