@@ -38,7 +38,7 @@ pub fn routes(serving: Serving) -> Dressed {
         Some(_) => Router::new(), // they have a door of their own
     };
     routes = routes
-        // judged: decide, forward, stream
+        // judged: decide, forward, stream (called by name where it can be, see `dress`)
         .route(CHAT, post(judged::handle))
         // answered here
         .route("/v1/models", get(models::list))
