@@ -4,6 +4,7 @@
 //! there are any, and gives them on as one; nothing waits for what is not there.
 
 use std::{
+    mem,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -23,6 +24,8 @@ pub struct Gather<B: Body> {
     held: Held,
     /// What came behind the pieces that are held.
     next: Option<Option<Result<Frame<Bytes>, B::Error>>>,
+    /// True once a failure behind the last pieces has let them be written.
+    let_them_go: bool,
 }
 
 /// An answer whose pieces are gathered.
@@ -36,6 +39,7 @@ impl<B: Body<Data = Bytes> + Unpin> Gather<B> {
             inner,
             held: Held::default(),
             next: None,
+            let_them_go: false,
         }
     }
 }
@@ -53,6 +57,12 @@ where
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let this = &mut *self;
         if let Some(next) = this.next.take() {
+            // Told of a failure, hyper closes the connection with what it has not written yet, the head included.
+            if matches!(next, Some(Err(_))) && !mem::replace(&mut this.let_them_go, true) {
+                this.next = Some(next);
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             return Poll::Ready(next);
         }
         while this.held.length < MOST {
@@ -116,8 +126,8 @@ impl Held {
 
     fn take(&mut self) -> Option<Bytes> {
         let is_one = self.all.is_empty();
-        let first = std::mem::take(&mut self.first);
-        match std::mem::take(&mut self.length) {
+        let first = mem::take(&mut self.first);
+        match mem::take(&mut self.length) {
             0 => None,
             _ if is_one => Some(first),
             _ => Some(self.all.split().freeze()),
@@ -129,7 +139,8 @@ impl Held {
 mod tests {
     use std::{collections::VecDeque, convert::Infallible};
 
-    use http_body_util::BodyExt;
+    use futures_util::FutureExt;
+    use http_body_util::{BodyExt, StreamBody};
 
     use super::*;
 
@@ -171,6 +182,16 @@ mod tests {
         assert_eq!(gather(&said).await, ["abc", "d"]);
         assert!(gather(&[]).await.is_empty());
         assert!(gather(&[None, None]).await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_came_before_a_failure_is_written_before_the_failure_is_told() {
+        let pieces = [Ok(Frame::data(Bytes::from("a"))), Err("reset")];
+        let inner = StreamBody::new(futures_util::stream::iter(pieces));
+        let mut body = Gather::new(inner);
+        assert!(body.frame().await.unwrap().is_ok());
+        assert!(body.frame().now_or_never().is_none());
+        assert_eq!(body.frame().await.unwrap().unwrap_err(), "reset");
     }
 
     #[tokio::test]
