@@ -106,6 +106,18 @@ async fn a_chunk_cut_short_is_a_broken_stream_and_what_came_of_it_is_relayed() {
 }
 
 #[tokio::test]
+async fn what_a_server_sent_in_one_breath_with_its_end_reaches_the_client() {
+    let sent =
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{\"half";
+    for _ in 0..20 {
+        let steps = vec![Step::Send(sent.into()), Step::Close];
+        let answer = answer_to(steps, "{}").await;
+        assert_eq!((answer.status, answer.text()), (200, "{\"half"));
+        assert!(!answer.complete);
+    }
+}
+
+#[tokio::test]
 async fn a_plain_body_that_breaks_is_aborted_never_ended_as_if_it_were_whole() {
     let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n";
     for framed in [
