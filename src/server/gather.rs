@@ -24,8 +24,8 @@ pub struct Gather<B: Body> {
     held: Held,
     /// What came behind the pieces that are held.
     next: Option<Option<Result<Frame<Bytes>, B::Error>>>,
-    /// True once a failure behind the last pieces has let them be written.
-    let_them_go: bool,
+    /// True once what came before a failure had its turn to be written.
+    is_written: bool,
 }
 
 /// An answer whose pieces are gathered.
@@ -39,8 +39,19 @@ impl<B: Body<Data = Bytes> + Unpin> Gather<B> {
             inner,
             held: Held::default(),
             next: None,
-            let_them_go: false,
+            is_written: false,
         }
+    }
+
+    /// What came behind the pieces. A failure is told a turn later: told of it, hyper closes the connection with what it has not
+    /// written yet, the head included.
+    fn give_next(&mut self, cx: &Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let fails = matches!(self.next, Some(Some(Err(_))));
+        if fails && !mem::replace(&mut self.is_written, true) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(self.next.take().flatten())
     }
 }
 
@@ -56,14 +67,8 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let this = &mut *self;
-        if let Some(next) = this.next.take() {
-            // Told of a failure, hyper closes the connection with what it has not written yet, the head included.
-            if matches!(next, Some(Err(_))) && !mem::replace(&mut this.let_them_go, true) {
-                this.next = Some(next);
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            return Poll::Ready(next);
+        if this.next.is_some() {
+            return this.give_next(cx);
         }
         while this.held.length < MOST {
             match Pin::new(&mut this.inner).poll_frame(cx) {
@@ -87,7 +92,7 @@ where
         }
         match this.held.take() {
             Some(data) => Poll::Ready(Some(Ok(Frame::data(data)))),
-            None => Poll::Ready(this.next.take().flatten()),
+            None => this.give_next(cx),
         }
     }
 
@@ -190,6 +195,16 @@ mod tests {
         let inner = StreamBody::new(futures_util::stream::iter(pieces));
         let mut body = Gather::new(inner);
         assert!(body.frame().await.unwrap().is_ok());
+        assert!(body.frame().now_or_never().is_none());
+        assert_eq!(body.frame().await.unwrap().unwrap_err(), "reset");
+    }
+
+    #[tokio::test]
+    async fn a_head_is_written_before_a_failure_of_its_body_is_told() {
+        let inner = StreamBody::new(futures_util::stream::iter([Err::<Frame<Bytes>, _>(
+            "reset",
+        )]));
+        let mut body = Gather::new(inner);
         assert!(body.frame().now_or_never().is_none());
         assert_eq!(body.frame().await.unwrap().unwrap_err(), "reset");
     }
