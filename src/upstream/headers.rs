@@ -58,19 +58,20 @@ pub fn for_client(mut server: HeaderMap) -> HeaderMap {
 /// The names of those that do not go on: about the hop, ours, or `also` unwanted. Few are, so that the others are not looked up
 /// one by one.
 fn dropped(headers: &HeaderMap, also: impl Fn(&str) -> bool) -> Vec<HeaderName> {
-    let named: Vec<&str> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(str::trim)
-        .collect();
+    let named: Vec<&str> = listed(headers, header::CONNECTION).collect();
     let is_named = |name: &str| named.iter().any(|named| named.eq_ignore_ascii_case(name));
     let is_dropped = |name: &&HeaderName| {
         let name = name.as_str();
         is_of_the_hop(name) || is_ours(name) || also(name) || is_named(name)
     };
     headers.keys().filter(is_dropped).cloned().collect()
+}
+
+/// What a header lists, separated by commas or in lines of its own (RFC 9110, 5.3); "?" for a line that is not ASCII.
+pub fn listed(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
+    let lines = headers.get_all(name).into_iter();
+    let lines = lines.map(|value| value.to_str().unwrap_or("?"));
+    lines.flat_map(|line| line.split(',')).map(str::trim)
 }
 
 /// True for a header about one connection, not about the message (RFC 9110, 7.6.1).

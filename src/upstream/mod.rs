@@ -32,3 +32,4 @@ pub use headers::is_ours;
 pub use health::{Health, check};
 pub use keys::ServerKeys;
 pub use probe::{Probed, Unknown, probe};
+pub use wire::{AnswerReader, Head, Malformed};

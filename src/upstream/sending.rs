@@ -22,11 +22,18 @@ use tokio::task::yield_now;
 const PIECE: usize = 64 << 10;
 
 /// What of a body is still to be sent. Its length is known, so that it is sent with a `content-length`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Sending {
     rest: Bytes,
     /// The look since the last piece; `None` before the first.
     look: Option<Arc<Look>>,
+}
+
+impl Sending {
+    /// Bytes that are still to be sent.
+    pub fn len(&self) -> usize {
+        self.rest.len()
+    }
 }
 
 impl From<Bytes> for Sending {

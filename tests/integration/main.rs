@@ -11,6 +11,7 @@
 mod support;
 
 mod aliases;
+mod answers;
 mod classifier;
 mod commands;
 mod conversation_bytes;

@@ -1,9 +1,9 @@
 //! Connections to model servers, and requests over them.
 //!
-//! hyper speaks the protocols; whose task drives a connection is decided here. Over HTTP/1.1 it is the request's own (`http1`): what
-//! the server sends is read by whoever waits for it, in one turn, where a client with a task for each connection takes six turns
-//! from a request to the first byte of its answer, each behind whatever else the thread has to do. Over HTTP/2, which many share,
-//! a connection has a task.
+//! Whose task drives a connection is decided here. Over HTTP/1.1 it is the request's own (`http1`): what the server sends is read by
+//! whoever waits for it, in one turn, where a client with a task for each connection takes six turns from a request to the first
+//! byte of its answer, each behind whatever else the thread has to do. Over HTTP/2 (`http2`), which hyper speaks and many share, a
+//! connection has a task.
 //!
 //! This took the place of reqwest for what is forwarded. Of 157 thousand instructions a request its client took 36, 23 of them
 //! around hyper's: for redirects that a proxy does not follow it parses every URL twice and copies the headers' storage.
@@ -35,7 +35,7 @@ use self::{
 };
 use super::{headers::is_media, reply::Reply, sending::Sending};
 
-pub use http1::Driven;
+pub use http1::{AnswerReader, Driven, Head, Malformed};
 pub use open::connector;
 pub use origin::{Origin, path_of};
 
@@ -146,7 +146,7 @@ impl Wire {
             true => http2::Shared::shake(io, shelf)
                 .await
                 .map(Connection::Shared),
-            false => http1::Connection::shake(io).await.map(Connection::Own),
+            false => Ok(Connection::Own(http1::Connection::over(io))),
         };
         shaken.map_err(|_| Lost::Ended { was_kept: false })
     }

@@ -1,0 +1,152 @@
+//! An HTTP/1.1 connection, driven by the request that has it: its head and body are written, then the answer is read.
+//!
+//! Heads and the sizes of chunks are httparse's to read; what is between is ours. hyper's client hands every chunk of a body on by
+//! itself, through a channel and a waker, some 1,900 instructions each, and who relays it looks at it, gathers it and writes it by
+//! itself again. Here the chunks of one read are one piece: a stream of 52 events takes a sixth less processor time, and its first
+//! bytes, when they come in a burst, half the time.
+
+mod answer;
+mod chunks;
+mod framing;
+mod head;
+mod reader;
+mod request;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+
+use http::{Method, Request};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, ReadBuf};
+
+use self::request::Outgoing;
+use super::{Back, Origin, open::Io, shelf::Shelf};
+use crate::upstream::{
+    reply::{Reply, Unread},
+    sending::Sending,
+};
+
+pub use answer::Driven;
+pub use head::{Head, Malformed};
+pub use reader::AnswerReader;
+
+/// A connection to a server.
+#[derive(Debug)]
+pub(super) struct Connection {
+    io: TokioIo<Io>,
+    outgoing: Outgoing,
+    reader: AnswerReader,
+    /// Whether it can take another request behind this one.
+    keeps: bool,
+}
+
+/// What becomes of a request until the head of its answer.
+enum Asked {
+    Answered(Head),
+    /// The connection was found closed before anything was sent.
+    Unsent,
+    Lost,
+}
+
+impl Connection {
+    /// Over a stream of bytes.
+    pub(super) fn over(io: Io) -> Box<Self> {
+        Box::new(Self {
+            io: TokioIo::new(io),
+            outgoing: Outgoing::default(),
+            reader: AnswerReader::default(),
+            keeps: true,
+        })
+    }
+
+    /// Asks; when all of the answer has come, the connection goes to `shelf`.
+    pub(super) async fn ask(
+        mut self: Box<Self>,
+        request: Box<Request<Sending>>,
+        origin: &Origin,
+        shelf: Arc<Shelf>,
+    ) -> Result<Reply, Back> {
+        self.outgoing = Outgoing::new(&request, &origin.host);
+        let method = request.method().clone();
+        let mut unsent = Some(request);
+        let asked = poll_fn(|cx| {
+            let asked = self.poll_ask(&method, cx);
+            if self.outgoing.has_begun {
+                unsent = None;
+            }
+            asked
+        });
+        match (asked.await, unsent) {
+            (Asked::Answered(head), _) => {
+                self.keeps = head.keeps;
+                let mut reply = Reply::new(Unread::from(Driven::over(self, shelf)));
+                *reply.status_mut() = head.status;
+                *reply.headers_mut() = head.headers;
+                Ok(reply)
+            }
+            (Asked::Unsent, Some(request)) => Err(Back::Unsent(request)),
+            (Asked::Unsent | Asked::Lost, _) => Err(Back::Lost),
+        }
+    }
+
+    /// What has come is read before more is sent: a server may answer what it has not read, and then close.
+    fn poll_ask(&mut self, method: &Method, cx: &mut Context<'_>) -> Poll<Asked> {
+        if self.outgoing.has_begun
+            && let Poll::Ready(asked) = self.poll_head(method, cx)
+        {
+            return Poll::Ready(asked);
+        }
+        self.send_on(cx);
+        match self.outgoing.has_begun || !self.outgoing.is_over() {
+            true => self.poll_head(method, cx),
+            false => Poll::Ready(Asked::Unsent),
+        }
+    }
+
+    fn poll_head(&mut self, method: &Method, cx: &mut Context<'_>) -> Poll<Asked> {
+        loop {
+            match self.reader.head(method) {
+                Ok(Some(head)) => return Poll::Ready(Asked::Answered(head)),
+                Ok(None) => {}
+                Err(Malformed) => return Poll::Ready(Asked::Lost),
+            }
+            match self.reader.poll_fill(&mut self.io, cx) {
+                Poll::Ready(Ok(1..)) => {}
+                Poll::Ready(_) => return Poll::Ready(Asked::Lost),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    /// Sends what can be sent. Whether the server takes it no longer is seen by its answer.
+    fn send_on(&mut self, cx: &mut Context<'_>) {
+        if let Poll::Ready(Err(_)) = self.outgoing.poll_send(&mut self.io, cx) {
+            self.outgoing.give_up();
+            self.keeps = false;
+        }
+    }
+
+    /// True when it can take a request; false when its server has closed it, or what it last carried has not come to its end.
+    pub(super) fn is_free(&mut self) -> bool {
+        let is_between =
+            self.outgoing.is_over() && self.reader.is_over() && !self.reader.has_more();
+        let mut byte = [0];
+        let mut unasked = ReadBuf::new(&mut byte);
+        let mut for_nobody = Context::from_waker(Waker::noop());
+        let read = Pin::new(&mut self.io).poll_read(&mut for_nobody, &mut unasked);
+        self.keeps && is_between && read.is_pending()
+    }
+
+    fn lay_down(mut self: Box<Self>, shelf: &Shelf) {
+        if self.is_free() {
+            self.reader = AnswerReader::default(); // and with it the room for what it reads
+            shelf.put(self);
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! An answer as it comes: bytes in, a head and pieces of a body out.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf, Bytes, BytesMut};
+use http::Method;
+use http_body::{Frame, SizeHint};
+use tokio::io::AsyncRead;
+use tokio_util::io::poll_read_buf;
+
+use super::{
+    framing::{Framing, blank_line},
+    head::{Head, Malformed},
+};
+
+/// A head at most, in bytes; about what hyper (1.12) takes of a client.
+const HEAD: usize = 400 << 10;
+
+/// Room for one read, in bytes: at first, and at most where the server is faster than we are.
+const ROOM: (usize, usize) = (8 << 10, 64 << 10);
+
+/// Reads the answers that come over one connection, one after the other.
+#[derive(Debug, Default)]
+pub struct AnswerReader {
+    buffer: BytesMut,
+    /// How far there is no end of a head.
+    searched: usize,
+    body: Framing,
+    /// For the next read, beyond the least there is.
+    more_room: usize,
+}
+
+impl AnswerReader {
+    /// Reads what there is, once; as many bytes, none at the end.
+    ///
+    /// # Errors
+    /// Those of `io`.
+    pub fn poll_fill<R: AsyncRead + Unpin>(
+        &mut self,
+        io: &mut R,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let room = ROOM.0 + self.more_room;
+        let left = self.buffer.capacity() - self.buffer.len();
+        if left < ROOM.0 / 2 {
+            match self.buffer.is_empty() {
+                true => self.buffer = BytesMut::with_capacity(room), // what it shared is no longer ours
+                false => self.buffer.reserve(room),
+            }
+        }
+        let room = self.buffer.capacity() - self.buffer.len();
+        let length = ready!(poll_read_buf(Pin::new(io), cx, &mut self.buffer))?;
+        self.more_room = match length {
+            _ if length == room => (2 * room).min(ROOM.1) - ROOM.0,
+            _ if length < room / 2 => self.more_room / 2,
+            _ => self.more_room,
+        };
+        Poll::Ready(Ok(length))
+    }
+
+    /// The head of the answer to a request with this method, once it is there; interim ones (1xx) are skipped.
+    ///
+    /// # Errors
+    /// When it is none, or one over 400 KB or 100 lines.
+    pub fn head(&mut self, method: &Method) -> Result<Option<Head>, Malformed> {
+        loop {
+            let is_blank = |byte: &&u8| matches!(byte, b'\r' | b'\n');
+            let blank = self.buffer.iter().take_while(is_blank).count();
+            self.buffer.advance(blank);
+            let Some(end) = self.end_of_head()? else {
+                return Ok(None);
+            };
+            let head = self.buffer.split_to(end).freeze();
+            self.searched = 0;
+            let head = Head::read(&head, method)?;
+            if !head.status.is_informational() {
+                self.body = head.framing;
+                return Ok(Some(head));
+            }
+        }
+    }
+
+    /// Looked for in what is new only, so that a head in many pieces is not read as many times.
+    fn end_of_head(&mut self) -> Result<Option<usize>, Malformed> {
+        const BEGIN: &[u8] = b"HTTP/1.";
+        let bytes = &self.buffer[..];
+        let begin = BEGIN.len().min(bytes.len());
+        if bytes[..begin] != BEGIN[..begin] {
+            return Err(Malformed); // it may wait for us, and no end of a line ever come
+        }
+        let end = blank_line(bytes, self.searched);
+        self.searched = bytes.len().saturating_sub(2);
+        match end.unwrap_or(bytes.len()) > HEAD {
+            true => Err(Malformed),
+            false => Ok(end),
+        }
+    }
+
+    /// The next of the body that is there: all of its data, or trailers. `None` when more has to come first, or nothing does.
+    ///
+    /// # Errors
+    /// When it is cut into no chunks.
+    pub fn frame(&mut self) -> Result<Option<Frame<Bytes>>, Malformed> {
+        self.body.take(&mut self.buffer)
+    }
+
+    /// The connection has ended.
+    ///
+    /// # Errors
+    /// When the body had not.
+    pub fn close(&mut self) -> Result<(), Malformed> {
+        self.body.close()
+    }
+
+    /// True when nothing more of the answer comes.
+    pub fn is_over(&self) -> bool {
+        self.body == Framing::Over
+    }
+
+    /// True when bytes have come that nobody has taken.
+    pub fn has_more(&self) -> bool {
+        !self.buffer.is_empty()
+    }
+
+    /// How much of the body is to come.
+    pub fn size_hint(&self) -> SizeHint {
+        match self.body {
+            Framing::Over => SizeHint::with_exact(0),
+            Framing::Length(left) => SizeHint::with_exact(left),
+            Framing::Chunked(_) | Framing::UntilClosed => SizeHint::default(),
+        }
+    }
+}

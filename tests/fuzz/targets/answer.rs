@@ -1,0 +1,129 @@
+//! The reader of model servers' answers: what it reads does not depend on how the bytes came, and is what hyper's client reads.
+#![no_main]
+
+use std::future::poll_fn;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, header};
+use http_body_util::{BodyExt, Empty};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use libfuzzer_sys::fuzz_target;
+use thinkgate::upstream::{AnswerReader, Malformed};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, duplex},
+    runtime::{Builder, Runtime},
+};
+
+/// An answer that came to its end.
+#[derive(Debug, PartialEq)]
+struct Whole {
+    status: u16,
+    headers: HeaderMap,
+    body: Vec<u8>,
+    trailers: Option<HeaderMap>,
+}
+
+fuzz_target!(|stream: &[u8]| {
+    let runtime = Builder::new_current_thread().build().unwrap();
+    let at_once = read(&runtime, stream, usize::MAX);
+    for length in [1, 2, 3, 7, 64] {
+        let in_pieces = read(&runtime, stream, length);
+        assert_eq!(in_pieces, at_once, "in pieces of {length}");
+    }
+    let theirs = runtime.block_on(read_by_hyper(stream));
+    match (at_once, theirs) {
+        (Some(mut ours), Some(mut theirs)) => {
+            // Ours is one, or none beside chunks.
+            let length = ours.headers.remove(header::CONTENT_LENGTH);
+            let lengths = theirs.headers.remove(header::CONTENT_LENGTH);
+            assert!(length.is_none() || lengths.is_some());
+            assert_eq!(ours, theirs);
+        }
+        // We take no coding that nobody asked for, and no odd length, whether it counts or not.
+        (None, Some(theirs)) => {
+            let is_odd = [header::TRANSFER_ENCODING, header::CONTENT_LENGTH]
+                .iter()
+                .any(|name| theirs.headers.contains_key(name));
+            assert!(is_odd, "only hyper reads {theirs:?}");
+        }
+        (Some(ours), None) => panic!("hyper does not read {ours:?}"),
+        (None, None) => {}
+    }
+});
+
+/// What our reader makes of a stream that comes in pieces of this length and then ends.
+fn read(runtime: &Runtime, stream: &[u8], length: usize) -> Option<Whole> {
+    runtime.block_on(async {
+        let mut reader = AnswerReader::default();
+        let mut pieces = stream.chunks(length);
+        let head = loop {
+            match reader.head(&Method::POST) {
+                Ok(Some(head)) => break head,
+                Ok(None) => fill(&mut reader, pieces.next()?).await,
+                Err(Malformed) => return None,
+            }
+        };
+        let (mut body, mut trailers) = (Vec::new(), None);
+        loop {
+            match reader.frame().ok()? {
+                Some(frame) => match frame.into_data() {
+                    Ok(data) => {
+                        assert!(!data.is_empty());
+                        body.extend_from_slice(&data);
+                    }
+                    Err(frame) => trailers = frame.into_trailers().ok(),
+                },
+                None if reader.is_over() => break,
+                None => match pieces.next() {
+                    Some(piece) => fill(&mut reader, piece).await,
+                    None => {
+                        reader.close().ok()?;
+                        break;
+                    }
+                },
+            }
+        }
+        Some(Whole {
+            status: head.status.as_u16(),
+            headers: head.headers,
+            body,
+            trailers,
+        })
+    })
+}
+
+async fn fill(reader: &mut AnswerReader, mut piece: &[u8]) {
+    while !piece.is_empty() {
+        let length = poll_fn(|cx| reader.poll_fill(&mut piece, cx))
+            .await
+            .unwrap();
+        assert!(length > 0);
+    }
+}
+
+async fn read_by_hyper(stream: &[u8]) -> Option<Whole> {
+    let (client, mut server) = duplex(64 << 10);
+    let (mut sender, connection) = http1::handshake(TokioIo::new(client)).await.unwrap();
+    let serves = async {
+        let mut asked = Vec::new();
+        while !asked.ends_with(b"\r\n\r\n") {
+            server.read_buf(&mut asked).await.unwrap();
+        }
+        let _ = server.write_all(stream).await;
+        drop(server);
+    };
+    let asks = async {
+        let request = Request::post("/").body(Empty::<Bytes>::new()).unwrap();
+        let (head, body) = sender.send_request(request).await.ok()?.into_parts();
+        let body = body.collect().await.ok()?;
+        Some(Whole {
+            status: head.status.as_u16(),
+            headers: head.headers,
+            trailers: body.trailers().cloned(),
+            body: body.to_bytes().to_vec(),
+        })
+    };
+    let (_, (), whole) = tokio::join!(async { connection.await.ok() }, serves, asks);
+    whole
+}
