@@ -106,10 +106,10 @@ impl Exchange<'_> {
                 error: match lost {
                     Lost::TooLong => Error::timeout(Limit::Connect, limits.connect),
                     Lost::Unreachable => Error::Unreachable,
-                    Lost::Ended { .. } => Error::Reset,
+                    Lost::Ended { .. } | Lost::Broken => Error::Reset,
                 },
                 was_kept: lost == Lost::Ended { was_kept: true },
-                had_begun: false,
+                had_begun: lost == Lost::Broken,
             }),
             Err(_) => Err(Error::timeout(Limit::Headers, limits.headers).into()),
         }

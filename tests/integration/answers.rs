@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::support::{
-    EASY, Gateway, Server, Step, chat,
+    EASY, Gateway, Server, Step, chat, config,
     server::{OK_BODY, chunk, last_chunk, sse_head},
 };
 
@@ -144,5 +144,36 @@ async fn a_stream_whose_chunks_make_no_sense_ends_with_an_error_behind_what_did(
             answer.text()
         );
         assert!(!keeps(&server).await, "{bad:?}");
+    }
+}
+
+/// The other of two endpoints, and how the gateway answers when the first does so with these bytes and closes.
+async fn beside_one_that_tells(told: &str) -> (usize, u16) {
+    let told = told.to_owned();
+    let broken = Server::start(move |_| vec![Step::Send(told.clone().into()), Step::Close]).await;
+    let other = Server::friendly().await;
+    let yaml = format!(
+        "models: {{ Qwen3-tiny: {{ endpoints: [{{ url: '{}', weight: 1000000 }}, {{ url: '{}' }}] }} }}",
+        broken.url(),
+        other.url()
+    );
+    let gateway = Gateway::start(config(&[], &yaml)).await;
+    let status = gateway.chat(&chat(EASY)).await.status;
+    assert_eq!(broken.arrived().len(), 1);
+    (other.arrived().len(), status)
+}
+
+/// Its server has done the work.
+#[tokio::test]
+async fn an_answer_that_began_is_asked_of_nobody_else_though_its_head_makes_no_sense() {
+    for told in [
+        "HTTP/1.1 200 OK\r\ncontent-le",
+        "HTTP/1.1 200 OK\r\nx y: z\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n",
+    ] {
+        assert_eq!(beside_one_that_tells(told).await, (0, 502), "{told}");
+    }
+    for told in ["", "HTT", "SSH-2.0-OpenSSH_9.9"] {
+        assert_eq!(beside_one_that_tells(told).await, (1, 200), "{told}");
     }
 }

@@ -71,6 +71,8 @@ pub enum Lost {
         /// Whether it had.
         was_kept: bool,
     },
+    /// An answer began, and its head was cut short, or is none that can be read.
+    Broken,
 }
 
 /// A request that came back: how much became of it.
@@ -79,6 +81,8 @@ enum Back {
     Unsent(Box<Request<Sending>>),
     /// Some of it may have been read.
     Lost,
+    /// An answer to it began.
+    Broken,
 }
 
 impl Wire {
@@ -131,12 +135,16 @@ impl Wire {
                     request = unsent;
                 }
                 Err(Back::Lost) => return Err(Lost::Ended { was_kept: true }),
+                Err(Back::Broken) => return Err(Lost::Broken),
             }
         }
         // Apart, for it is seldom and large: what holds this would be copied with the room for a handshake of TLS.
         let connection = Box::pin(self.open(origin, &shelf)).await?;
         let asked = connection.ask(request, origin, &shelf).await;
-        asked.map_err(|_| Lost::Ended { was_kept: false })
+        asked.map_err(|back| match back {
+            Back::Unsent(_) | Back::Lost => Lost::Ended { was_kept: false },
+            Back::Broken => Lost::Broken,
+        })
     }
 
     async fn open(&self, origin: &Origin, shelf: &Shelf) -> Result<Connection, Lost> {

@@ -3,7 +3,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 use httparse::Status;
 
-use super::head::Malformed;
+use super::{framing::has_bare_line_feed, head::Malformed};
 
 /// The line before a chunk at most, in bytes. It is a number; extensions, which nobody sends, are skipped.
 pub(super) const SIZE_LINE: usize = 4 << 10;
@@ -62,12 +62,10 @@ impl<'a> Chunks<'a> {
     fn step(&mut self) -> Result<bool, Malformed> {
         let rest = &self.buffer[self.read..];
         let (length, next) = match *self.next {
-            Next::Size => match httparse::parse_chunk_size(rest) {
-                _ if !rest.first().is_none_or(u8::is_ascii_hexdigit) => return Err(Malformed), // httparse takes none for a zero
-                Ok(Status::Complete((length, 0))) => (length, Next::Trailers),
-                Ok(Status::Complete((length, size))) => (length, Next::Data(size)),
-                Ok(Status::Partial) if rest.len() <= SIZE_LINE => return Ok(false),
-                _ => return Err(Malformed),
+            Next::Size => match size(rest)? {
+                Some((length, 0)) => (length, Next::Trailers),
+                Some((length, size)) => (length, Next::Data(size)),
+                None => return Ok(false),
             },
             Next::Data(left) => {
                 let length = rest.len().min(usize::try_from(left).unwrap_or(usize::MAX));
@@ -99,5 +97,18 @@ impl<'a> Chunks<'a> {
             self.buffer.copy_within(bytes, end);
             self.data.1 += length;
         }
+    }
+}
+
+/// The length of the line before a chunk, and the size that it tells; `None` when it is not there yet.
+fn size(bytes: &[u8]) -> Result<Option<(usize, u64)>, Malformed> {
+    if !bytes.first().is_none_or(u8::is_ascii_hexdigit) {
+        return Err(Malformed); // no digits are a zero to httparse
+    }
+    match httparse::parse_chunk_size(bytes) {
+        Ok(Status::Complete((length, _))) if has_bare_line_feed(&bytes[..length]) => Err(Malformed),
+        Ok(Status::Complete(read)) => Ok(Some(read)),
+        Ok(Status::Partial) if bytes.len() <= SIZE_LINE => Ok(None),
+        _ => Err(Malformed),
     }
 }

@@ -11,7 +11,7 @@ use super::{
 };
 
 /// Trailers at most, in bytes.
-const TRAILERS: usize = 64 << 10;
+const TRAILERS: usize = 16 << 10;
 
 /// How the end of a body is known, and how far it is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -76,6 +76,9 @@ impl Framing {
         };
         *self = Self::Over;
         let trailers = buffer.split_to(end).freeze();
+        if has_bare_line_feed(&trailers) {
+            return Err(Malformed);
+        }
         let mut lines = [httparse::EMPTY_HEADER; LINES];
         match httparse::parse_headers(&trailers, &mut lines) {
             Ok(Status::Complete((length, lines))) if length == end => {
@@ -108,6 +111,12 @@ pub(super) fn blank_line(bytes: &[u8], from: usize) -> Option<usize> {
         _ => None,
     };
     memchr_iter(b'\n', &bytes[from..]).find_map(|at| ends(from + at))
+}
+
+/// True when a line ends without a carriage return: some read on there, and some do not.
+pub(super) fn has_bare_line_feed(lines: &[u8]) -> bool {
+    let is_bare = |at: usize| at == 0 || lines[at - 1] != b'\r';
+    memchr_iter(b'\n', lines).any(is_bare)
 }
 
 /// As many bytes as there are, and at most `length`.
@@ -196,6 +205,8 @@ mod tests {
         assert_eq!(taken(CHUNKED, &[&long]), "!");
         let many = "0\r\n".to_owned() + &"x: y\r\n".repeat(LINES + 1) + "\r\n";
         assert_eq!(taken(CHUNKED, &[&many]), "!");
+        assert_eq!(taken(CHUNKED, &["1;a\nb\r\nc\r\n0\r\n\r\n"]), "!");
+        assert_eq!(taken(CHUNKED, &["0\r\nx: y\n\r\n"]), "!");
         let large = "0\r\nx: ".to_owned() + &"y".repeat(TRAILERS);
         assert_eq!(taken(CHUNKED, &[&large]), "!");
     }

@@ -42,17 +42,23 @@ impl Head {
         }
         let mut headers = headers(head, read.headers)?;
         let status = read.code.and_then(|code| StatusCode::from_u16(code).ok());
-        let status = status
-            .filter(|status| *status != StatusCode::SWITCHING_PROTOCOLS) // nobody asked for it
-            .ok_or(Malformed)?;
+        // Neither another protocol nor a tunnel is wanted.
+        let switches = |status: &StatusCode| match *method {
+            Method::CONNECT => status.is_success(),
+            _ => *status == StatusCode::SWITCHING_PROTOCOLS,
+        };
+        let status = status.filter(|status| !switches(status)).ok_or(Malformed)?;
         let is_1_1 = read.version == Some(1);
         let may_be_reused = stays_open(&headers, is_1_1);
-        let (framing, is_plain) = match status.is_informational() {
-            true => (Framing::Over, true),
-            false => framing(&mut headers, is_1_1)?,
+        let has_none = *method == Method::HEAD || matches!(status.as_u16(), 100..=199 | 204 | 304);
+        let (framing, is_plain) = match framing(&mut headers, is_1_1) {
+            Ok((_, is_plain)) if has_none => (Framing::Over, is_plain),
+            Err(Malformed) if has_none => {
+                headers.remove(header::CONTENT_LENGTH);
+                (Framing::Over, false)
+            }
+            framing => framing?,
         };
-        let has_none = *method == Method::HEAD || matches!(status.as_u16(), 204 | 304);
-        let framing = if has_none { Framing::Over } else { framing };
         Ok(Self {
             status,
             headers,

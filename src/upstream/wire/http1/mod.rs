@@ -15,15 +15,18 @@ mod request;
 mod tests;
 
 use std::{
-    future::poll_fn,
-    pin::Pin,
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, Waker},
 };
 
 use http::{Method, Request};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::{
+    io::{AsyncRead, ReadBuf},
+    task::unconstrained,
+};
 
 use self::request::Outgoing;
 use super::{Back, Origin, open::Io, shelf::Shelf};
@@ -51,7 +54,10 @@ enum Asked {
     Answered(Head),
     /// The connection was found closed before anything was sent.
     Unsent,
+    /// It ended before an answer began.
     Lost,
+    /// What came is the beginning of an answer, and not more, or none that can be read.
+    Broken,
 }
 
 impl Connection {
@@ -84,7 +90,7 @@ impl Connection {
         });
         match (asked.await, unsent) {
             (Asked::Answered(head), _) => {
-                self.keeps = head.keeps;
+                self.keeps &= head.keeps;
                 let mut reply = Reply::new(Unread::from(Driven::over(self, shelf)));
                 *reply.status_mut() = head.status;
                 *reply.headers_mut() = head.headers;
@@ -92,6 +98,7 @@ impl Connection {
             }
             (Asked::Unsent, Some(request)) => Err(Back::Unsent(request)),
             (Asked::Unsent | Asked::Lost, _) => Err(Back::Lost),
+            (Asked::Broken, _) => Err(Back::Broken),
         }
     }
 
@@ -103,9 +110,10 @@ impl Connection {
             return Poll::Ready(asked);
         }
         self.send_on(cx);
-        match self.outgoing.has_begun || !self.outgoing.is_over() {
-            true => self.poll_head(method, cx),
-            false => Poll::Ready(Asked::Unsent),
+        match (self.outgoing.has_begun, self.outgoing.is_over()) {
+            (true, _) => self.poll_head(method, cx),
+            (false, true) => Poll::Ready(Asked::Unsent),
+            (false, false) => Poll::Pending, // what could be read now would be no answer
         }
     }
 
@@ -114,13 +122,20 @@ impl Connection {
             match self.reader.head(method) {
                 Ok(Some(head)) => return Poll::Ready(Asked::Answered(head)),
                 Ok(None) => {}
-                Err(Malformed) => return Poll::Ready(Asked::Lost),
+                Err(Malformed) => return Poll::Ready(self.without_a_head()),
             }
             match self.reader.poll_fill(&mut self.io, cx) {
                 Poll::Ready(Ok(1..)) => {}
-                Poll::Ready(_) => return Poll::Ready(Asked::Lost),
+                Poll::Ready(_) => return Poll::Ready(self.without_a_head()),
                 Poll::Pending => return Poll::Pending,
             }
+        }
+    }
+
+    fn without_a_head(&self) -> Asked {
+        match self.reader.has_seen_one_begin() {
+            true => Asked::Broken,
+            false => Asked::Lost,
         }
     }
 
@@ -138,8 +153,11 @@ impl Connection {
             self.outgoing.is_over() && self.reader.is_over() && !self.reader.has_more();
         let mut byte = [0];
         let mut unasked = ReadBuf::new(&mut byte);
-        let mut for_nobody = Context::from_waker(Waker::noop());
-        let read = Pin::new(&mut self.io).poll_read(&mut for_nobody, &mut unasked);
+        // A task that has had its share of this turn would be told that there is nothing.
+        let read = unconstrained(poll_fn(|cx| {
+            Pin::new(&mut self.io).poll_read(cx, &mut unasked)
+        }));
+        let read = pin!(read).poll(&mut Context::from_waker(Waker::noop()));
         self.keeps && is_between && read.is_pending()
     }
 

@@ -29,6 +29,7 @@ pub struct AnswerReader {
     buffer: BytesMut,
     /// How far there is no end of a head.
     searched: usize,
+    has_seen_one_begin: bool,
     body: Framing,
     /// For the next read, beyond the least there is.
     more_room: usize,
@@ -92,12 +93,18 @@ impl AnswerReader {
         if bytes[..begin] != BEGIN[..begin] {
             return Err(Malformed); // it may wait for us, and no end of a line ever come
         }
+        self.has_seen_one_begin |= begin == BEGIN.len();
         let end = blank_line(bytes, self.searched);
         self.searched = bytes.len().saturating_sub(2);
         match end.unwrap_or(bytes.len()) > HEAD {
             true => Err(Malformed),
             false => Ok(end),
         }
+    }
+
+    /// True once an answer has begun, whatever became of it.
+    pub fn has_seen_one_begin(&self) -> bool {
+        self.has_seen_one_begin
     }
 
     /// The next of the body that is there: all of its data, or trailers. `None` when more has to come first, or nothing does.

@@ -66,7 +66,7 @@ impl Outgoing {
                     }
                     Poll::Ready(None) if self.head.is_empty() => {
                         ready!(Pin::new(&mut *io).poll_flush(cx))?;
-                        self.rest = None;
+                        self.give_up(); // what was sent would be kept as long as the answer takes
                         break;
                     }
                     Poll::Ready(_) => {}
@@ -124,4 +124,67 @@ fn head(request: &Request<Sending>, host: &HeaderValue) -> Vec<u8> {
     }
     head.extend_from_slice(b"\r\n");
     head
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::poll_fn,
+        sync::{Arc, Weak},
+    };
+
+    use futures_util::FutureExt;
+    use http::Method;
+
+    use super::*;
+
+    /// Bytes whose last use can be seen.
+    struct Watched(Arc<[u8]>);
+
+    impl AsRef<[u8]> for Watched {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+
+    fn request(body: Bytes) -> (Request<Sending>, HeaderValue) {
+        let mut request = Request::new(Sending::from(body));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = "/v1/x?y=%20".parse().unwrap();
+        let headers = request.headers_mut();
+        headers.insert("x-a", HeaderValue::from_static("1"));
+        headers.append("x-a", HeaderValue::from_static("2"));
+        (request, HeaderValue::from_static("host:1"))
+    }
+
+    fn sent(outgoing: &mut Outgoing) -> String {
+        let mut io = Vec::new();
+        let sends = poll_fn(|cx| outgoing.poll_send(&mut io, cx));
+        sends.now_or_never().unwrap().unwrap();
+        String::from_utf8(io).unwrap()
+    }
+
+    #[test]
+    fn a_request_is_written_with_the_length_of_its_body() {
+        let head = "POST /v1/x?y=%20 HTTP/1.1\r\nhost: host:1\r\nx-a: 1\r\nx-a: 2\r\n";
+        for (body, behind) in [("", "\r\n"), ("abc", "content-length: 3\r\n\r\nabc")] {
+            let (request, host) = request(body.into());
+            let mut outgoing = Outgoing::new(&request, &host);
+            assert!(!outgoing.is_over());
+            assert_eq!(sent(&mut outgoing), format!("{head}{behind}"));
+            assert!(outgoing.is_over() && outgoing.has_begun);
+        }
+    }
+
+    /// An answer to a prompt with images may stream for minutes.
+    #[test]
+    fn what_was_sent_is_let_go_before_the_answer_comes() {
+        let body: Arc<[u8]> = vec![b'x'; 100].into();
+        let watched: Weak<[u8]> = Arc::downgrade(&body);
+        let (request, host) = request(Bytes::from_owner(Watched(body)));
+        let mut outgoing = Outgoing::new(&request, &host);
+        drop(request);
+        sent(&mut outgoing);
+        assert!(watched.upgrade().is_none());
+    }
 }
