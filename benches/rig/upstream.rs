@@ -1,5 +1,5 @@
-//! A model server that costs next to nothing: 1 KB of JSON, or 52 events; `"seed":7` asks for events 2 ms apart, `"seed":8`
-//! for a pause of two minutes behind the first, `"seed":9` for one of 10 ms.
+//! A model server that costs next to nothing: 1 KB of JSON, or 52 events, each written by itself; `"seed":6` asks for all in one
+//! write, `"seed":7` for events 2 ms apart, `"seed":8` for a pause of two minutes behind the first, `"seed":9` for one of 10 ms.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -52,11 +52,12 @@ async fn answer(request: Request<hyper::body::Incoming>) -> Result<Response<Body
         () if holds(b"\"seed\":9") => |index| if index == 1 { 10 } else { 0 },
         () => |_| 0,
     };
+    let at_once = holds(b"\"seed\":6");
     let events = stream::iter(0..EVENTS + 2).then(move |index| async move {
         let pause = pauses(index);
         if pause > 0 {
             sleep(Duration::from_millis(pause)).await;
-        } else {
+        } else if !at_once {
             tokio::task::yield_now().await; // an event leaves before the next is made, as from a real server
         }
         Ok::<_, Infallible>(event(index))

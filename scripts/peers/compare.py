@@ -30,6 +30,8 @@ LOADS = {
     "decided_c32": (32, DECIDED, "plain answers, 32 connections, decision from the cache"),
     "stream_c1": (1, body(stream=True), "streams of 52 events, 1 connection"),
     "stream_c32": (32, body(stream=True), "streams of 52 events, 32 connections"),
+    "burst_c1": (1, body(stream=True, seed=6), "streams of 52 events in one write, 1 connection"),
+    "burst_c32": (32, body(stream=True, seed=6), "the same, 32 connections"),
     "first_c1": (1, body(stream=True, seed=9), "streams of an event at once and 51 that come 10 ms later, 1 connection"),
     "first_c8": (8, body(stream=True, seed=9), "the same, 8 connections"),
     "paced_c8": (8, body(stream=True, seed=7), "streams of an event every 2 ms, 8 connections"),
