@@ -106,10 +106,10 @@ impl Exchange<'_> {
                 error: match lost {
                     Lost::TooLong => Error::timeout(Limit::Connect, limits.connect),
                     Lost::Unreachable => Error::Unreachable,
-                    Lost::Ended { .. } | Lost::Broken => Error::Reset,
+                    Lost::Ended { .. } | Lost::Unreadable => Error::Reset,
                 },
                 was_kept: lost == Lost::Ended { was_kept: true },
-                had_begun: lost == Lost::Broken,
+                had_begun: lost == Lost::Unreadable,
             }),
             Err(_) => Err(Error::timeout(Limit::Headers, limits.headers).into()),
         }

@@ -65,14 +65,14 @@ pub enum Lost {
     TooLong,
     /// No connection.
     Unreachable,
-    /// The connection ended before the answer began. `was_kept`: it had carried another before, so that the server may have closed
+    /// The connection ended before the head of the answer did. `was_kept`: it had carried another before, so that the server may have closed
     /// it while it lay unused.
     Ended {
         /// Whether it had.
         was_kept: bool,
     },
-    /// An answer began, and its head was cut short, or is none that can be read.
-    Broken,
+    /// An answer began, and its head is none that can be read.
+    Unreadable,
 }
 
 /// A request that came back: how much became of it.
@@ -81,8 +81,8 @@ enum Back {
     Unsent(Box<Request<Sending>>),
     /// Some of it may have been read.
     Lost,
-    /// An answer to it began.
-    Broken,
+    /// An answer to it began, and cannot be read.
+    Unreadable,
 }
 
 impl Wire {
@@ -135,7 +135,7 @@ impl Wire {
                     request = unsent;
                 }
                 Err(Back::Lost) => return Err(Lost::Ended { was_kept: true }),
-                Err(Back::Broken) => return Err(Lost::Broken),
+                Err(Back::Unreadable) => return Err(Lost::Unreadable),
             }
         }
         // Apart, for it is seldom and large: what holds this would be copied with the room for a handshake of TLS.
@@ -143,7 +143,7 @@ impl Wire {
         let asked = connection.ask(request, origin, &shelf).await;
         asked.map_err(|back| match back {
             Back::Unsent(_) | Back::Lost => Lost::Ended { was_kept: false },
-            Back::Broken => Lost::Broken,
+            Back::Unreadable => Lost::Unreadable,
         })
     }
 

@@ -32,25 +32,38 @@ fuzz_target!(|stream: &[u8]| {
         assert_eq!(in_pieces, at_once, "in pieces of {length}");
     }
     let theirs = runtime.block_on(read_by_hyper(stream));
+    let is_coded = [&at_once, &theirs].into_iter().flatten().any(is_coded);
+    // hyper skips line ends before an answer and any number of zeros, and reads codings that nobody asked for as if they were none.
+    if is_coded || stream.starts_with(b"\r\n") || stream.starts_with(b"\n") || has_zeros(stream) {
+        return;
+    }
     match (at_once, theirs) {
         (Some(mut ours), Some(mut theirs)) => {
-            // Ours is one, or none beside chunks.
+            // Ours is told once, or not at all beside chunks.
             let length = ours.headers.remove(header::CONTENT_LENGTH);
             let lengths = theirs.headers.remove(header::CONTENT_LENGTH);
             assert!(length.is_none() || lengths.is_some());
             assert_eq!(ours, theirs);
         }
-        // We take no coding that nobody asked for, and no odd length, whether it counts or not.
-        (None, Some(theirs)) => {
-            let is_odd = [header::TRANSFER_ENCODING, header::CONTENT_LENGTH]
-                .iter()
-                .any(|name| theirs.headers.contains_key(name));
-            assert!(is_odd, "only hyper reads {theirs:?}");
-        }
-        (Some(ours), None) => panic!("hyper does not read {ours:?}"),
+        (None, Some(theirs)) => panic!("only hyper reads {theirs:?}"),
+        (Some(ours), None) => panic!("only we read {ours:?}"),
         (None, None) => {}
     }
 });
+
+/// True when its body has another coding than chunks.
+fn is_coded(whole: &Whole) -> bool {
+    let codings = whole.headers.get_all(header::TRANSFER_ENCODING).iter();
+    let codings: Vec<_> = codings
+        .map(|coding| coding.as_bytes().to_ascii_lowercase())
+        .collect();
+    !codings.is_empty() && codings != [b"chunked"]
+}
+
+/// True when a chunk may be told by more digits than a size has.
+fn has_zeros(stream: &[u8]) -> bool {
+    stream.windows(12).any(|digits| digits == [b'0'; 12])
+}
 
 /// What our reader makes of a stream that comes in pieces of this length and then ends.
 fn read(runtime: &Runtime, stream: &[u8], length: usize) -> Option<Whole> {

@@ -22,7 +22,7 @@ pub struct Malformed;
 pub struct Head {
     /// Never an interim one (1xx).
     pub status: StatusCode,
-    /// As they came, but for a length that chunks make void.
+    /// As they came, but that a length is told once, and none beside chunks.
     pub headers: HeaderMap,
     /// How the end of the body is known.
     pub(super) framing: Framing,
@@ -107,11 +107,11 @@ fn framing(headers: &mut HeaderMap, is_1_1: bool) -> Result<(Framing, bool), Mal
 
 /// Of the codings only chunks can be undone, and no other was asked for; `identity` (RFC 2616) is none.
 fn is_chunked(headers: &HeaderMap) -> Result<bool, Malformed> {
-    let codings = listed(headers, header::TRANSFER_ENCODING);
-    let mut codings = codings.filter(|coding| !coding.eq_ignore_ascii_case("identity"));
+    let mut codings = listed(headers, header::TRANSFER_ENCODING);
     match (codings.next(), codings.next()) {
         (None, _) => Ok(false),
         (Some(coding), None) if coding.eq_ignore_ascii_case("chunked") => Ok(true),
+        (Some(coding), None) if coding.eq_ignore_ascii_case("identity") => Ok(false),
         _ => Err(Malformed),
     }
 }

@@ -54,10 +54,10 @@ enum Asked {
     Answered(Head),
     /// The connection was found closed before anything was sent.
     Unsent,
-    /// It ended before an answer began.
+    /// It ended before the head of an answer did.
     Lost,
-    /// What came is the beginning of an answer, and not more, or none that can be read.
-    Broken,
+    /// An answer began, and its head is none that can be read.
+    Unreadable,
 }
 
 impl Connection {
@@ -98,7 +98,7 @@ impl Connection {
             }
             (Asked::Unsent, Some(request)) => Err(Back::Unsent(request)),
             (Asked::Unsent | Asked::Lost, _) => Err(Back::Lost),
-            (Asked::Broken, _) => Err(Back::Broken),
+            (Asked::Unreadable, _) => Err(Back::Unreadable),
         }
     }
 
@@ -122,20 +122,16 @@ impl Connection {
             match self.reader.head(method) {
                 Ok(Some(head)) => return Poll::Ready(Asked::Answered(head)),
                 Ok(None) => {}
-                Err(Malformed) => return Poll::Ready(self.without_a_head()),
+                Err(Malformed) if self.reader.has_seen_one_begin() => {
+                    return Poll::Ready(Asked::Unreadable);
+                }
+                Err(Malformed) => return Poll::Ready(Asked::Lost),
             }
             match self.reader.poll_fill(&mut self.io, cx) {
                 Poll::Ready(Ok(1..)) => {}
-                Poll::Ready(_) => return Poll::Ready(self.without_a_head()),
+                Poll::Ready(_) => return Poll::Ready(Asked::Lost),
                 Poll::Pending => return Poll::Pending,
             }
-        }
-    }
-
-    fn without_a_head(&self) -> Asked {
-        match self.reader.has_seen_one_begin() {
-            true => Asked::Broken,
-            false => Asked::Lost,
         }
     }
 

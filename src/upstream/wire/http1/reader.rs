@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use http::Method;
 use http_body::{Frame, SizeHint};
 use tokio::io::AsyncRead;
@@ -69,9 +69,6 @@ impl AnswerReader {
     /// When it is none, or one over 400 KB or 100 lines.
     pub fn head(&mut self, method: &Method) -> Result<Option<Head>, Malformed> {
         loop {
-            let is_blank = |byte: &&u8| matches!(byte, b'\r' | b'\n');
-            let blank = self.buffer.iter().take_while(is_blank).count();
-            self.buffer.advance(blank);
             let Some(end) = self.end_of_head()? else {
                 return Ok(None);
             };

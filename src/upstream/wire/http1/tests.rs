@@ -94,6 +94,8 @@ fn what_is_no_answer_or_more_than_one_is_malformed() {
         "content-length: \u{e4}",
         "transfer-encoding: gzip, chunked",
         "transfer-encoding: chunked, chunked",
+        "transfer-encoding: chunked, identity",
+        "transfer-encoding: identity\r\ntransfer-encoding: chunked",
         "transfer-encoding: gzip",
         "transfer-encoding: \u{e4}",
         "x: a\r\n b",
@@ -109,6 +111,7 @@ fn what_is_no_answer_or_more_than_one_is_malformed() {
         "HTTP/2 200\r\n\r\n",
         "HTTP/1.1 20 OK\r\n\r\n",
         "SSH-2.0-OpenSSH",
+        "\r\nHTTP/1.1 200 OK\r\n\r\n",
         "\u{15}",
     ] {
         assert_eq!(read_at_once(whole), "malformed", "{whole}");
