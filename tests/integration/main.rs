@@ -11,7 +11,6 @@
 mod support;
 
 mod aliases;
-mod answers;
 mod classifier;
 mod commands;
 mod conversation_bytes;

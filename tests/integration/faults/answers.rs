@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::support::{
+use crate::support::{
     EASY, Gateway, Server, Step, chat, config,
     server::{OK_BODY, chunk, last_chunk, sse_head},
 };
