@@ -3,7 +3,7 @@
 //! Heads and the sizes of chunks are httparse's to read; what is between is ours. hyper's client hands every chunk of a body on by
 //! itself, through a channel and a waker, some 1,900 instructions each, and who relays it looks at it, gathers it and writes it by
 //! itself again. Here the chunks of one read are one piece: a stream of 52 events takes a sixth less processor time, and its first
-//! bytes, when they come in a burst, half the time.
+//! bytes, when they come in a burst, two thirds of the time.
 
 mod answer;
 mod chunks;
