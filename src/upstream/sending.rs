@@ -29,13 +29,6 @@ pub struct Sending {
     look: Option<Arc<Look>>,
 }
 
-impl Sending {
-    /// Bytes that are still to be sent.
-    pub fn len(&self) -> usize {
-        self.rest.len()
-    }
-}
-
 impl From<Bytes> for Sending {
     fn from(bytes: Bytes) -> Self {
         Self {

@@ -13,15 +13,6 @@ use super::support::{
     server::{OK_BODY, chunk, json, sse_head},
 };
 
-async fn two(first: &Server, second: &Server) -> Gateway {
-    let yaml = format!(
-        "models: {{ Qwen3-tiny: {{ endpoints: [{{ url: '{}', weight: 1000000 }}, {{ url: '{}' }}] }} }}",
-        first.url(),
-        second.url()
-    );
-    Gateway::start(config(&[], &yaml)).await
-}
-
 #[tokio::test]
 async fn a_refusal_or_a_closed_connection_moves_on() {
     let second = Server::friendly().await;
@@ -32,7 +23,7 @@ async fn a_refusal_or_a_closed_connection_moves_on() {
         vec![Step::Reset],
     ] {
         let first = Server::start(move |_| steps.clone()).await;
-        let gateway = two(&first, &second).await;
+        let gateway = Gateway::preferring(&first, &second).await;
         for _ in 0..8 {
             assert_eq!(gateway.chat(&chat(EASY)).await.status, 200);
         }
@@ -51,7 +42,7 @@ async fn with_no_endpoint_left_the_last_answer_is_relayed() {
         })
     };
     let (first, second) = (busy().await, busy().await);
-    let gateway = two(&first, &second).await;
+    let gateway = Gateway::preferring(&first, &second).await;
     let answer = gateway.chat(&chat(EASY)).await;
     assert_eq!(
         (answer.status, answer.json()["error"]["message"].as_str()),
@@ -65,7 +56,7 @@ async fn with_no_endpoint_left_the_last_answer_is_relayed() {
 async fn a_servers_refusal_is_not_hidden_by_another_that_is_down() {
     let busy = Server::start(|_| json("503 Service Unavailable", "busy")).await;
     let down = Server::friendly().await;
-    let gateway = two(&busy, &down).await;
+    let gateway = Gateway::preferring(&busy, &down).await;
     drop(down);
     for _ in 0..4 {
         let answer = gateway.chat(&chat(EASY)).await;
@@ -96,7 +87,7 @@ async fn an_answer_that_began_or_an_error_that_is_final_does_not_move_on() {
             .chat(&chat(EASY))
             .await;
         let before = second.arrived().len();
-        let gateway = two(&first, &second).await;
+        let gateway = Gateway::preferring(&first, &second).await;
         let mut moved = 0;
         for _ in 0..4 {
             let answer = gateway.chat(&chat(EASY)).await;
@@ -124,7 +115,7 @@ async fn an_error_that_breaks_off_while_we_read_it_does_not_move_on() {
     ];
     let first = Server::start(move |_| steps.clone()).await;
     let second = Server::friendly().await;
-    let gateway = two(&first, &second).await;
+    let gateway = Gateway::preferring(&first, &second).await;
     let (status, _, code) = gateway.chat(&chat(EASY)).await.error();
     assert_eq!((status, code.as_str()), (502, "upstream_reset"));
     assert_eq!((first.arrived().len(), second.arrived().len()), (1, 0));
@@ -262,7 +253,7 @@ async fn a_server_that_asks_for_a_rest_gets_it() {
     })
     .await;
     let other = Server::friendly().await;
-    let gateway = two(&busy, &other).await;
+    let gateway = Gateway::preferring(&busy, &other).await;
     for _ in 0..8 {
         assert_eq!(gateway.chat(&chat(EASY)).await.status, 200);
     }

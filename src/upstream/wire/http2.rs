@@ -4,14 +4,11 @@ use http::{Request, Uri, header};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
-use super::{Back, Origin, open::Io, shelf::Shelf};
+use super::{Back, HEAD, Origin, open::Io, shelf::Shelf};
 use crate::upstream::{
     reply::{Reply, Unread},
     sending::Sending,
 };
-
-/// The headers of an answer, in bytes: about what hyper takes over HTTP/1; its own choice here is 16 KB.
-const HEADERS: u32 = 400 << 10;
 
 /// A share in a connection. It ends when nobody has one and nothing runs on it.
 #[derive(Debug, Clone)]
@@ -22,7 +19,7 @@ impl Shared {
     pub(super) async fn shake(io: Io, shelf: &Shelf) -> hyper::Result<Self> {
         let (sender, driver) = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
-            .max_header_list_size(HEADERS)
+            .max_header_list_size(HEAD)
             .handshake(io)
             .await?;
         tokio::spawn(driver);

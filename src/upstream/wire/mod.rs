@@ -39,6 +39,9 @@ pub use http1::{AnswerReader, Driven, Head, Malformed};
 pub use open::connector;
 pub use origin::{Origin, path_of};
 
+/// The head of an answer at most, in bytes: about what hyper (1.12) takes of a client. Its own choice over HTTP/2 is 16 KB.
+const HEAD: u32 = 400 << 10;
+
 /// How often connections that are not used are looked at: one that its server has closed goes, and one that lay for too long.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -65,8 +68,8 @@ pub enum Lost {
     TooLong,
     /// No connection.
     Unreachable,
-    /// The connection ended before the head of the answer did. `was_kept`: it had carried another before, so that the server may have closed
-    /// it while it lay unused.
+    /// The connection ended before the head of the answer did. `was_kept`: it had carried another before, so that the server may
+    /// have closed it while it lay unused.
     Ended {
         /// Whether it had.
         was_kept: bool,
@@ -83,6 +86,16 @@ enum Back {
     Lost,
     /// An answer to it began, and cannot be read.
     Unreadable,
+}
+
+impl Back {
+    /// Why there is no answer to a request that is not sent again.
+    fn lost(self, was_kept: bool) -> Lost {
+        match self {
+            Self::Unsent(_) | Self::Lost => Lost::Ended { was_kept },
+            Self::Unreadable => Lost::Unreadable,
+        }
+    }
 }
 
 impl Wire {
@@ -134,29 +147,24 @@ impl Wire {
                     shelf.look(self.0.keep);
                     request = unsent;
                 }
-                Err(Back::Lost) => return Err(Lost::Ended { was_kept: true }),
-                Err(Back::Unreadable) => return Err(Lost::Unreadable),
+                Err(back) => return Err(back.lost(true)),
             }
         }
         // Apart, for it is seldom and large: what holds this would be copied with the room for a handshake of TLS.
         let connection = Box::pin(self.open(origin, &shelf)).await?;
         let asked = connection.ask(request, origin, &shelf).await;
-        asked.map_err(|back| match back {
-            Back::Unsent(_) | Back::Lost => Lost::Ended { was_kept: false },
-            Back::Unreadable => Lost::Unreadable,
-        })
+        asked.map_err(|back| back.lost(false))
     }
 
     async fn open(&self, origin: &Origin, shelf: &Shelf) -> Result<Connection, Lost> {
         self.look_after();
         let io = opened(self.0.connector.clone(), origin, self.0.connect).await?;
-        let shaken = match io.connected().is_negotiated_h2() {
-            true => http2::Shared::shake(io, shelf)
-                .await
-                .map(Connection::Shared),
-            false => Ok(Connection::Own(http1::Connection::over(io))),
-        };
-        shaken.map_err(|_| Lost::Ended { was_kept: false })
+        if !io.connected().is_negotiated_h2() {
+            return Ok(Connection::Own(http1::Connection::over(io)));
+        }
+        let shared = http2::Shared::shake(io, shelf).await;
+        let shared = shared.map_err(|_| Lost::Ended { was_kept: false })?;
+        Ok(Connection::Shared(shared))
     }
 
     /// From the first connection on somebody looks after those that lie unused, as long as there are any to come.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::support::{
-    EASY, Gateway, Server, Step, chat, config,
+    EASY, Gateway, Server, Step, chat,
     server::{OK_BODY, chunk, last_chunk, sse_head},
 };
 
@@ -152,12 +152,7 @@ async fn beside_one_that_tells(told: &str) -> (usize, u16) {
     let told = told.to_owned();
     let broken = Server::start(move |_| vec![Step::Send(told.clone().into()), Step::Close]).await;
     let other = Server::friendly().await;
-    let yaml = format!(
-        "models: {{ Qwen3-tiny: {{ endpoints: [{{ url: '{}', weight: 1000000 }}, {{ url: '{}' }}] }} }}",
-        broken.url(),
-        other.url()
-    );
-    let gateway = Gateway::start(config(&[], &yaml)).await;
+    let gateway = Gateway::preferring(&broken, &other).await;
     let status = gateway.chat(&chat(EASY)).await.status;
     assert_eq!(broken.arrived().len(), 1);
     (other.arrived().len(), status)

@@ -12,7 +12,7 @@ use tokio::{
 
 use super::{let_go, settled, until};
 use crate::support::{
-    EASY, Gateway, Server, Step, chat, config,
+    EASY, Gateway, Server, Step, chat,
     http::{PATIENCE, parse},
     server::{OK_BODY, json},
 };
@@ -70,12 +70,7 @@ async fn an_early_429_is_a_reason_to_ask_another_endpoint() {
         refusing("429 Too Many Requests", Step::HalfClose).await,
         Server::friendly().await,
     );
-    let yaml = format!(
-        "models: {{ Qwen3-tiny: {{ endpoints: [{{ url: '{}', weight: 1000000 }}, {{ url: '{}' }}] }} }}",
-        busy.url(),
-        other.url()
-    );
-    let gateway = Gateway::start(config(&[], &yaml)).await;
+    let gateway = Gateway::preferring(&busy, &other).await;
     let answer = gateway.post_with(CHAT, &UNJUDGED, &long()).await;
     assert_eq!((answer.status, answer.text()), (200, OK_BODY));
     let arrived = other.only();

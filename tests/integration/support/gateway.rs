@@ -66,6 +66,16 @@ impl Gateway {
         Self::start(config(&[server], yaml)).await
     }
 
+    /// In front of two servers of one model, of which `first` is asked first as good as always.
+    pub async fn preferring(first: &Server, second: &Server) -> Self {
+        let yaml = format!(
+            "models: {{ Qwen3-tiny: {{ endpoints: [{{ url: '{}', weight: 1000000 }}, {{ url: '{}' }}] }} }}",
+            first.url(),
+            second.url()
+        );
+        Self::start(config(&[], &yaml)).await
+    }
+
     /// Starts and waits until it is ready.
     pub async fn start(config: Config) -> Self {
         let gateway = Self::start_unready(config).await;

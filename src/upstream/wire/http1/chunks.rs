@@ -68,7 +68,7 @@ impl<'a> Chunks<'a> {
                 None => return Ok(false),
             },
             Next::Data(left) => {
-                let length = rest.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+                let length = there(rest, left);
                 self.keep(length);
                 match left - length as u64 {
                     0 => (length, Next::DataEnd),
@@ -98,6 +98,11 @@ impl<'a> Chunks<'a> {
             self.data.1 += length;
         }
     }
+}
+
+/// How many of the bytes that are to come are there.
+pub(super) fn there(bytes: &[u8], left: u64) -> usize {
+    bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX))
 }
 
 /// The length of the line before a chunk, and the size that it tells; `None` when it is not there yet.

@@ -6,7 +6,7 @@ use httparse::Status;
 use memchr::memchr_iter;
 
 use super::{
-    chunks::{Chunks, Next},
+    chunks::{Chunks, Next, there},
     head::{LINES, Malformed, headers},
 };
 
@@ -40,8 +40,9 @@ impl Framing {
         let data = match self {
             Self::Over => Bytes::new(),
             Self::Length(left) => {
-                let data = split(buffer, *left);
-                *left -= data.len() as u64;
+                let length = there(buffer, *left);
+                *left -= length as u64;
+                let data = buffer.split_to(length).freeze();
                 if *left == 0 {
                     *self = Self::Over;
                 }
@@ -117,14 +118,6 @@ pub(super) fn blank_line(bytes: &[u8], from: usize) -> Option<usize> {
 pub(super) fn has_bare_line_feed(lines: &[u8]) -> bool {
     let is_bare = |at: usize| at == 0 || lines[at - 1] != b'\r';
     memchr_iter(b'\n', lines).any(is_bare)
-}
-
-/// As many bytes as there are, and at most `length`.
-fn split(buffer: &mut BytesMut, length: u64) -> Bytes {
-    let length = buffer
-        .len()
-        .min(usize::try_from(length).unwrap_or(usize::MAX));
-    buffer.split_to(length).freeze()
 }
 
 #[cfg(test)]

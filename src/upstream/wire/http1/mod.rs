@@ -49,17 +49,6 @@ pub(super) struct Connection {
     keeps: bool,
 }
 
-/// What becomes of a request until the head of its answer.
-enum Asked {
-    Answered(Head),
-    /// The connection was found closed before anything was sent.
-    Unsent,
-    /// It ended before the head of an answer did.
-    Lost,
-    /// An answer began, and its head is none that can be read.
-    Unreadable,
-}
-
 impl Connection {
     /// Over a stream of bytes.
     pub(super) fn over(io: Io) -> Box<Self> {
@@ -89,21 +78,20 @@ impl Connection {
             asked
         });
         match (asked.await, unsent) {
-            (Asked::Answered(head), _) => {
+            (Ok(head), _) => {
                 self.keeps &= head.keeps;
                 let mut reply = Reply::new(Unread::from(Driven::over(self, shelf)));
                 *reply.status_mut() = head.status;
                 *reply.headers_mut() = head.headers;
                 Ok(reply)
             }
-            (Asked::Unsent, Some(request)) => Err(Back::Unsent(request)),
-            (Asked::Unsent | Asked::Lost, _) => Err(Back::Lost),
-            (Asked::Unreadable, _) => Err(Back::Unreadable),
+            (Err(_), Some(request)) => Err(Back::Unsent(request)),
+            (Err(back), None) => Err(back),
         }
     }
 
     /// What has come is read before more is sent: a server may answer what it has not read, and then close.
-    fn poll_ask(&mut self, method: &Method, cx: &mut Context<'_>) -> Poll<Asked> {
+    fn poll_ask(&mut self, method: &Method, cx: &mut Context<'_>) -> Poll<Result<Head, Back>> {
         if self.outgoing.has_begun
             && let Poll::Ready(asked) = self.poll_head(method, cx)
         {
@@ -112,24 +100,24 @@ impl Connection {
         self.send_on(cx);
         match (self.outgoing.has_begun, self.outgoing.is_over()) {
             (true, _) => self.poll_head(method, cx),
-            (false, true) => Poll::Ready(Asked::Unsent),
+            (false, true) => Poll::Ready(Err(Back::Lost)),
             (false, false) => Poll::Pending, // what could be read now would be no answer
         }
     }
 
-    fn poll_head(&mut self, method: &Method, cx: &mut Context<'_>) -> Poll<Asked> {
+    fn poll_head(&mut self, method: &Method, cx: &mut Context<'_>) -> Poll<Result<Head, Back>> {
         loop {
             match self.reader.head(method) {
-                Ok(Some(head)) => return Poll::Ready(Asked::Answered(head)),
+                Ok(Some(head)) => return Poll::Ready(Ok(head)),
                 Ok(None) => {}
                 Err(Malformed) if self.reader.has_seen_one_begin() => {
-                    return Poll::Ready(Asked::Unreadable);
+                    return Poll::Ready(Err(Back::Unreadable));
                 }
-                Err(Malformed) => return Poll::Ready(Asked::Lost),
+                Err(Malformed) => return Poll::Ready(Err(Back::Lost)),
             }
             match self.reader.poll_fill(&mut self.io, cx) {
                 Poll::Ready(Ok(1..)) => {}
-                Poll::Ready(_) => return Poll::Ready(Asked::Lost),
+                Poll::Ready(_) => return Poll::Ready(Err(Back::Lost)),
                 Poll::Pending => return Poll::Pending,
             }
         }

@@ -13,15 +13,16 @@ use tokio::io::AsyncRead;
 use tokio_util::io::poll_read_buf;
 
 use super::{
+    super::HEAD,
     framing::{Framing, blank_line},
     head::{Head, Malformed},
 };
 
-/// A head at most, in bytes; about what hyper (1.12) takes of a client.
-const HEAD: usize = 400 << 10;
+/// Room for one read at first, in bytes.
+const LEAST: usize = 8 << 10;
 
-/// Room for one read, in bytes: at first, and at most where the server is faster than we are.
-const ROOM: (usize, usize) = (8 << 10, 64 << 10);
+/// The same at most, where the server is faster than we are.
+const MOST: usize = 64 << 10;
 
 /// Reads the answers that come over one connection, one after the other.
 #[derive(Debug, Default)]
@@ -45,18 +46,18 @@ impl AnswerReader {
         io: &mut R,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
-        let room = ROOM.0 + self.more_room;
         let left = self.buffer.capacity() - self.buffer.len();
-        if left < ROOM.0 / 2 {
+        if left < LEAST / 2 {
+            let wanted = LEAST + self.more_room;
             match self.buffer.is_empty() {
-                true => self.buffer = BytesMut::with_capacity(room), // what it shared is no longer ours
-                false => self.buffer.reserve(room),
+                true => self.buffer = BytesMut::with_capacity(wanted), // what it shared is no longer ours
+                false => self.buffer.reserve(wanted),
             }
         }
         let room = self.buffer.capacity() - self.buffer.len();
         let length = ready!(poll_read_buf(Pin::new(io), cx, &mut self.buffer))?;
         self.more_room = match length {
-            _ if length == room => (2 * room).min(ROOM.1) - ROOM.0,
+            _ if length == room => (2 * room).min(MOST) - LEAST,
             _ if length < room / 2 => self.more_room / 2,
             _ => self.more_room,
         };
@@ -93,7 +94,7 @@ impl AnswerReader {
         self.has_seen_one_begin |= begin == BEGIN.len();
         let end = blank_line(bytes, self.searched);
         self.searched = bytes.len().saturating_sub(2);
-        match end.unwrap_or(bytes.len()) > HEAD {
+        match end.unwrap_or(bytes.len()) > HEAD as usize {
             true => Err(Malformed),
             false => Ok(end),
         }

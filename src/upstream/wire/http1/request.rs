@@ -19,6 +19,7 @@ pub(super) struct Outgoing {
     head: Bytes,
     /// Of the body, taken from the rest.
     piece: Bytes,
+    /// What was not taken yet; `None` once all has left.
     rest: Option<Sending>,
     /// Whether any of it has left.
     pub has_begun: bool,
@@ -35,9 +36,9 @@ impl Outgoing {
         }
     }
 
-    /// True when all has left.
+    /// True when nothing more of it is to be sent.
     pub(super) fn is_over(&self) -> bool {
-        self.head.is_empty() && self.piece.is_empty() && self.rest.is_none()
+        self.rest.is_none()
     }
 
     /// Nothing more of it is to be sent.
@@ -115,7 +116,7 @@ fn head(request: &Request<Sending>, host: &HeaderValue) -> Vec<u8> {
     for (name, value) in request.headers() {
         line(name.as_str(), value.as_bytes());
     }
-    let length = request.body().len();
+    let length = request.body().size_hint().lower(); // it is exact
     if length > 0 {
         line(
             header::CONTENT_LENGTH.as_str(),
