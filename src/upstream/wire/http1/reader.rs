@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use http::Method;
 use http_body::{Frame, SizeHint};
 use tokio::io::AsyncRead;
@@ -64,7 +64,8 @@ impl AnswerReader {
         Poll::Ready(Ok(length))
     }
 
-    /// The head of the answer to a request with this method, once it is there; interim ones (1xx) are skipped.
+    /// The head of the answer to a request with this method, once it is there; interim ones (1xx) and blank lines before one are
+    /// skipped.
     ///
     /// # Errors
     /// When it is none, or one over 400 KB or 100 lines.
@@ -86,7 +87,11 @@ impl AnswerReader {
     /// Looked for in what is new only, so that a head in many pieces is not read as many times.
     fn end_of_head(&mut self) -> Result<Option<usize>, Malformed> {
         const BEGIN: &[u8] = b"HTTP/1.";
-        let bytes = &self.buffer[..];
+        self.skip_blank_lines();
+        let bytes = match &self.buffer[..] {
+            b"\r" => return Ok(None), // of a blank line, maybe
+            bytes => bytes,
+        };
         let begin = BEGIN.len().min(bytes.len());
         if bytes[..begin] != BEGIN[..begin] {
             return Err(Malformed); // it may wait for us, and no end of a line ever come
@@ -97,6 +102,18 @@ impl AnswerReader {
         match end.unwrap_or(bytes.len()) > HEAD as usize {
             true => Err(Malformed),
             false => Ok(end),
+        }
+    }
+
+    /// Some servers end a body with a line end that is not of it; httparse, and whoever reads by it, allows for that.
+    fn skip_blank_lines(&mut self) {
+        loop {
+            let length = match self.buffer[..] {
+                [b'\n', ..] => 1,
+                [b'\r', b'\n', ..] => 2,
+                _ => return,
+            };
+            self.buffer.advance(length);
         }
     }
 

@@ -111,7 +111,9 @@ fn what_is_no_answer_or_more_than_one_is_malformed() {
         "HTTP/2 200\r\n\r\n",
         "HTTP/1.1 20 OK\r\n\r\n",
         "SSH-2.0-OpenSSH",
-        "\r\nHTTP/1.1 200 OK\r\n\r\n",
+        "\rHTTP/1.1 200 OK\r\n\r\n",
+        "\n\r\rHTTP/1.1 200 OK\r\n\r\n",
+        " \r\nHTTP/1.1 200 OK\r\n\r\n",
         "\u{15}",
     ] {
         assert_eq!(read_at_once(whole), "malformed", "{whole}");
@@ -179,6 +181,25 @@ fn some_answers_have_no_body_whatever_they_say_of_it() {
         told("200 OK")
     );
     assert_eq!(read_at_once(&interim), read_at_once(&told("200 OK")));
+}
+
+#[test]
+fn blank_lines_before_an_answer_are_skipped() {
+    let answer = "HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\na";
+    for before in [
+        "\r\n",
+        "\n\r\n\n",
+        "\r\nHTTP/1.1 103 Early Hints\r\n\r\n\r\n",
+    ] {
+        let late = format!("{before}{answer}");
+        assert_eq!(read_at_once(&late), read_at_once(answer), "{before:?}");
+        assert_eq!(
+            read(late.as_bytes(), &[1], &Method::POST),
+            read_at_once(answer),
+            "{before:?} in single bytes"
+        );
+    }
+    assert_eq!(read_at_once("\r\n\r"), "no head");
 }
 
 /// Parts that answers are made of, right ones and wrong ones.
