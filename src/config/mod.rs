@@ -188,7 +188,8 @@ pub struct Classifier {
     /// Models loaded side by side, each with a thread that owns it; 0 is one a core, at most four, for a model below 64 MB on
     /// the CPU, else one.
     pub sessions: usize,
-    /// Threads of one inference; 0 is one for such a model, else the cores shared among the sessions.
+    /// Threads of one inference; 0 is one for such a model where the processor has dot products of bytes (VNNI) and the cores,
+    /// at most four, where it has none; for another model the cores shared among the sessions.
     pub threads: usize,
     /// Fixed shapes that inferences are padded to. Unset: those of [`Buckets::default`] with a graphics card, else none.
     pub buckets: Option<Buckets>,
