@@ -1,7 +1,7 @@
 //! What arrives together leaves together: one write to the client for all pieces that are there, instead of one a piece.
 //!
-//! A model server's burst of events is read in several pieces when it is longer than a read, and over HTTP/2 each by itself. This body asks for pieces as long as
-//! there are any, and gives them on as one; nothing waits for what is not there.
+//! A model server's burst of events is read in several pieces when it is longer than a read, and over HTTP/2 each by itself. This
+//! body asks for pieces as long as there are any, and gives them on as one; nothing waits for what is not there.
 
 use std::{
     mem,
