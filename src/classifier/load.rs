@@ -133,14 +133,14 @@ impl Runs for Model {
 impl Model {
     /// Loads `options.model` as often as fits the machine, or as was asked, and runs each once in its largest shapes.
     pub fn load_crew(options: &Options) -> Result<Vec<Self>, LoadError> {
-        let first = Self::load(options)?;
-        let crew = Crew::of(options, &options.model.join(ONNX));
+        let (first, crew) = Self::load_one(options)?;
         let mut models = Vec::with_capacity(crew.sessions);
         for _ in 1..crew.sessions {
             models.push(Self::start(
                 first.reader.clone(),
                 first.labels.clone(),
                 options,
+                crew.threads,
             )?);
         }
         models.push(first);
@@ -149,25 +149,31 @@ impl Model {
 
     /// Loads `options.model` and runs it once in its largest shapes.
     pub fn load(options: &Options) -> Result<Self, LoadError> {
+        Ok(Self::load_one(options)?.0)
+    }
+
+    fn load_one(options: &Options) -> Result<(Self, Crew), LoadError> {
         let file = |name: &str| existing(options.model.join(name));
-        file(ONNX)?;
-        let (tokenizer, config) = (file("tokenizer.json")?, file("config.json")?);
+        let (onnx, tokenizer, config) =
+            (file(ONNX)?, file("tokenizer.json")?, file("config.json")?);
+        let crew = Crew::of(options, &onnx);
         let labels = Labels::load(&config)?;
         let max_tokens = labels
             .max_tokens
             .map_or(options.max_tokens, |most| most.min(options.max_tokens));
         let reader = Reader::load(&tokenizer, max_tokens)?;
-        Self::start(Arc::new(reader), Arc::new(labels), options)
+        let model = Self::start(Arc::new(reader), Arc::new(labels), options, crew.threads)?;
+        Ok((model, crew))
     }
 
     fn start(
         reader: Arc<Reader>,
         labels: Arc<Labels>,
         options: &Options,
+        threads: usize,
     ) -> Result<Self, LoadError> {
         let onnx = options.model.join(ONNX);
         let shapes = Shapes::new(options.buckets.as_ref(), reader.max_tokens());
-        let threads = Crew::of(options, &onnx).threads;
         let session = Session::load(&onnx, options, &shapes, threads)?;
         let mut model = Self {
             reader,

@@ -11,7 +11,10 @@ impl Config {
     /// Everything that is wrong with the configuration as a whole.
     pub(super) fn problems(&self) -> Vec<Problem> {
         let mut found = Found(Vec::new());
-        self.check_ranges(&mut found);
+        self.check_routing(&mut found);
+        self.check_limits(&mut found);
+        self.check_classifier(&mut found);
+        self.check_log(&mut found);
         found.tls("server.tls", self.server.tls.as_ref());
         self.check_addresses(&mut found);
         self.check_ext_proc(&mut found);
@@ -27,8 +30,7 @@ impl Config {
         found.0
     }
 
-    fn check_ranges(&self, found: &mut Found) {
-        let (server, upstream, classifier) = (&self.server, &self.upstream, &self.classifier);
+    fn check_routing(&self, found: &mut Found) {
         found.unless(
             (0.0..=1.0).contains(&self.routing.threshold),
             "routing.threshold",
@@ -39,21 +41,13 @@ impl Config {
             "routing.switch_margin",
             "must be between 0 and 0.5",
         );
-        found.unless(
-            self.routing.turns > 0,
-            "routing.turns",
-            "must be at least 1",
-        );
-        found.unless(
-            server.max_in_flight > 0,
-            "server.max_in_flight",
-            "must be at least 1",
-        );
-        found.unless(
-            server.max_body_bytes > 0,
-            "server.max_body_bytes",
-            "must be at least 1",
-        );
+        found.at_least_one("routing.turns", self.routing.turns);
+    }
+
+    fn check_limits(&self, found: &mut Found) {
+        let (server, upstream) = (&self.server, &self.upstream);
+        found.at_least_one("server.max_in_flight", server.max_in_flight);
+        found.at_least_one("server.max_body_bytes", server.max_body_bytes);
         for (path, value) in [
             ("server.headers_ms", server.headers_ms),
             ("server.body_idle_ms", server.body_idle_ms),
@@ -65,7 +59,7 @@ impl Config {
             ("upstream.idle_ms", upstream.idle_ms),
             ("upstream.open_ms", upstream.open_ms),
             ("upstream.discover_ms", upstream.discover_ms),
-            ("classifier.deadline_ms", classifier.deadline_ms),
+            ("classifier.deadline_ms", self.classifier.deadline_ms),
         ] {
             found.unless(
                 value > 0,
@@ -73,21 +67,17 @@ impl Config {
                 "must be at least 1 millisecond; nothing waits for ever",
             );
         }
-        found.unless(
-            upstream.failures > 0,
-            "upstream.failures",
-            "must be at least 1",
-        );
+        found.at_least_one("upstream.failures", upstream.failures);
         found.unless(
             upstream.health_results > 0,
             "upstream.health_results",
             "must be at least 1; health_ms: 0 turns the checks off",
         );
-        found.unless(
-            classifier.queue > 0,
-            "classifier.queue",
-            "must be at least 1",
-        );
+    }
+
+    fn check_classifier(&self, found: &mut Found) {
+        let classifier = &self.classifier;
+        found.at_least_one("classifier.queue", classifier.queue);
         found.unless(
             !classifier.providers.is_empty(),
             "classifier.providers",
@@ -98,19 +88,22 @@ impl Config {
             "classifier.max_tokens",
             "must be 16 to 65536",
         );
-        if let Some(Buckets { rows, tokens }) = &classifier.buckets {
-            for (path, sizes) in [
-                ("classifier.buckets.rows", rows),
-                ("classifier.buckets.tokens", tokens),
-            ] {
-                found.unless(
-                    sizes.first().is_some_and(|least| *least > 0)
-                        && sizes.is_sorted_by(|a, b| a < b),
-                    path,
-                    "must be ascending sizes, such as [1, 8, 64]",
-                );
-            }
+        let Some(Buckets { rows, tokens }) = &classifier.buckets else {
+            return;
+        };
+        for (path, sizes) in [
+            ("classifier.buckets.rows", rows),
+            ("classifier.buckets.tokens", tokens),
+        ] {
+            found.unless(
+                sizes.first().is_some_and(|least| *least > 0) && sizes.is_sorted_by(|a, b| a < b),
+                path,
+                "must be ascending sizes, such as [1, 8, 64]",
+            );
         }
+    }
+
+    fn check_log(&self, found: &mut Found) {
         let filter = EnvFilter::builder().parse(&self.telemetry.log);
         found.unless(
             filter.is_ok(),
@@ -137,11 +130,7 @@ impl Config {
 
     fn check_ext_proc(&self, found: &mut Found) {
         let Some(door) = &self.ext_proc else { return };
-        found.unless(
-            door.max_streams > 0,
-            "ext_proc.max_streams",
-            "must be at least 1",
-        );
+        found.at_least_one("ext_proc.max_streams", door.max_streams);
         // A body over the limit is to be refused with 413, so it has to arrive first.
         found.unless(
             door.max_message_bytes as u64 > self.server.max_body_bytes,
@@ -197,11 +186,7 @@ impl Config {
             }
             for (index, endpoint) in model.endpoints.iter().enumerate() {
                 let path = format!("{path}.endpoints[{index}]");
-                found.unless(
-                    endpoint.weight > 0,
-                    format!("{path}.weight"),
-                    "must be at least 1",
-                );
+                found.at_least_one(format!("{path}.weight"), endpoint.weight);
                 found.secret(format!("{path}.api_key"), endpoint.api_key.as_ref());
             }
         }
@@ -240,6 +225,10 @@ impl Found {
         if !holds {
             self.0.push(Problem::new(path, message));
         }
+    }
+
+    fn at_least_one<N: Default + PartialOrd>(&mut self, path: impl Into<String>, count: N) {
+        self.unless(count > N::default(), path, "must be at least 1");
     }
 
     fn tls(&mut self, path: &str, files: Option<&Tls>) {

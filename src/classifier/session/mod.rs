@@ -160,7 +160,9 @@ fn build(
         .with_intra_op_spinning(false)?
         .with_inter_op_spinning(false)?
         .with_memory_pattern(false)? // plans for shapes that are seldom seen twice
-        .with_flush_to_zero()?; // masked attention leaves denormals, with which every product after it takes twice as long
+        // Masked attention leaves denormals, with which every product after it takes twice as long. The runtime sets this for its
+        // own threads and, once in a process, for the one that loads; those that are started from there inherit it.
+        .with_flush_to_zero()?;
     for provider in &options.providers {
         let failed = |why: String| BuildError::Provider(provider.as_str(), why);
         let dispatch = providers::dispatch(*provider, options, shapes)
