@@ -16,9 +16,10 @@ from processes import REPOSITORY, Child, free_port  # noqa: E402
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR") or REPOSITORY / "target") / "release"
 RIG = TARGET / "examples" / "rig"
 MODEL = "Qwen3-8B"
+WORKERS = os.cpu_count() or 1  # of each proxy, as thinkgate and vllm-router have unasked
 
 NGINX = """
-daemon off; worker_processes 1; pid nginx.pid; error_log stderr warn;
+daemon off; worker_processes {workers}; pid nginx.pid; error_log stderr warn;
 events {{ worker_connections 2048; }}
 http {{
   access_log off; keepalive_requests 1000000;
@@ -62,7 +63,7 @@ class Peers:
         home.mkdir()
 
         def command(port):
-            text = NGINX.format(port=port, upstream=self.upstream.address)
+            text = NGINX.format(workers=WORKERS, port=port, upstream=self.upstream.address)
             return ["nginx", "-p", home, "-e", "stderr", "-c", self.write("nginx.conf", text)]
 
         child = self.start("nginx", command, "/v1/models")
@@ -74,7 +75,7 @@ class Peers:
         config = bootstrap([door], [cluster("upstream", self.upstream.port)])
         manager = config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
         manager["http_filters"] = manager["http_filters"][-1:]
-        envoy = self.stack.enter_context(Envoy(config, self.folder, "envoy")).wait()
+        envoy = self.stack.enter_context(Envoy(config, self.folder, "envoy", WORKERS)).wait()
         return door.port, [envoy]
 
     def envoy_noop(self):
@@ -90,7 +91,7 @@ class Peers:
     def behind_envoy(self, name: str, processor: Child, port: int):
         door = Door(routes=[route("upstream")], processor="processor", buffer=BUFFER)
         clusters = [cluster("upstream", self.upstream.port), grpc_cluster("processor", port)]
-        envoy = self.stack.enter_context(Envoy(bootstrap([door], clusters), self.folder, name)).wait()
+        envoy = self.stack.enter_context(Envoy(bootstrap([door], clusters), self.folder, name, WORKERS)).wait()
         return door.port, [envoy, processor]
 
     def thinkgate(self):

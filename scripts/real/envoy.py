@@ -106,14 +106,14 @@ def bootstrap(doors: list[Door], clusters: list[dict]) -> dict:
 
 
 class Envoy(Child):
-    """Envoy with one worker, and an admin interface on a port of its own."""
+    """Envoy, and an admin interface on a port of its own."""
 
-    def __init__(self, config: dict, folder: pathlib.Path, name: str = "envoy"):
+    def __init__(self, config: dict, folder: pathlib.Path, name: str = "envoy", workers: int = 1):
         port = free_port()
         self.config = folder / f"{name}.json"
         self.config.write_text(json.dumps(config | {"admin": {"address": address(port)}}, indent=1))
         # Without hot restarts it shares no memory with the other ones that run at the same time.
-        command = [tool("envoy"), "-c", self.config, "--concurrency", 1, "--disable-hot-restart", "-l", "warning"]
+        command = [tool("envoy"), "-c", self.config, "--concurrency", workers, "--disable-hot-restart", "-l", "warning"]
         super().__init__(command, port, folder / f"{name}.log")
 
     def wait(self) -> "Envoy":
