@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! cargo bench --bench overhead                   # the default model
-//! cargo bench --bench overhead -- FOLDER         # another that scripts/export_onnx.py wrote, on one thread
+//! cargo bench --bench overhead -- ./FOLDER       # another that scripts/export_onnx.py wrote, on one thread
 //! ```
 //!
 //! A machine is never equally fast for two minutes, so both sides, and the runtime once more as the control, take turns of some
