@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! cargo bench --bench overhead                   # the default model
-//! cargo bench --bench overhead -- ./FOLDER       # another that scripts/export_onnx.py wrote, on one thread
+//! cargo bench --bench overhead -- FOLDER         # another that scripts/export_onnx.py wrote, on one thread
 //! ```
 //!
 //! A machine is never equally fast for two minutes, so both sides, and the runtime once more as the control, take turns of some
@@ -54,6 +54,13 @@ fn main() {
     model::without_telemetry();
     if env::args().any(|argument| argument == BARE) {
         return serve_bare(&model::options(0));
+    }
+    let given = env::args()
+        .skip(1)
+        .filter(|argument| !argument.starts_with('-'));
+    for folder in given {
+        // Else the default would be measured in the name of another.
+        assert!(Path::new(&folder).is_dir(), "{folder} is no folder");
     }
     println!(
         "| sessions | tokens | runtime, us | of ours tokenising, us | classify / runtime (95 %) | runtime / runtime (95 %) |"

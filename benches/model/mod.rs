@@ -1,12 +1,6 @@
 //! The model, and texts of a length.
 
-use std::{
-    env,
-    os::unix::process::CommandExt,
-    path::{Path, PathBuf},
-    process::Command,
-    time::Duration,
-};
+use std::{env, os::unix::process::CommandExt, path::PathBuf, process::Command, time::Duration};
 
 use thinkgate::{app, classifier::Options, config::Config};
 
@@ -17,13 +11,12 @@ const WORDS: &str = "the museum opens early on sunday and many people walk from 
     they meet friends near a small green park where music plays until late every summer night while boats cross the wide river";
 
 /// As the gateway loads it by default, but for a deadline that nothing here is to miss. `cache`: scores that are kept. The model is
-/// another where a folder is given, by a path with a slash: `cargo bench --bench NAME -- ./FOLDER`; its vocabulary must hold the words below.
+/// another where a folder is given: `cargo bench --bench NAME -- FOLDER`; its vocabulary must hold the words below.
 pub fn options(cache: usize) -> Options {
     let mut config = Config::from_yaml("{}").unwrap();
-    if let Some(folder) = env::args().skip(1).rfind(|argument| argument.contains('/')) {
-        // Else the default would be measured in the name of another.
-        assert!(Path::new(&folder).is_dir(), "{folder} is no folder");
-        config.classifier.model = PathBuf::from(folder);
+    let mut folders = env::args().skip(1).map(PathBuf::from);
+    if let Some(folder) = folders.rfind(|path| path.is_dir()) {
+        config.classifier.model = folder;
     }
     Options {
         deadline: Duration::from_secs(60),
