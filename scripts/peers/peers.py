@@ -16,7 +16,7 @@ from processes import REPOSITORY, Child, free_port  # noqa: E402
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR") or REPOSITORY / "target") / "release"
 RIG = TARGET / "examples" / "rig"
 MODEL = "Qwen3-8B"
-WORKERS = os.cpu_count() or 1  # of each proxy, as thinkgate and vllm-router have unasked
+WORKERS = len(os.sched_getaffinity(0))  # of each proxy, as thinkgate and vllm-router have unasked
 
 NGINX = """
 daemon off; worker_processes {workers}; pid nginx.pid; error_log stderr warn;
