@@ -67,6 +67,7 @@ def session(path: Path | bytes) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
     options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # errors; else it warns of the threshold of an early exit, which is meant to be overridden
     return ort.InferenceSession(path if isinstance(path, bytes) else str(path), options, providers=["CPUExecutionProvider"])
 
 

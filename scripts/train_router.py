@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Trains the router model from a data folder: vocabulary, distillation, the runs of the recipe, calibration, export.
+"""Trains the router model from a data folder: vocabulary, distillation, the runs of the recipe, calibration, export, early exit.
 
     scripts/train_router.py DATA_DIR OUT [--work DIR]
 
@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 
 sys.path.insert(0, str(Path(__file__).parent))
 import export_onnx  # noqa: E402
-from router import data, distil, epoch, finetune, model as router_model, recipe, vocabulary  # noqa: E402
+from router import data, distil, early, epoch, finetune, model as router_model, recipe, vocabulary  # noqa: E402
 
 DISTIL_STEPS = 854
 GENERATED_TEXTS = 8000  # read beside the prompts of the folder
@@ -87,6 +87,7 @@ def main() -> None:
     prompts = random.Random(7).sample(prompts, 1500)
     # A little more than it was trained on (128): longer held-out prompts have the cross entropy they have at 192 (0.311, 0.310), in three quarters of the time.
     report = export_onnx.export(str(checkpoint), args.out, prompts, True, ["reasoning"], max_tokens=144)
+    report["early_exit"] = early.give(args.out, parts, args.work, scale=args.scale)
     (args.work / "export.json").write_text(json.dumps({**report, "temperature": temperature, "offset": offset}, indent=1) + "\n")
 
 

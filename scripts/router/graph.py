@@ -1,10 +1,18 @@
 """An ONNX graph to be rewritten: looking for what is there, adding what is new, dropping what nothing needs."""
 
+from collections.abc import Container
+
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
 MICROSOFT = "com.microsoft"
+
+
+def reads(node: onnx.NodeProto) -> list[str]:
+    """The names that a node reads, those that only its branches read included."""
+    branches = [a.g for a in node.attribute if a.type == onnx.AttributeProto.GRAPH]
+    return [*node.input, *(i for g in branches for n in g.node for i in reads(n))]
 
 
 class Mismatch(Exception):
@@ -98,8 +106,25 @@ class Graph:
             outs.append(self.add(node.op_type, *inputs, out=f"{product}_part{i}", domain=node.domain))
         return outs
 
-    def finish(self) -> onnx.ModelProto:
-        """What is used, in an order in which it can run."""
+    def append(self, node: onnx.NodeProto) -> None:
+        """A node that was made elsewhere."""
+        self.nodes.append(node)
+        self.made.update(dict.fromkeys(node.output, node))
+
+    def drop(self, ids: Container[int]) -> None:
+        """Forgets nodes, by their `id`."""
+        self.nodes = [n for n in self.nodes if id(n) not in ids]
+        self.made = {o: n for n in self.nodes for o in n.output if o}
+
+    def depends_on_rows(self, name: str) -> bool:
+        """True for what is made of the inputs themselves, false for what is made of constants and of shapes alone."""
+        node = self.made.get(name)
+        if node is None:
+            return name not in self.constants
+        return node.op_type != "Shape" and any(self.depends_on_rows(i) for i in node.input if i)
+
+    def ordered(self) -> list[onnx.NodeProto]:
+        """The nodes that are used, in an order in which they can run."""
         placed, order = set(), []
         outputs = [o.name for o in self.model.graph.output]
         todo = [(name, False) for name in reversed(outputs)]
@@ -112,8 +137,13 @@ class Graph:
                 placed.add(id(node))
                 order.append(node)
             else:
-                todo += [(name, True), *((i, False) for i in reversed(node.input))]
-        used = {i for n in order for i in n.input}
+                todo += [(name, True), *((i, False) for i in reversed(reads(node)))]
+        return order
+
+    def finish(self) -> onnx.ModelProto:
+        """A model of what is used."""
+        order = self.ordered()
+        used = {i for n in order for i in reads(n)}
         kept = [t for name, t in self.constants.items() if name in used]
         graph = helper.make_graph(order, "router", self.model.graph.input, self.model.graph.output, kept)
         imports = [*self.model.opset_import]

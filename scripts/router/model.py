@@ -1,10 +1,11 @@
-"""The router model: transformers' ModernBERT, mean pooling, and two heads (reasoning and subject) in one pass."""
+"""The router model: transformers' ModernBERT, mean pooling, and two heads (reasoning and subject) in one pass; and its early exit."""
 
 import json
 from pathlib import Path
 
 import torch
 from torch import nn
+from torch.nn.functional import gelu, relu
 from transformers import ModernBertConfig, ModernBertModel
 from transformers.models.modernbert.modeling_modernbert import ModernBertPredictionHead, ModernBertPreTrainedModel
 
@@ -13,6 +14,7 @@ if not torch.cuda.is_available():
     torch.cuda.is_current_stream_capturing = lambda: False
 
 LABELS = ["direct", "reasoning"]
+EXIT_CHANNELS, EXIT_HIDDEN = 128, 256
 SUBJECTS = ["biology", "business", "chemistry", "computer science", "economics", "engineering", "health",
             "history", "law", "math", "other", "philosophy", "physics", "psychology"]
 
@@ -48,6 +50,29 @@ class RouterModel(ModernBertPreTrainedModel):
         pooled = self.drop(self.head(self.pool(hidden, attention_mask)))
         domain = self.domain_classifier(pooled) if self.domain_classifier is not None else None
         return self.classifier(pooled), domain
+
+
+class Exit(nn.Module):
+    """Logit of reasoning and logits of the subjects, from embeddings of a text (batch, tokens, size) and its mask."""
+
+    def __init__(self, size: int, subjects: int):
+        super().__init__()
+        self.words = nn.ModuleList(nn.Linear(size, EXIT_CHANNELS, bias=i == 1) for i in range(3))  # of the token before, itself, the one behind
+        self.norm = nn.BatchNorm1d(size * 2 + EXIT_CHANNELS * 2)
+        self.dense = nn.Linear(size * 2 + EXIT_CHANNELS * 2, EXIT_HIDDEN)
+        self.out = nn.Linear(EXIT_HIDDEN, 1 + subjects)
+        self.drop = nn.Dropout(0.2)
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """One row a text: reasoning, then the subjects. Padding counts for nothing."""
+        there, count = mask.unsqueeze(-1), mask.sum(1, keepdim=True)
+        x = x * there
+        before, here, behind = (words(x) for words in self.words)
+        none = torch.zeros_like(before[:, :1])
+        pairs = relu(torch.cat([none, before[:, :-1]], 1) + here + torch.cat([behind[:, 1:], none], 1)) * there
+        highest = x.masked_fill(there == 0, -1e9).max(1).values
+        pooled = torch.cat([x.sum(1) / count, highest, pairs.sum(1) / count, pairs.max(1).values], 1)
+        return self.out(self.drop(gelu(self.dense(self.drop(self.norm(pooled))))))
 
 
 def config(vocab_size: int, **overrides) -> ModernBertConfig:

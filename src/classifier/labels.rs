@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use serde::Deserialize;
 
-use super::{Domain, load::LoadError};
+use super::{Classification, Domain, load::LoadError};
 
 /// What a model's outputs mean, from its `config.json`.
 #[derive(Debug, Clone)]
@@ -17,6 +17,8 @@ pub struct Labels {
     pub max_tokens: Option<usize>,
     /// The id that fills up shorter sequences of a batch.
     pub pad: i64,
+    /// When the early exit is sure, for a model that has one.
+    pub exit: Option<EarlyExit>,
 }
 
 #[derive(Deserialize)]
@@ -37,6 +39,30 @@ struct Section {
     domain_labels: Vec<String>,
     #[serde(default)]
     max_tokens: Option<usize>,
+    #[serde(default)]
+    early_exit: Option<EarlyExit>,
+}
+
+/// When what an early exit says is the answer: the rule that is in the graph, too.
+#[derive(Debug, Clone, Deserialize)]
+pub struct EarlyExit {
+    /// The least probability of either side.
+    sure: f64,
+    /// The least probability of the likeliest subject.
+    named: f64,
+    /// The subject of texts that have none: it may be less likely.
+    unnamed: String,
+}
+
+impl EarlyExit {
+    /// True when this is the answer.
+    pub fn is_sure(&self, seen: &Classification) -> bool {
+        seen.score.max(1.0 - seen.score) >= self.sure
+            && seen
+                .domain
+                .as_ref()
+                .is_none_or(|domain| domain.score >= self.named || *domain.label == *self.unnamed)
+    }
 }
 
 impl Labels {
@@ -89,6 +115,7 @@ impl Labels {
                 .chain(config.max_position_embeddings)
                 .min(),
             pad: config.pad_token_id.unwrap_or(0),
+            exit: section.early_exit,
         })
     }
 

@@ -9,6 +9,7 @@ use std::{
 use super::{
     Classification, Options,
     crew::Crew,
+    depth::Depth,
     excerpt::Excerpt,
     labels::Labels,
     queue::Runs,
@@ -96,7 +97,8 @@ impl Runs for Model {
     fn classify(
         &mut self,
         excerpts: &[Excerpt],
-        done: &mut dyn FnMut(usize, Result<Classification, RunError>),
+        depth: Depth,
+        done: &mut dyn FnMut(usize, Result<Option<Classification>, RunError>),
     ) {
         let mut texts: Vec<(usize, Tokens)> = Vec::with_capacity(excerpts.len());
         for (index, excerpt) in excerpts.iter().enumerate() {
@@ -113,10 +115,12 @@ impl Runs for Model {
                 .iter()
                 .map(|(_, tokens)| tokens.ids.as_slice())
                 .collect();
-            let outputs = self.session.run(&rows, shape, &self.labels);
+            let outputs = self.session.run(&rows, shape, depth, &self.labels);
             for (row, (index, tokens)) in batch.iter().enumerate() {
                 let result = match &outputs {
-                    Ok(outputs) => self.labelled(outputs.row(row), tokens),
+                    Ok(outputs) => self
+                        .labelled(outputs.row(row), tokens)
+                        .map(|seen| Some(seen).filter(|seen| self.is_answer(seen, depth))),
                     Err(error) => Err(RunError::Session(error.clone())),
                 };
                 done(*index, result);
@@ -124,8 +128,12 @@ impl Runs for Model {
         }
     }
 
-    fn worth(&self) -> (usize, u64) {
-        let (rows, tokens) = self.shapes.worth();
+    fn has_exit(&self) -> bool {
+        self.session.has_exit() && self.labels.exit.is_some()
+    }
+
+    fn worth(&self, depth: Depth) -> (usize, u64) {
+        let (rows, tokens) = self.shapes.worth(self.has_exit() && depth == Depth::Whole);
         (rows, Excerpt::size_of(tokens))
     }
 }
@@ -195,7 +203,12 @@ impl Model {
             let row = vec![self.labels.pad; shape[1]];
             let outputs = self
                 .session
-                .run(&vec![row.as_slice(); shape[0]], shape, &self.labels)
+                .run(
+                    &vec![row.as_slice(); shape[0]],
+                    shape,
+                    Depth::Whole,
+                    &self.labels,
+                )
                 .map_err(RunError::Session)?;
             self.labels
                 .score(outputs.row(0).0)
@@ -212,6 +225,12 @@ impl Model {
     /// The subjects the model can name.
     pub fn domains(&self) -> &[Arc<str>] {
         &self.labels.domains
+    }
+
+    /// False for what an exit says that is not sure of it.
+    fn is_answer(&self, seen: &Classification, depth: Depth) -> bool {
+        let exit = self.labels.exit.as_ref();
+        depth != Depth::Exit || exit.is_none_or(|exit| exit.is_sure(seen))
     }
 
     fn labelled(
@@ -238,154 +257,4 @@ fn existing(file: PathBuf) -> Result<PathBuf, LoadError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use serde::Deserialize;
-
-    use super::*;
-    use crate::{
-        classifier::{Buckets, Provider},
-        config::locate,
-    };
-
-    #[derive(Deserialize)]
-    struct Recorded {
-        model: String,
-        text: String,
-        input_ids: Vec<i64>,
-        logits: Vec<f32>,
-        domain_logits: Option<Vec<f32>>,
-    }
-
-    fn fixture(path: &str) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("tests/fixtures")
-            .join(path)
-    }
-
-    fn model(name: &str) -> Model {
-        model_in(name, None)
-    }
-
-    fn model_in(name: &str, buckets: Option<Buckets>) -> Model {
-        let options = Options {
-            model: fixture("models").join(name),
-            runtime: locate(Path::new("onnx/runtime/libonnxruntime.so")),
-            providers: vec![Provider::Cpu],
-            sessions: 1,
-            threads: 1,
-            buckets,
-            engine_cache: None,
-            max_tokens: 512,
-            deadline: Duration::from_secs(1),
-            queue: 1,
-            cache: 0,
-        };
-        Model::load(&options).unwrap()
-    }
-
-    fn recorded() -> Vec<Recorded> {
-        serde_json::from_slice(&std::fs::read(fixture("logits.json")).unwrap()).unwrap()
-    }
-
-    #[test]
-    fn logits_match_the_training_frameworks_within_a_thousandth() {
-        let mut models = [("tiny", model("tiny")), ("subjects", model("subjects"))];
-        let mut compared = 0;
-        for record in recorded() {
-            let model = &mut models
-                .iter_mut()
-                .find(|(name, _)| *name == record.model)
-                .unwrap()
-                .1;
-            let tokens = model.reader.read(&Excerpt::of(&record.text, 512)).unwrap();
-            assert_eq!(tokens.ids, record.input_ids, "{}", record.text);
-            let outputs = model
-                .session
-                .run(&[&tokens.ids], [1, tokens.ids.len()], &model.labels)
-                .unwrap();
-            let (logits, domains) = outputs.row(0);
-            let all = logits.iter().chain(domains.unwrap_or_default());
-            let wanted: Vec<f32> = record
-                .logits
-                .into_iter()
-                .chain(record.domain_logits.unwrap_or_default())
-                .collect();
-            assert_eq!(all.clone().count(), wanted.len());
-            for (got, want) in all.zip(&wanted) {
-                assert!(
-                    (got - want).abs() < 1e-3,
-                    "{got} for {want}: {}",
-                    record.text
-                );
-            }
-            compared += 1;
-        }
-        assert!(compared >= 40);
-    }
-
-    fn classified(model: &mut Model, texts: &[Excerpt]) -> Vec<Classification> {
-        let mut seen: Vec<Option<Classification>> = vec![None; texts.len()];
-        model.classify(texts, &mut |index, result| {
-            assert!(
-                seen[index].replace(result.unwrap()).is_none(),
-                "answered twice"
-            );
-        });
-        seen.into_iter().map(Option::unwrap).collect()
-    }
-
-    #[test]
-    fn a_text_scores_the_same_alone_and_among_others_and_in_a_bucket() {
-        let mut models = [model("tiny"), model_in("tiny", Some(Buckets::default()))];
-        let texts: Vec<Excerpt> = recorded()
-            .iter()
-            .map(|record| Excerpt::of(&record.text, 512))
-            .collect();
-        let alone: Vec<Classification> = texts
-            .chunks(1)
-            .flat_map(|text| classified(&mut models[0], text))
-            .collect();
-        for model in &mut models {
-            for (alone, among) in alone.iter().zip(classified(model, &texts)) {
-                assert!(
-                    (alone.score - among.score).abs() < 1e-5,
-                    "{} and {}",
-                    alone.score,
-                    among.score
-                );
-                assert_eq!(alone.tokens, among.tokens);
-            }
-        }
-    }
-
-    #[test]
-    fn head_and_tail_are_kept_when_a_text_is_too_long() {
-        let model = model("tiny");
-        let words: Vec<String> = (0..2_000).map(|n| format!("word{n}")).collect();
-        for text in [words.join(" "), words.join(" ").repeat(20)] {
-            let whole = model
-                .reader
-                .read(&Excerpt {
-                    head: text.as_str().into(),
-                    tail: None,
-                    size: 0,
-                })
-                .unwrap();
-            let cut = model.reader.read(&Excerpt::of(&text, 512)).unwrap();
-            assert_eq!((whole.ids.len(), whole.truncated), (512, true));
-            assert_eq!((cut.ids.len(), cut.truncated), (512, true));
-            assert_eq!(cut.ids[..200], whole.ids[..200], "the head");
-            assert_eq!(cut.ids[312..], whole.ids[312..], "the tail");
-        }
-        assert_eq!(
-            model.max_tokens(),
-            512,
-            "the setting, where the model recommends no less"
-        );
-        let short = model.reader.read(&Excerpt::of("hello", 512)).unwrap();
-        assert!(!short.truncated && !short.unreadable);
-        assert!(model.reader.read(&Excerpt::of(" ", 512)).unwrap().ids.len() >= 2);
-    }
-}
+mod tests;

@@ -6,6 +6,7 @@
 
 mod backlog;
 mod crew;
+mod depth;
 mod excerpt;
 mod idle;
 mod labels;
@@ -34,7 +35,7 @@ use self::{
 
 /// The share of the deadline within which an answer has to be likely for its caller to be let in: what is believed of the wait is a
 /// mean, and whoever is let in and then late has waited in vain.
-const LIKELY: f64 = 0.8;
+const LIKELY: f64 = 0.6;
 
 /// What the model saw in a text.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,7 +67,7 @@ pub struct Domain {
 pub enum Miss {
     /// `classifier.deadline_ms` passed.
     Late,
-    /// `classifier.queue` callers are waiting already, or so many that the answer is not likely within four fifths of the deadline.
+    /// `classifier.queue` callers are waiting already, or so many that the answer is not likely within three fifths of the deadline.
     Full,
     /// The model failed; the log says how.
     Failed,
@@ -176,7 +177,7 @@ impl Classifier {
         self.deadline
     }
 
-    /// Classifies `text`, unless so many wait already that the answer is not likely within four fifths of the deadline.
+    /// Classifies `text`, unless so many wait already that the answer is not likely within three fifths of the deadline.
     ///
     /// # Errors
     /// Why it could not.

@@ -1,5 +1,9 @@
 //! One queue in front of the threads that own a model each. Batches form while the models are busy; when one is idle nobody
 //! waits.
+//!
+//! A model with an early exit has two lanes: while texts wait they are first taken to the exit only, many at once, and those of which it
+//! is not sure wait anew, for the layers. So a plain text does not wait behind the long runs of others, and how long such a run will be is
+//! known before it is let in. The lanes take turns: neither starves the other.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -18,6 +22,7 @@ use tracing::{Span, error};
 use super::{
     Classification, Miss,
     backlog::{Backlog, Place},
+    depth::Depth,
     excerpt::Excerpt,
     idle::Idle,
     load::{LoadError, RunError},
@@ -33,23 +38,44 @@ pub struct Job {
 
 /// What runs the texts of a batch; the loaded model.
 pub trait Runs: Send + 'static {
-    /// Hands a result for every excerpt, by its index, to `done` as soon as it is there; none depends on the others.
+    /// Hands a result for every excerpt, by its index, to `done` as soon as it is there; none depends on the others. There is nothing in
+    /// it where only the exit was asked and is not sure.
     fn classify(
         &mut self,
         excerpts: &[Excerpt],
-        done: &mut dyn FnMut(usize, Result<Classification, RunError>),
+        depth: Depth,
+        done: &mut dyn FnMut(usize, Result<Option<Classification>, RunError>),
     );
 
-    /// How many texts, and how much work as [`Excerpt::size`] counts it, are worth taking at once.
-    fn worth(&self) -> (usize, u64);
+    /// True when asking the exit alone is possible.
+    fn has_exit(&self) -> bool;
+
+    /// How many texts, and how much work as [`Excerpt::size`] counts it, are worth taking so deep at once.
+    fn worth(&self, depth: Depth) -> (usize, u64);
 }
 
 /// The sending side. The threads end when it is dropped.
 #[derive(Debug)]
 pub struct Queue {
-    jobs: Sender<(Job, Place)>,
+    jobs: Sender<Waiting>,
     backlog: Arc<Backlog>,
     idle: Arc<Idle>,
+}
+
+/// A job in a lane.
+#[derive(Debug)]
+struct Waiting {
+    job: Job,
+    place: Place,
+    came: Instant,
+    /// When an answer is likely to be too late for the caller, if it ever is.
+    late: Option<Instant>,
+}
+
+impl std::fmt::Debug for Job {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Job").finish_non_exhaustive() // texts are never shown
+    }
 }
 
 impl Drop for Queue {
@@ -67,48 +93,46 @@ impl Queue {
         again: impl Fn() -> Result<R, LoadError> + Send + Sync + 'static,
         room: usize,
     ) -> Result<Self, LoadError> {
-        let (jobs, waiting) = async_channel::bounded(room.max(1));
         let shared = Arc::new(Shared {
             again: Box::new(again),
             panicked: AtomicBool::new(false),
-            backlog: Arc::new(Backlog::new(models.len())),
             idle: Arc::default(),
-            waiting,
+            fresh: Lane::new(room, models.len()),
+            unsure: Lane::new(room, models.len()),
         });
-        let (backlog, idle) = (shared.backlog.clone(), shared.idle.clone());
+        let queue = Self {
+            jobs: shared.fresh.to.clone(),
+            backlog: shared.fresh.backlog.clone(),
+            idle: shared.idle.clone(),
+        };
         for model in models {
             let shared = shared.clone();
             thread::Builder::new()
                 .name("classifier".into())
                 .spawn(move || shared.serve(model))?;
         }
-        Ok(Self {
-            jobs,
-            backlog,
-            idle,
-        })
+        Ok(queue)
     }
 
     /// Joins the queue. Whoever has a `limit` is refused at once when there is no room, or when the answer would likely come
     /// later than that; whoever has none waits for room.
     pub async fn push(&self, job: Job, limit: Option<Duration>) -> Result<(), Miss> {
-        let size = job.excerpt.size;
+        let (size, came) = (job.excerpt.size, Instant::now());
+        if limit.is_some_and(|limit| self.backlog.until_done(size) > limit) {
+            return Err(Miss::Full);
+        }
+        let waiting = Waiting {
+            job,
+            place: self.backlog.clone().take(size),
+            came,
+            late: limit.map(|limit| came + limit),
+        };
         let joined = match limit {
-            None => {
-                let place = self.backlog.clone().take(size);
-                let sent = self.jobs.send((job, place)).await;
-                sent.map_err(|_| Miss::Failed)
-            }
-            Some(limit) if self.backlog.until_done(size) > limit => Err(Miss::Full),
-            Some(_) => {
-                let place = self.backlog.clone().take(size);
-                self.jobs
-                    .try_send((job, place))
-                    .map_err(|refusal| match refusal {
-                        TrySendError::Full(_) => Miss::Full,
-                        TrySendError::Closed(_) => Miss::Failed,
-                    })
-            }
+            None => self.jobs.send(waiting).await.map_err(|_| Miss::Failed),
+            Some(_) => self
+                .jobs
+                .try_send(waiting)
+                .map_err(|refusal| refused(&refusal)),
         };
         if joined.is_ok() {
             self.idle.wake();
@@ -122,83 +146,205 @@ impl Queue {
     }
 }
 
+fn refused(refusal: &TrySendError<Waiting>) -> Miss {
+    match refusal {
+        TrySendError::Full(_) => Miss::Full,
+        TrySendError::Closed(_) => Miss::Failed,
+    }
+}
+
+/// Jobs that wait for the same.
+struct Lane {
+    to: Sender<Waiting>,
+    from: Receiver<Waiting>,
+    backlog: Arc<Backlog>,
+}
+
+impl Lane {
+    fn new(room: usize, hands: usize) -> Self {
+        let (to, from) = async_channel::bounded(room.max(1));
+        Self {
+            to,
+            from,
+            backlog: Arc::new(Backlog::new(hands)),
+        }
+    }
+}
+
+/// Which lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Which {
+    Fresh,
+    Unsure,
+}
+
 /// What the threads share.
 struct Shared<R> {
     again: Box<dyn Fn() -> Result<R, LoadError> + Send + Sync>,
     panicked: AtomicBool,
-    backlog: Arc<Backlog>,
     idle: Arc<Idle>,
-    waiting: Receiver<(Job, Place)>,
+    fresh: Lane,
+    /// Those of which the exit was not sure.
+    unsure: Lane,
 }
 
 impl<R: Runs> Shared<R> {
+    fn lane(&self, which: Which) -> &Lane {
+        match which {
+            Which::Fresh => &self.fresh,
+            Which::Unsure => &self.unsure,
+        }
+    }
+
     fn serve(&self, mut model: R) {
+        let (mut last, mut free) = (Which::Unsure, Instant::now());
         let mut jobs = Vec::new();
-        while self.take(model.worth(), &mut jobs) {
-            if self.run(&mut model, &mut jobs) {
+        while let Some((which, depth)) = self.take(&model, last, &mut jobs) {
+            last = which;
+            // Texts for the layers wait for those for the exit in between, too.
+            let began = match which {
+                Which::Fresh => Instant::now(),
+                Which::Unsure => jobs.first().map_or(free, |first| first.came.max(free)),
+            };
+            if self.run(&mut model, depth, (which, began), &mut jobs) {
+                if which == Which::Unsure {
+                    free = Instant::now();
+                }
                 continue;
             }
             match self.remade() {
                 Some(fresh) => model = fresh,
-                None => {
-                    self.waiting.close();
-                    while self.waiting.try_recv().is_ok() {} // their callers fall back now
-                    self.idle.wake_all();
-                    return;
-                }
+                None => return self.give_up(),
             }
         }
     }
 
     /// Waits for a job, and takes what waits behind it: as much as is worth it, and no more than this thread's share.
-    fn take(&self, (most, work): (usize, u64), jobs: &mut Vec<(Job, Place)>) -> bool {
-        let next = || match self.waiting.try_recv() {
-            Ok(job) => Some(Some(job)),
-            Err(TryRecvError::Closed) => Some(None),
-            Err(TryRecvError::Empty) => None,
+    fn take(&self, model: &R, last: Which, jobs: &mut Vec<Waiting>) -> Option<(Which, Depth)> {
+        let unsure = || Some((Which::Unsure, self.unsure.from.try_recv().ok()?));
+        let next = || {
+            if last == Which::Fresh
+                && let Some(found) = unsure()
+            {
+                return Some(Some(found));
+            }
+            match self.fresh.from.try_recv() {
+                Ok(job) => Some(Some((Which::Fresh, job))),
+                Err(TryRecvError::Closed) => Some(None),
+                Err(TryRecvError::Empty) => unsure().map(Some),
+            }
         };
-        let Some(first) = self.idle.wait(next) else {
-            return false;
+        let (which, first) = self.idle.wait(next)?;
+        let Lane { from, backlog, .. } = self.lane(which);
+        let is_alone = from.is_empty() && self.unsure.from.is_empty();
+        let depth = match which {
+            _ if !model.has_exit() => Depth::AsNeeded,
+            Which::Unsure => Depth::Whole,
+            Which::Fresh if is_alone => Depth::AsNeeded,
+            Which::Fresh => Depth::Exit,
         };
-        let share = self.waiting.len() / self.backlog.hands() + 1;
-        let mut size = first.0.excerpt.size;
+        let (most, work) = model.worth(depth);
+        let share = from.len() / backlog.hands() + 1;
+        let mut size = first.job.excerpt.size;
         jobs.push(first);
         while jobs.len() < most.min(share) && size < work {
-            let Ok(next) = self.waiting.try_recv() else {
+            let Ok(next) = from.try_recv() else {
                 break;
             };
-            size += next.0.excerpt.size;
+            size += next.job.excerpt.size;
             jobs.push(next);
         }
-        true
+        Some((which, depth))
     }
 
     /// Runs the jobs and answers each as soon as it is done; false when the model panicked.
-    fn run(&self, model: &mut R, jobs: &mut Vec<(Job, Place)>) -> bool {
+    fn run(
+        &self,
+        model: &mut R,
+        depth: Depth,
+        (which, began): (Which, Instant),
+        jobs: &mut Vec<Waiting>,
+    ) -> bool {
         let (excerpts, mut callers): (Vec<_>, Vec<_>) = jobs
             .drain(..)
-            .filter(|(job, _)| !job.reply.is_closed()) // the caller left: client gone, or deadline passed
-            .map(|(job, place)| (job.excerpt, Some((job.reply, place))))
+            .filter(|waiting| !waiting.job.reply.is_closed()) // the caller left: client gone, or deadline passed
+            .map(
+                |Waiting {
+                     job, place, late, ..
+                 }| (job.excerpt, Some((job.reply, place, late))),
+            )
             .unzip();
-        let began = Instant::now();
         let size = excerpts.iter().map(|excerpt| excerpt.size).sum();
+        // A text alone is no measure of a lane when it may have gone through the layers or not.
+        let is_measure = depth != Depth::AsNeeded || !model.has_exit();
         let mut left = excerpts.len();
-        let mut answer = |index: usize, result: Result<Classification, RunError>| {
+        let mut answer = |index: usize, result: Result<Option<Classification>, RunError>| {
             left = left.saturating_sub(1);
-            if left == 0 {
-                self.backlog.learn(size, began.elapsed()); // before the last one asks again
+            if left == 0 && is_measure {
+                self.lane(which).backlog.learn(size, began.elapsed()); // before the last one asks again
             }
-            let result = result.map_err(|failure| {
-                error!(parent: Span::none(), %failure, "the classifier failed");
-                Miss::Failed
-            });
-            if let Some((reply, place)) = callers.get_mut(index).and_then(Option::take) {
+            let result = match result {
+                Ok(None) => return,
+                Ok(Some(seen)) => Ok(seen),
+                Err(failure) => {
+                    error!(parent: Span::none(), %failure, "the classifier failed");
+                    Err(Miss::Failed)
+                }
+            };
+            if let Some((reply, place, _)) = callers.get_mut(index).and_then(Option::take) {
                 drop(place); // first: a caller that asks again at once is not behind itself
                 let _ = reply.send(result); // nobody left to hear it is fine
             }
         };
         // What a panic may have left half done is dropped with the model, so nothing broken is looked at afterwards.
-        catch_unwind(AssertUnwindSafe(|| model.classify(&excerpts, &mut answer))).is_ok()
+        let ran = catch_unwind(AssertUnwindSafe(|| {
+            model.classify(&excerpts, depth, &mut answer)
+        }));
+        if ran.is_err() {
+            return false;
+        }
+        for (excerpt, (reply, place, late)) in excerpts
+            .into_iter()
+            .zip(callers)
+            .filter_map(|(excerpt, caller)| Some((excerpt, caller?)))
+        {
+            drop(place);
+            self.wait_anew(Job { excerpt, reply }, late);
+        }
+        if self.unsure.from.len() > 1 {
+            self.idle.wake();
+        }
+        true
+    }
+
+    /// Lets a text of which the exit is not sure wait for the layers, or tells its caller that this would be too late.
+    fn wait_anew(&self, job: Job, late: Option<Instant>) {
+        let (size, came) = (job.excerpt.size, Instant::now());
+        let backlog = &self.unsure.backlog;
+        if late.is_some_and(|late| came + backlog.until_done(size) > late) {
+            let _ = job.reply.send(Err(Miss::Full));
+            return;
+        }
+        let place = backlog.clone().take(size);
+        let waiting = Waiting {
+            job,
+            place,
+            came,
+            late,
+        };
+        if let Err(refusal) = self.unsure.to.try_send(waiting) {
+            let miss = refused(&refusal);
+            let _ = refusal.into_inner().job.reply.send(Err(miss));
+        }
+    }
+
+    /// Nobody serves the queue any more: their callers fall back now.
+    fn give_up(&self) {
+        for lane in [&self.fresh, &self.unsure] {
+            lane.from.close();
+            while lane.from.try_recv().is_ok() {}
+        }
+        self.idle.wake_all();
     }
 
     /// Another model after a panic, if this was the first one.

@@ -60,9 +60,11 @@ impl Shapes {
         })
     }
 
-    /// Texts that are worth taking from the queue at once, and tokens.
-    pub fn worth(&self) -> (usize, usize) {
+    /// Texts that are worth taking from the queue at once, and tokens. Of those that an exit left for the layers one at a time, on a
+    /// processor: texts that may leave early should not wait for several.
+    pub fn worth(&self, left_by_an_exit: bool) -> (usize, usize) {
         match self {
+            Self::Exact { max_tokens } if left_by_an_exit => (1, *max_tokens),
             Self::Exact { max_tokens } => (MOST_ROWS, *max_tokens),
             Self::Fixed(buckets) => {
                 let rows = buckets.rows.last().copied().unwrap_or(1);
@@ -111,7 +113,7 @@ impl Shapes {
                     && rows * longest <= *max_tokens
             }
             Self::Fixed(buckets) => {
-                rows <= self.worth().0
+                rows <= self.worth(false).0
                     && up(&buckets.tokens, shortest) == up(&buckets.tokens, longest)
             }
         }

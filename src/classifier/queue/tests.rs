@@ -4,13 +4,13 @@ use std::sync::mpsc;
 
 use super::*;
 
-type Done<'a> = &'a mut dyn FnMut(usize, Result<Classification, RunError>);
+type Done<'a> = &'a mut dyn FnMut(usize, Result<Option<Classification>, RunError>);
 
 /// Panics at the word "panic", and is told from others by its score.
 struct Fragile(f64);
 
 impl Runs for Fragile {
-    fn classify(&mut self, excerpts: &[Excerpt], done: Done<'_>) {
+    fn classify(&mut self, excerpts: &[Excerpt], _: Depth, done: Done<'_>) {
         for (index, excerpt) in excerpts.iter().enumerate() {
             assert_ne!(&*excerpt.head, "panic");
             let seen = Classification {
@@ -20,11 +20,15 @@ impl Runs for Fragile {
                 truncated: false,
                 unreadable: false,
             };
-            done(index, Ok(seen));
+            done(index, Ok(Some(seen)));
         }
     }
 
-    fn worth(&self) -> (usize, u64) {
+    fn has_exit(&self) -> bool {
+        false
+    }
+
+    fn worth(&self, _: Depth) -> (usize, u64) {
         (16, u64::MAX)
     }
 }
@@ -41,12 +45,16 @@ async fn score(queue: &Queue, text: &str) -> Result<f64, Miss> {
 struct Slow;
 
 impl Runs for Slow {
-    fn classify(&mut self, excerpts: &[Excerpt], done: Done<'_>) {
+    fn classify(&mut self, excerpts: &[Excerpt], depth: Depth, done: Done<'_>) {
         thread::sleep(Duration::from_millis(20) * excerpts.len() as u32);
-        Fragile(0.1).classify(excerpts, done);
+        Fragile(0.1).classify(excerpts, depth, done);
     }
 
-    fn worth(&self) -> (usize, u64) {
+    fn has_exit(&self) -> bool {
+        false
+    }
+
+    fn worth(&self, _: Depth) -> (usize, u64) {
         (16, u64::MAX)
     }
 }
@@ -86,15 +94,19 @@ async fn whoever_would_be_late_is_refused_at_once() {
 struct Held(mpsc::Sender<String>, mpsc::Receiver<()>);
 
 impl Runs for Held {
-    fn classify(&mut self, excerpts: &[Excerpt], done: Done<'_>) {
+    fn classify(&mut self, excerpts: &[Excerpt], depth: Depth, done: Done<'_>) {
         for excerpt in excerpts {
             self.0.send(excerpt.head.to_string()).unwrap();
         }
         self.1.recv().unwrap();
-        Fragile(0.1).classify(excerpts, done);
+        Fragile(0.1).classify(excerpts, depth, done);
     }
 
-    fn worth(&self) -> (usize, u64) {
+    fn has_exit(&self) -> bool {
+        false
+    }
+
+    fn worth(&self, _: Depth) -> (usize, u64) {
         (16, u64::MAX)
     }
 }
@@ -167,11 +179,15 @@ async fn the_threads_end_with_the_queue() {
         _alive: Arc<()>,
     }
     impl Runs for Counted {
-        fn classify(&mut self, excerpts: &[Excerpt], done: Done<'_>) {
-            Fragile(0.1).classify(excerpts, done);
+        fn classify(&mut self, excerpts: &[Excerpt], depth: Depth, done: Done<'_>) {
+            Fragile(0.1).classify(excerpts, depth, done);
         }
 
-        fn worth(&self) -> (usize, u64) {
+        fn has_exit(&self) -> bool {
+            false
+        }
+
+        fn worth(&self, _: Depth) -> (usize, u64) {
             (16, u64::MAX)
         }
     }
@@ -205,4 +221,122 @@ async fn two_models_work_side_by_side() {
     }
     let took = began.elapsed();
     assert!(took < Duration::from_millis(8 * 20 - 20), "{took:?}");
+}
+
+/// Is sure of "plain" at the exit; anything else takes it a while.
+struct Deep;
+
+const LAYERS: Duration = Duration::from_millis(20);
+
+impl Runs for Deep {
+    fn classify(&mut self, excerpts: &[Excerpt], depth: Depth, done: Done<'_>) {
+        for (index, excerpt) in excerpts.iter().enumerate() {
+            match (&*excerpt.head, depth) {
+                ("plain", Depth::Exit | Depth::AsNeeded) => (),
+                (_, Depth::Exit) => {
+                    done(index, Ok(None));
+                    continue;
+                }
+                _ => thread::sleep(LAYERS),
+            }
+            Fragile(0.1).classify(&excerpts[index..=index], depth, &mut |_, seen| {
+                done(index, seen)
+            });
+        }
+    }
+
+    fn has_exit(&self) -> bool {
+        true
+    }
+
+    fn worth(&self, depth: Depth) -> (usize, u64) {
+        (if depth == Depth::Whole { 1 } else { 16 }, u64::MAX)
+    }
+}
+
+async fn push(queue: &Queue, text: &str, limit: Option<Duration>) -> Result<Answer, Miss> {
+    let (reply, answer) = oneshot::channel();
+    let excerpt = Excerpt::of(text, 16);
+    queue.push(Job { excerpt, reply }, limit).await?;
+    Ok(answer)
+}
+
+type Answer = oneshot::Receiver<Result<Classification, Miss>>;
+
+#[tokio::test]
+async fn a_plain_text_does_not_wait_behind_those_that_need_the_layers() {
+    let queue = Queue::start(vec![Deep], || Ok(Deep), 256).unwrap();
+    let mut hard = Vec::new();
+    for _ in 0..12 {
+        hard.push(push(&queue, "hard", None).await.unwrap());
+    }
+    for _ in 0..3 {
+        let began = Instant::now();
+        let answer = push(&queue, "plain", None).await.unwrap();
+        assert!(answer.await.unwrap().is_ok());
+        let waited = began.elapsed();
+        assert!(waited < LAYERS * 3, "one run at most: {waited:?}");
+    }
+    let began = Instant::now();
+    for answer in hard {
+        assert!(answer.await.unwrap().is_ok());
+    }
+    assert!(began.elapsed() > LAYERS * 4, "they were waiting meanwhile");
+}
+
+#[tokio::test]
+async fn under_plain_texts_without_end_those_that_need_the_layers_get_their_turn() {
+    let queue = Arc::new(Queue::start(vec![Deep, Deep], || Ok(Deep), 256).unwrap());
+    let flood = |queue: Arc<Queue>| async move {
+        loop {
+            assert_eq!(score(&queue, "plain").await, Ok(0.1));
+        }
+    };
+    let floods: Vec<_> = (0..20)
+        .map(|_| tokio::spawn(flood(queue.clone())))
+        .collect();
+    let began = Instant::now();
+    let mut hard = Vec::new();
+    for _ in 0..8 {
+        hard.push(push(&queue, "hard", None).await.unwrap());
+    }
+    for answer in hard {
+        assert!(answer.await.unwrap().is_ok());
+    }
+    let took = began.elapsed();
+    assert!(took < LAYERS * 8, "two models side by side: {took:?}");
+    for flood in floods {
+        flood.abort();
+    }
+}
+
+#[tokio::test]
+async fn of_those_that_need_the_layers_the_late_ones_are_refused_and_plain_ones_are_not() {
+    let queue = Queue::start(vec![Deep], || Ok(Deep), 256).unwrap();
+    let limit = Some(LAYERS * 10);
+    for _ in 0..3 {
+        let pace = push(&queue, "hard", None).await.unwrap();
+        let other = push(&queue, "hard", None).await.unwrap();
+        assert!(pace.await.unwrap().is_ok() && other.await.unwrap().is_ok());
+    }
+    let began = Instant::now();
+    let mut answers = Vec::new();
+    for number in 0..100 {
+        let text = if number % 4 == 0 { "plain" } else { "hard" };
+        answers.push((text, push(&queue, text, limit).await.unwrap()));
+    }
+    let mut decided = 0;
+    for (text, answer) in answers {
+        match answer.await.unwrap() {
+            Ok(_) if text == "hard" => decided += 1,
+            Ok(_) => (),
+            Err(miss) => assert_eq!((text, miss), ("hard", Miss::Full)),
+        }
+    }
+    assert!((4..=12).contains(&decided), "{decided} of 75");
+    let took = began.elapsed();
+    assert!(
+        took < LAYERS * 13,
+        "nobody is let in who would be late: {took:?}"
+    );
 }

@@ -10,7 +10,10 @@ use ort::{
     value::TensorRef,
 };
 
-use super::{Options, labels::Labels, load::LoadError, shapes::Shapes};
+use super::{Options, depth::Depth, labels::Labels, load::LoadError, shapes::Shapes};
+
+/// Half of the logit from which on a model with an early exit lets a text leave there: an initializer that a run may override.
+const SURE: &str = "early_sure";
 
 /// ONNX Runtime's environment; the library can be loaded once in a process.
 static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
@@ -19,6 +22,7 @@ static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
 pub struct Session {
     session: OrtSession,
     has_domains: bool,
+    has_exit: bool,
     ids: Vec<i64>,
     mask: Vec<i64>,
 }
@@ -72,19 +76,28 @@ impl Session {
             return Err(broken("it has no output `logits`".into()));
         }
         let has_domains = has("domain_logits", session.outputs().iter());
+        let overridable = session.overridable_initializers();
+        let has_exit = overridable.iter().any(|value| value.name() == SURE);
         Ok(Self {
             session,
             has_domains,
+            has_exit,
             ids: Vec::new(),
             mask: Vec::new(),
         })
     }
 
-    /// Runs one batch of token ids in this shape, rows and tokens. What a row lacks is filled up behind its end and masked.
+    /// True when the graph has an early exit.
+    pub fn has_exit(&self) -> bool {
+        self.has_exit
+    }
+
+    /// Runs one batch of token ids in this shape, rows and tokens, so deep. What a row lacks is filled up behind its end and masked.
     pub fn run(
         &mut self,
         rows: &[&[i64]],
         shape: [usize; 2],
+        depth: Depth,
         labels: &Labels,
     ) -> Result<Outputs, String> {
         let [height, width] = shape;
@@ -102,14 +115,28 @@ impl Session {
             self.ids.resize(self.ids.len() + width, labels.pad);
             self.mask.resize(self.ids.len(), 0);
         }
-        self.infer(shape, labels).map_err(|error| error.to_string())
+        self.infer(shape, depth, labels)
+            .map_err(|error| error.to_string())
     }
 
-    fn infer(&mut self, shape: [usize; 2], labels: &Labels) -> ort::Result<Outputs> {
-        let outputs = self.session.run(ort::inputs![
-            "input_ids" => TensorRef::from_array_view((shape, self.ids.as_slice()))?,
-            "attention_mask" => TensorRef::from_array_view((shape, self.mask.as_slice()))?,
-        ])?;
+    fn infer(&mut self, shape: [usize; 2], depth: Depth, labels: &Labels) -> ort::Result<Outputs> {
+        let ids = TensorRef::from_array_view((shape, self.ids.as_slice()))?;
+        let mask = TensorRef::from_array_view((shape, self.mask.as_slice()))?;
+        let sure = match depth {
+            Depth::Exit => Some([f32::NEG_INFINITY]),
+            Depth::Whole => Some([f32::INFINITY]),
+            Depth::AsNeeded => None,
+        };
+        let outputs = match sure.as_ref().filter(|_| self.has_exit) {
+            None => self
+                .session
+                .run(ort::inputs!["input_ids" => ids, "attention_mask" => mask])?,
+            Some(sure) => {
+                let sure = TensorRef::from_array_view(([0_usize; 0], sure.as_slice()))?;
+                self.session
+                    .run(ort::inputs!["input_ids" => ids, "attention_mask" => mask, SURE => sure])?
+            }
+        };
         let read = |name: &str, width: usize| {
             let (got, values) = outputs[name].try_extract_tensor::<f32>()?;
             let want = [shape[0] as i64, width as i64];

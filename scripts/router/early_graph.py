@@ -1,0 +1,155 @@
+"""Writes an early exit into an exported graph: a threshold, and the layers in the branch of an `If` for rows that are not sure."""
+
+import math
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+
+from .graph import MICROSOFT, Graph, Mismatch
+from .model import Exit
+
+# Half of the logit of the least probability with which a row is done: an initializer that a run may override, with minus infinity to
+# hear the exit alone, with infinity to hear the layers alone. The gateway does so while texts wait.
+SURE = "early_sure"
+LOWEST = np.finfo(np.float32).min
+
+
+def places(g: Graph) -> tuple[str, str]:
+    """The embeddings after their norm, and the mask that the layers read."""
+    norm = next((n for n in g.nodes if n.op_type == "LayerNormalization"), None)
+    if norm is None or f"{norm.output[0]}_u8" not in g.made:
+        raise Mismatch("no quantised embeddings")
+    pad = next((n for n in g.nodes if n.op_type == "Pad" and n.input[0] == "attention_mask"), None)
+    return norm.output[0], pad.output[0] if pad is not None else "attention_mask"
+
+
+class Writer:
+    """Writes an exit into a graph."""
+
+    def __init__(self, model: onnx.ModelProto, learnt: Exit):
+        self.g, self.exit = Graph(model), learnt
+        if any(n.op_type == "If" for n in self.g.nodes):
+            raise Mismatch("it has an exit")
+        if [o.name for o in self.g.model.graph.output] != ["logits", "domain_logits"]:
+            raise Mismatch("it has other outputs than logits and domain_logits")
+        self.x, self.mask = places(self.g)
+
+    def weights(self, name: str, value: torch.Tensor | np.ndarray) -> str:
+        """A named constant."""
+        array = value.detach().numpy() if isinstance(value, torch.Tensor) else value
+        self.g.constants[name] = numpy_helper.from_array(np.array(array, order="C"), name)
+        return name
+
+    def product(self, name: str, words: torch.Tensor) -> str:
+        """An integer product with the embeddings, as `int8` makes them."""
+        columns = words.detach().numpy().T
+        scales = np.maximum(np.abs(columns).max(0), 1e-8) / 63
+        small = self.weights(f"{name}_w8", np.clip(np.round(columns / scales), -64, 63).astype(np.int8))
+        scale = self.weights(f"{name}_wscale", scales.astype(np.float32))
+        _, s, z = self.g.made[f"{self.x}_u8"].input
+        return self.g.add("MatMulIntegerToFloat", f"{self.x}_u8", small, s, scale, z, out=name, domain=MICROSOFT)
+
+    def pairs(self, there: str) -> str:
+        """What three tokens beside each other say; nothing where there is padding."""
+        g, one = self.g, self.exit.words
+        before, here, behind = (self.product(f"early_words{i}", words.weight) for i, words in enumerate(one))
+        before = g.add("Pad", g.add("Mul", before, there), g.constant([0, 1, 0, 0, -1, 0]))
+        behind = g.add("Pad", g.add("Mul", behind, there), g.constant([0, -1, 0, 0, 1, 0]))
+        here = g.add("Add", here, self.weights("early_words_bias", one[1].bias))
+        return g.add("Mul", g.add("Relu", g.add("Add", g.add("Add", before, here), behind)), there)
+
+    def answer(self) -> tuple[str, str]:
+        """The exit's logits, in the form of the model's own two outputs."""
+        g = self.g
+        row = g.add("Cast", g.add("Unsqueeze", self.mask, g.constant([1])), to=TensorProto.FLOAT)
+        there = g.add("Unsqueeze", g.add("Squeeze", row, g.constant([1])), g.constant([2]))
+        count = g.add("ReduceSum", row, g.constant([2]))
+        pairs = self.pairs(there)
+        inside = g.add("Where", g.add("Cast", there, to=TensorProto.BOOL), self.x, g.constant(-1e9, np.float32))
+
+        def mean(of: str) -> str:
+            return g.add("Squeeze", g.add("Div", g.add("MatMul", row, of), count), g.constant([1]))
+
+        highest = [g.add("ReduceMax", of, g.constant([1]), keepdims=0) for of in (inside, pairs)]
+        pooled = g.add("Concat", mean(self.x), highest[0], mean(pairs), highest[1], axis=1)
+        norm, dense, out = self.exit.norm, self.exit.dense, self.exit.out
+        by = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+        bias = dense.bias + dense.weight @ (norm.bias - norm.running_mean * by)
+        hidden = g.add("Gemm", pooled, self.weights("early_dense", dense.weight * by), self.weights("early_dense_bias", bias), transB=1)
+        # One logit of reasoning becomes two, of direct and of reasoning, that are as far from each other.
+        w = torch.cat([-out.weight[:1] / 2, out.weight[:1] / 2, out.weight[1:]])
+        b = torch.cat([-out.bias[:1] / 2, out.bias[:1] / 2, out.bias[1:]])
+        both = g.add("Gemm", g.add("Gelu", hidden), self.weights("early_out", w), self.weights("early_out_bias", b), transB=1)
+        cut = [g.add("Slice", both, g.constant([a]), g.constant([z]), g.constant([1])) for a, z in ((0, 2), (2, w.shape[0]))]
+        return cut[0], cut[1]
+
+    def layers(self, rest: str, early: tuple[str, str]) -> onnx.GraphProto:
+        """The branch for rows that are not done: all that only the layers need, moved into it, and its answers put among the others."""
+        g = self.g
+        ours = {id(n) for name in (rest, *early) for n in g.ancestors(name)}
+        moved = {id(n): n for name in ("logits", "domain_logits") for n in g.ancestors(name) if id(n) not in ours}
+        nodes = [n for n in g.ordered() if id(n) in moved]
+        shared = {name: f"{name}_rest" for name in (self.x, f"{self.x}_u8", self.mask)}
+        inside = {o for n in nodes for o in n.output}
+        for node in nodes:
+            for i, name in enumerate(node.input):
+                node.input[i] = shared.get(name, name)
+                if name not in shared and name not in inside and name not in g.constants and g.depends_on_rows(name):
+                    raise Mismatch(f"{name} is read by the layers and holds a row for each text")
+            for i, name in enumerate(node.output):
+                node.output[i] = {"logits": "layers_logits", "domain_logits": "layers_domain_logits"}.get(name, name)
+        gathers = [helper.make_node("Gather", [name, rest], [new], f"{new}_gather", axis=0) for name, new in shared.items()]
+        place = helper.make_node("Unsqueeze", [rest, g.constant([1])], ["rest_place"], "rest_place")
+        outs = [
+            helper.make_node("ScatterND", [before, "rest_place", f"layers_{name}"], [f"{name}_layers"], f"{name}_scatter")
+            for before, name in zip(early, ("logits", "domain_logits"), strict=True)
+        ]
+        elsewhere = {i for n in g.nodes if id(n) not in moved for i in n.input}
+        own = [name for name in dict.fromkeys(i for n in nodes for i in n.input) if name in g.constants and name not in elsewhere]
+        weights = [g.constants.pop(name) for name in own]
+        g.drop(moved)
+        values = [helper.make_tensor_value_info(o.output[0], TensorProto.FLOAT, None) for o in outs]
+        return helper.make_graph([*gathers, place, *nodes, *outs], "layers", [], values, weights)
+
+    def margin(self, early: tuple[str, str], named: float, unnamed: int) -> str:
+        """Half of the logit of the likelier side; nothing is lower where the exit cannot name the subject, while there may be one."""
+        g = self.g
+        likeliest = g.add("ReduceMax", g.add("Softmax", early[1], axis=1), g.constant([1]), keepdims=0)
+        none = g.add("Equal", g.add("ArgMax", early[1], axis=1, keepdims=0), g.constant(unnamed))
+        known = g.add("Or", g.add("GreaterOrEqual", likeliest, g.constant(named, np.float32)), none)
+        side = g.add("ReduceMax", early[0], g.constant([1]), keepdims=0)
+        return g.add("Where", known, side, g.constant(LOWEST, np.float32))
+
+    def write(self, sure: float, named: float, unnamed: int) -> onnx.ModelProto:
+        """The graph with the exit for rows whose probability of either side is at least `sure`, and that of one subject at least `named`,
+        unless the likeliest is the one without a name (`unnamed`)."""
+        g = self.g
+        early = self.answer()
+        least = self.weights(SURE, half_logit(sure))
+        g.model.graph.input.append(helper.make_tensor_value_info(SURE, TensorProto.FLOAT, []))  # so a run may say another
+        done = g.add("GreaterOrEqual", self.margin(early, named, unnamed), least)
+        rest = g.add("Squeeze", g.add("NonZero", g.add("Not", done)), g.constant([0]))
+        some = g.add("Greater", g.add("Size", rest), g.constant(0))
+        then = self.layers(rest, early)
+        same = [helper.make_node("Identity", [e], [f"{n}_early"], f"{n}_early") for e, n in zip(early, ("logits", "domain_logits"), strict=True)]
+        values = [helper.make_tensor_value_info(n.output[0], TensorProto.FLOAT, None) for n in same]
+        otherwise = helper.make_graph(same, "early", [], values)
+        g.append(helper.make_node("If", [some], ["logits", "domain_logits"], "early_exit", then_branch=then, else_branch=otherwise))
+        return g.finish()
+
+
+def half_logit(p: float) -> np.ndarray:
+    """What the larger of two logits that add up to nothing must be for this probability; no value is enough for 1, any is for 0."""
+    return np.float32(math.inf if p >= 1 else -math.inf if p <= 0 else math.log(p / (1 - p)) / 2)
+
+
+def at(model: onnx.ModelProto, sure: float) -> onnx.ModelProto:
+    """The same graph with another threshold: 1 sends every row through the layers, 0 none."""
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    for tensor in changed.graph.initializer:
+        if tensor.name == SURE:
+            tensor.CopyFrom(numpy_helper.from_array(half_logit(sure), SURE))
+    return changed

@@ -1,0 +1,203 @@
+//! What the models of the fixtures, and the default one, make of texts.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::*;
+use crate::{
+    classifier::{Buckets, Provider},
+    config::locate,
+};
+
+#[derive(Deserialize)]
+struct Recorded {
+    model: String,
+    text: String,
+    input_ids: Vec<i64>,
+    logits: Vec<f32>,
+    domain_logits: Option<Vec<f32>>,
+}
+
+fn fixture(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures")
+        .join(path)
+}
+
+fn model(name: &str) -> Model {
+    model_in(name, None)
+}
+
+fn model_in(name: &str, buckets: Option<Buckets>) -> Model {
+    Model::load(&options(name, buckets)).unwrap()
+}
+
+fn options(name: &str, buckets: Option<Buckets>) -> Options {
+    Options {
+        model: fixture("models").join(name),
+        runtime: locate(Path::new("onnx/runtime/libonnxruntime.so")),
+        providers: vec![Provider::Cpu],
+        sessions: 1,
+        threads: 1,
+        buckets,
+        engine_cache: None,
+        max_tokens: 512,
+        deadline: Duration::from_secs(1),
+        queue: 1,
+        cache: 0,
+    }
+}
+
+fn recorded() -> Vec<Recorded> {
+    serde_json::from_slice(&std::fs::read(fixture("logits.json")).unwrap()).unwrap()
+}
+
+#[test]
+fn logits_match_the_training_frameworks_within_a_thousandth() {
+    let mut models = [("tiny", model("tiny")), ("subjects", model("subjects"))];
+    let mut compared = 0;
+    for record in recorded() {
+        let model = &mut models
+            .iter_mut()
+            .find(|(name, _)| *name == record.model)
+            .unwrap()
+            .1;
+        let tokens = model.reader.read(&Excerpt::of(&record.text, 512)).unwrap();
+        assert_eq!(tokens.ids, record.input_ids, "{}", record.text);
+        let outputs = model
+            .session
+            .run(
+                &[&tokens.ids],
+                [1, tokens.ids.len()],
+                Depth::AsNeeded,
+                &model.labels,
+            )
+            .unwrap();
+        let (logits, domains) = outputs.row(0);
+        let all = logits.iter().chain(domains.unwrap_or_default());
+        let wanted: Vec<f32> = record
+            .logits
+            .into_iter()
+            .chain(record.domain_logits.unwrap_or_default())
+            .collect();
+        assert_eq!(all.clone().count(), wanted.len());
+        for (got, want) in all.zip(&wanted) {
+            assert!(
+                (got - want).abs() < 1e-3,
+                "{got} for {want}: {}",
+                record.text
+            );
+        }
+        compared += 1;
+    }
+    assert!(compared >= 40);
+}
+
+fn asked(model: &mut Model, texts: &[Excerpt], depth: Depth) -> Vec<Option<Classification>> {
+    let mut seen: Vec<Option<Option<Classification>>> = vec![None; texts.len()];
+    model.classify(texts, depth, &mut |index, result| {
+        assert!(
+            seen[index].replace(result.unwrap()).is_none(),
+            "answered twice"
+        );
+    });
+    seen.into_iter().map(Option::unwrap).collect()
+}
+
+fn classified(model: &mut Model, texts: &[Excerpt]) -> Vec<Classification> {
+    let seen = asked(model, texts, Depth::AsNeeded);
+    seen.into_iter().map(Option::unwrap).collect()
+}
+
+#[test]
+fn a_text_scores_the_same_alone_and_among_others_and_in_a_bucket() {
+    let mut models = [model("tiny"), model_in("tiny", Some(Buckets::default()))];
+    let texts: Vec<Excerpt> = recorded()
+        .iter()
+        .map(|record| Excerpt::of(&record.text, 512))
+        .collect();
+    let alone: Vec<Classification> = texts
+        .chunks(1)
+        .flat_map(|text| classified(&mut models[0], text))
+        .collect();
+    for model in &mut models {
+        for (alone, among) in alone.iter().zip(classified(model, &texts)) {
+            assert!(
+                (alone.score - among.score).abs() < 1e-5,
+                "{} and {}",
+                alone.score,
+                among.score
+            );
+            assert_eq!(alone.tokens, among.tokens);
+        }
+    }
+}
+
+#[test]
+fn head_and_tail_are_kept_when_a_text_is_too_long() {
+    let model = model("tiny");
+    let words: Vec<String> = (0..2_000).map(|n| format!("word{n}")).collect();
+    for text in [words.join(" "), words.join(" ").repeat(20)] {
+        let whole = model
+            .reader
+            .read(&Excerpt {
+                head: text.as_str().into(),
+                tail: None,
+                size: 0,
+            })
+            .unwrap();
+        let cut = model.reader.read(&Excerpt::of(&text, 512)).unwrap();
+        assert_eq!((whole.ids.len(), whole.truncated), (512, true));
+        assert_eq!((cut.ids.len(), cut.truncated), (512, true));
+        assert_eq!(cut.ids[..200], whole.ids[..200], "the head");
+        assert_eq!(cut.ids[312..], whole.ids[312..], "the tail");
+    }
+    assert_eq!(
+        model.max_tokens(),
+        512,
+        "the setting, where the model recommends no less"
+    );
+    let short = model.reader.read(&Excerpt::of("hello", 512)).unwrap();
+    assert!(!short.truncated && !short.unreadable);
+    assert!(model.reader.read(&Excerpt::of(" ", 512)).unwrap().ids.len() >= 2);
+}
+
+#[test]
+fn a_text_gets_the_same_answer_whether_it_is_alone_or_asked_at_the_exit_first() {
+    let mut options = options("tiny", None);
+    options.model = locate(Path::new("onnx/router"));
+    let mut model = Model::load(&options).unwrap();
+    assert!(model.has_exit());
+    let prompts = std::fs::read_to_string(fixture("everyday.jsonl")).unwrap();
+    let texts: Vec<Excerpt> = prompts
+        .lines()
+        .step_by(5)
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+        .map(|row| Excerpt::of(row["text"].as_str().unwrap(), model.max_tokens()))
+        .collect();
+    let alone: Vec<Classification> = texts
+        .chunks(1)
+        .flat_map(|text| classified(&mut model, text))
+        .collect();
+    let at_the_exit = asked(&mut model, &texts, Depth::Exit);
+    let through_the_layers = asked(&mut model, &texts, Depth::Whole);
+    let mut sure = 0;
+    for ((alone, exit), whole) in alone.iter().zip(&at_the_exit).zip(&through_the_layers) {
+        sure += usize::from(exit.is_some());
+        let staged = exit.as_ref().or(whole.as_ref()).unwrap();
+        assert!(
+            (alone.score - staged.score).abs() < 1e-5,
+            "{alone:?} and {staged:?}"
+        );
+        assert_eq!(
+            alone.domain.as_ref().map(|domain| &domain.label),
+            staged.domain.as_ref().map(|domain| &domain.label)
+        );
+    }
+    assert!(
+        (texts.len() / 3..texts.len() * 9 / 10).contains(&sure),
+        "{sure} of {}",
+        texts.len()
+    );
+}
