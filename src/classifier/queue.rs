@@ -97,8 +97,9 @@ impl Queue {
             again: Box::new(again),
             panicked: AtomicBool::new(false),
             idle: Arc::default(),
-            fresh: Lane::new(room, models.len()),
-            unsure: Lane::new(room, models.len()),
+            fresh: Lane::new(async_channel::bounded(room.max(1)), models.len()),
+            unsure: Lane::new(async_channel::unbounded(), models.len()),
+            room,
         });
         let queue = Self {
             jobs: shared.fresh.to.clone(),
@@ -132,7 +133,10 @@ impl Queue {
             Some(_) => self
                 .jobs
                 .try_send(waiting)
-                .map_err(|refusal| refused(&refusal)),
+                .map_err(|refusal| match refusal {
+                    TrySendError::Full(_) => Miss::Full,
+                    TrySendError::Closed(_) => Miss::Failed,
+                }),
         };
         if joined.is_ok() {
             self.idle.wake();
@@ -146,13 +150,6 @@ impl Queue {
     }
 }
 
-fn refused(refusal: &TrySendError<Waiting>) -> Miss {
-    match refusal {
-        TrySendError::Full(_) => Miss::Full,
-        TrySendError::Closed(_) => Miss::Failed,
-    }
-}
-
 /// Jobs that wait for the same.
 struct Lane {
     to: Sender<Waiting>,
@@ -161,8 +158,7 @@ struct Lane {
 }
 
 impl Lane {
-    fn new(room: usize, hands: usize) -> Self {
-        let (to, from) = async_channel::bounded(room.max(1));
+    fn new((to, from): (Sender<Waiting>, Receiver<Waiting>), hands: usize) -> Self {
         Self {
             to,
             from,
@@ -184,8 +180,10 @@ struct Shared<R> {
     panicked: AtomicBool,
     idle: Arc<Idle>,
     fresh: Lane,
-    /// Those of which the exit was not sure.
+    /// Those of which the exit was not sure. A thread cannot wait for room in it, so it has no end; whoever has a limit finds it full
+    /// where the other is.
     unsure: Lane,
+    room: usize,
 }
 
 impl<R: Runs> Shared<R> {
@@ -321,7 +319,8 @@ impl<R: Runs> Shared<R> {
     fn wait_anew(&self, job: Job, late: Option<Instant>) {
         let (size, came) = (job.excerpt.size, Instant::now());
         let backlog = &self.unsure.backlog;
-        if late.is_some_and(|late| came + backlog.until_done(size) > late) {
+        let is_full = self.unsure.from.len() >= self.room;
+        if late.is_some_and(|late| is_full || came + backlog.until_done(size) > late) {
             let _ = job.reply.send(Err(Miss::Full));
             return;
         }
@@ -332,10 +331,8 @@ impl<R: Runs> Shared<R> {
             came,
             late,
         };
-        if let Err(refusal) = self.unsure.to.try_send(waiting) {
-            let miss = refused(&refusal);
-            let _ = refusal.into_inner().job.reply.send(Err(miss));
-        }
+        // It is closed when nobody serves it any more; dropped, its caller falls back.
+        let _ = self.unsure.to.try_send(waiting);
     }
 
     /// Nobody serves the queue any more: their callers fall back now.
