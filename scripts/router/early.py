@@ -6,14 +6,16 @@
 A small convolution over the embeddings (three tokens wide, as in TextCNN, Kim 2014), its mean and maximum over the text, and two dense
 layers learn what the whole model says (distillation: its probabilities, of both heads). Where they are surer than a threshold, theirs is
 the answer; all other rows of a batch go on through the layers (an early exit, as in BranchyNet and DeeBERT). They must be sure of the
-subject, too, unless it has none. The threshold is the lowest with which no more than `--budget` of the decisions on held-out prompts become others. The exit is inside of the graph, so that whoever runs
-it needs to know nothing of it, and whether a row leaves early is a matter of its own text, never of its batch.
+subject, too, unless the text has none. The threshold is the lowest with which no more than `--budget` of the decisions on held-out
+prompts become others. The exit is inside of the graph, so that whoever runs it needs to know nothing of it, and whether a row leaves
+early is a matter of its own text, never of its batch.
 
 `train_router.py` calls this last. As a command it gives an exit to a MODEL_DIR that has none; int8 only, since it shares the quantised
 embeddings with the first layer.
 """
 
 import argparse
+import hashlib
 import json
 import os
 import random
@@ -55,7 +57,7 @@ class Taught:
 
 
 def prompts(parts: dict[str, list[data.Prompt]], scale: float) -> tuple[list[data.Prompt], list[data.Prompt]]:
-    """To learn from: two epochs in their clothes, and all of the large sources as they are. To choose the threshold on: held-out ones, in clothes."""
+    """To learn from: two epochs in their clothes, and the large sources as they are. To choose the threshold on: held-out ones, in clothes."""
     bare = [p for p in parts["train"] if p.source in (*data.PER_EPOCH, "mmlu_pro")]
     bare = bare[: int(len(bare) * scale)]
     dressed = [p for seed in (4000, 4001) for p in epoch.draw(parts["train"], seed, scale=scale)]
@@ -137,12 +139,13 @@ def choose(early: np.ndarray, whole: np.ndarray, known: np.ndarray, budget: floa
     return sure, {"sure": sure, "exits": float(done.mean()), "changed": changed, "mean difference of P": moved}
 
 
-def taught(model: onnx.ModelProto, rows: list[list[int]], reasoning: list[int], kept: Path) -> Taught:
-    """What the whole model says of the texts, kept in a file for the next time."""
+def taught(model: onnx.ModelProto, rows: list[list[int]], reasoning: list[int], work: Path) -> Taught:
+    """What the whole model says of the texts, kept for the next time."""
+    asked = hashlib.sha256(model.SerializeToString() + repr(rows).encode()).hexdigest()[:16]
+    kept = work / f"taught_{asked}.npz"
     if kept.exists():
         saved = np.load(kept)
-        if len(saved["reasoning"]) == len(rows):
-            return Taught(rows, saved["reasoning"], saved["subjects"])
+        return Taught(rows, saved["reasoning"], saved["subjects"])
     said = ask(model, rows, reasoning)
     np.savez(kept, reasoning=said.reasoning, subjects=said.subjects)
     return said
@@ -154,7 +157,7 @@ def give(folder: Path, parts: dict[str, list[data.Prompt]], work: Path, budget: 
     tokenizer, own = Tokenizer.from_file(str(folder / "tokenizer.json")), values["thinkgate"]
     reasoning = [i for i in range(len(values["id2label"])) if values["id2label"][str(i)] in own["reasoning_labels"]]
     rows = [encode(tokenizer, [p.text for p in chosen], own["max_tokens"]) for chosen in prompts(parts, scale)]
-    train, valid = (taught(model, texts, reasoning, work / f"taught_{name}.npz") for texts, name in zip(rows, ("train", "valid"), strict=True))
+    train, valid = (taught(model, texts, reasoning, work) for texts in rows)
     learnt = fit(train, embeddings(model, tokenizer.get_vocab_size()), values["pad_token_id"])
     unnamed = own["domain_labels"].index(UNNAMED)
     with_exit = early_graph.Writer(model, learnt).write(1, NAMED, unnamed)
@@ -173,7 +176,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("model", type=Path, help="a directory that export_onnx.py wrote, of a model with two labels and subjects, int8")
     parser.add_argument("--budget", type=float, default=BUDGET, help=f"share of decisions that may change (default {BUDGET})")
-    parser.add_argument("--work", type=Path, default=Path("target/router"), help="what the whole model says of the prompts is kept here: of one model only")
+    parser.add_argument("--work", type=Path, default=Path("target/router"), help="what the whole model says of the prompts is kept here")
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
     give(args.model, data.read(args.data), args.work, args.budget)
