@@ -2,9 +2,7 @@
 
 import contextlib
 import io
-import logging
 import sys
-import tempfile
 import unittest
 from pathlib import Path
 
@@ -18,7 +16,7 @@ from router import early, finetune, fuse, int8  # noqa: E402
 from router.early_graph import Writer, at  # noqa: E402
 from router.graph import Mismatch  # noqa: E402
 from router.model import Exit  # noqa: E402
-from router.test_fuse import VOCABULARY, rows, small  # noqa: E402
+from router.test_fuse import VOCABULARY, exported, quietly, rows, small  # noqa: E402
 
 TEXTS = rows([1, 3, 16, 31, 50, 64, 95, 96, 100, 127, 129, 160, 191, 193, 230, 256])  # some are long enough for blocks of attention
 SHAPES = [
@@ -42,12 +40,10 @@ class Early(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        logging.disable(logging.WARNING)
         cls.models = []
-        with tempfile.TemporaryDirectory() as scratch, contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        with quietly() as scratch:
             for shape in SHAPES:
-                export_onnx.to_onnx(small(**shape), Path(scratch) / "model.onnx")
-                plain = fuse.fuse(int8.quantise(onnx.load(Path(scratch) / "model.onnx"), rows([40, 9, 130])))[0]
+                plain = fuse.fuse(int8.quantise(exported(small(**shape), scratch), rows([40, 9, 130])))[0]
                 learnt = Exit(32, len(shape["domain_labels"])).eval()
                 with torch.no_grad():
                     learnt.out.weight.mul_(40)

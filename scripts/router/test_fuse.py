@@ -43,6 +43,20 @@ def small(**overrides):
     return model
 
 
+@contextlib.contextmanager
+def quietly():
+    """An empty folder, and nothing printed meanwhile."""
+    logging.disable(logging.WARNING)
+    with tempfile.TemporaryDirectory() as scratch, contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        yield Path(scratch)
+
+
+def exported(model, scratch: Path) -> onnx.ModelProto:
+    """The model as a graph, fp32 and not rewritten."""
+    export_onnx.to_onnx(model, scratch / "model.onnx")
+    return onnx.load(scratch / "model.onnx")
+
+
 def rows(lengths) -> list[list[int]]:
     """Random ids."""
     random = np.random.default_rng(1)
@@ -54,13 +68,11 @@ class Fused(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        logging.disable(logging.WARNING)
         cls.models = []
-        with tempfile.TemporaryDirectory() as scratch, contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        with quietly() as scratch:
             for shape in SHAPES:
                 model = small(**shape)
-                export_onnx.to_onnx(model, Path(scratch) / "model.onnx")
-                plain = onnx.load(Path(scratch) / "model.onnx")
+                plain = exported(model, scratch)
                 for graph in (plain, int8.quantise(plain, rows([40, 9, 130]))):
                     cls.models.append((shape, model, graph, *fuse.fuse(graph)))
 

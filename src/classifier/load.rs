@@ -133,7 +133,7 @@ impl Runs for Model {
     }
 
     fn worth(&self, depth: Depth) -> (usize, u64) {
-        let (rows, tokens) = self.shapes.worth(self.has_exit() && depth == Depth::Whole);
+        let (rows, tokens) = self.shapes.worth(depth == Depth::Whole);
         (rows, Excerpt::size_of(tokens))
     }
 }
