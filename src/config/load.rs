@@ -1,10 +1,10 @@
 //! Reads the configuration and reports every problem, not the first.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use figment::{
     Figment,
-    providers::{Env, Format, Serialized, Yaml},
+    providers::{Env, Serialized},
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -12,6 +12,7 @@ use serde_path_to_error::Segment;
 
 use super::{
     BaseUrl, Config, Problem, Problems, Secret,
+    file::Read,
     place::{Gaps, holds_keys, source, unread},
     words::plain,
 };
@@ -54,8 +55,8 @@ pub fn read(flags: &Flags) -> Written {
     let mut problems = Vec::new();
     let mut figment = Figment::new();
     for file in &flags.files {
-        match readable(file) {
-            Ok(()) => figment = figment.merge(Yaml::file_exact(file)),
+        match Read::of(file) {
+            Ok(read) => figment = figment.merge(read),
             Err(problem) => problems.push(problem),
         }
     }
@@ -126,20 +127,6 @@ fn environment(problems: &mut Vec<Problem>) -> Env {
             .map(|(key, _)| Problem::new(format!("THINKGATE_{key}"), "can be set in a file only")),
     );
     env.filter(move |key| !files_only(key.as_str())).split("__")
-}
-
-fn readable(file: &Path) -> Result<(), Problem> {
-    let problem = |message: String| Err(Problem::new(file.display().to_string(), message));
-    let text = match std::fs::read_to_string(file) {
-        Ok(text) => text,
-        Err(error) => return problem(format!("cannot be read: {error}")),
-    };
-    match serde_yaml::from_str::<serde_yaml::Value>(&text) {
-        Ok(serde_yaml::Value::Mapping(_)) => Ok(()),
-        Ok(serde_yaml::Value::Null) => problem("is empty".into()),
-        Ok(_) => problem("must be a mapping of settings".into()),
-        Err(error) => problem(format!("is not YAML: {error}")),
-    }
 }
 
 /// Gives the written values their types. A value that does not fit is reported and left out, and the rest is read again: five
@@ -335,6 +322,31 @@ mod tests {
             missing[0]
                 .to_string()
                 .starts_with("no/such.yaml: cannot be read")
+        );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_can_be_read_once_is_a_configuration_too() {
+        use std::os::fd::AsRawFd;
+
+        let (from, mut to) = std::io::pipe().unwrap();
+        std::io::Write::write_all(&mut to, b"routing: { threshold: 0.125, x: 1 }").unwrap();
+        drop(to);
+        let written = read(&Flags {
+            files: vec![format!("/dev/fd/{}", from.as_raw_fd()).into()],
+            ..Flags::default()
+        });
+        assert_eq!(written.config.routing.threshold, 0.125);
+        let problems: Vec<String> = written
+            .problems()
+            .0
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert!(
+            problems[0].contains("routing.x") && problems[0].contains("/dev/fd/"),
+            "{problems:#?}"
         );
     }
 

@@ -5,6 +5,7 @@
 
 mod address;
 mod defaults;
+mod file;
 mod load;
 mod locate;
 mod place;
