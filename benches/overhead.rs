@@ -23,6 +23,7 @@ mod model;
 
 use std::{
     env,
+    fmt::{self, Display, Formatter},
     io::{BufRead, BufReader, Write, stdin},
     path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
@@ -47,6 +48,8 @@ const LIKELY: [usize; 2] = [7, 17];
 const TURN: Duration = Duration::from_millis(40);
 /// Calls at the beginning of a turn that do not count: the other side has had the caches.
 const COLD: usize = 2;
+/// The threshold of an exit, which a run may override.
+const SURE: &str = "early_sure";
 /// The argument that makes this program the bare runtime.
 const BARE: &str = "bare-runtime";
 
@@ -55,17 +58,18 @@ fn main() {
     if env::args().any(|argument| argument == BARE) {
         return serve_bare(&model::options(0));
     }
-    let given = env::args()
+    let given: Vec<String> = env::args()
         .skip(1)
-        .filter(|argument| !argument.starts_with('-'));
-    for folder in given {
+        .filter(|argument| !argument.starts_with('-'))
+        .collect();
+    for folder in &given {
         // Else the default would be measured in the name of another.
-        assert!(Path::new(&folder).is_dir(), "{folder} is no folder");
+        assert!(Path::new(folder).is_dir(), "{folder} is no folder");
     }
     println!(
-        "| sessions | tokens | runtime, us | of ours tokenising, us | classify / runtime (95 %) | runtime / runtime (95 %) |"
+        "| sessions | tokens | leaves at an exit | runtime, us | of ours tokenising, us | classify / runtime (95 %) | runtime / runtime (95 %) |"
     );
-    println!("|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|");
     for (sessions, name) in [(1, "1"), (0, "the default")] {
         let options = Options {
             sessions,
@@ -73,8 +77,46 @@ fn main() {
             ..model::options(0)
         };
         let mut sides = Sides::start(&options);
-        for tokens in [16, 64, 128] {
-            println!("| {name} | {tokens} | {} |", sides.compare(tokens));
+        for leaves in [false, true]
+            .into_iter()
+            .take(if given.is_empty() { 2 } else { 1 })
+        {
+            for tokens in [16, 64, 128] {
+                let text = Text { leaves, tokens };
+                println!("| {name} | {text} | {} |", sides.compare(text));
+            }
+        }
+    }
+}
+
+/// A text by how far it goes and how long it is; written as a row of the table has it, and as the other process is told.
+#[derive(Clone, Copy)]
+struct Text {
+    /// True for one that leaves the default model at its exit.
+    leaves: bool,
+    tokens: usize,
+}
+
+impl Display for Text {
+    fn fmt(&self, to: &mut Formatter<'_>) -> fmt::Result {
+        let leaves = if self.leaves { "yes" } else { "no" };
+        write!(to, "{} | {leaves}", self.tokens)
+    }
+}
+
+impl Text {
+    fn told(line: &str) -> Self {
+        let (tokens, leaves) = line.split_once(" | ").unwrap();
+        Self {
+            leaves: leaves == "yes",
+            tokens: tokens.parse().unwrap(),
+        }
+    }
+
+    fn words(self) -> String {
+        match self.leaves {
+            true => model::plain_text(self.tokens),
+            false => model::text(self.tokens, 0),
         }
     }
 }
@@ -98,8 +140,8 @@ impl Sides {
         }
     }
 
-    fn compare(&mut self, tokens: usize) -> String {
-        let text = model::text(tokens, 0);
+    fn compare(&mut self, which: Text) -> String {
+        let text = which.words();
         let (mut ours, mut control, mut bare) = (Vec::new(), Vec::new(), Vec::new());
         for round in 0..ROUNDS {
             let mut medians = [0.0; 3];
@@ -108,7 +150,7 @@ impl Sides {
                 let side = (round + place) % 3;
                 medians[side] = match side {
                     0 => self.classify(&text),
-                    _ => self.bare.turn(tokens),
+                    _ => self.bare.turn(which),
                 };
             }
             ours.push(medians[0] / medians[1]);
@@ -130,7 +172,7 @@ impl Sides {
     }
 }
 
-/// The other process: it reads a number of tokens and answers with the median of a turn.
+/// The other process: it is told of a text and answers with the median of a turn.
 struct Bare {
     process: Child,
     to: ChildStdin,
@@ -156,8 +198,8 @@ impl Bare {
         }
     }
 
-    fn turn(&mut self, tokens: usize) -> f64 {
-        writeln!(self.to, "{tokens}").unwrap();
+    fn turn(&mut self, text: Text) -> f64 {
+        writeln!(self.to, "{text}").unwrap();
         let mut answer = String::new();
         self.from.read_line(&mut answer).unwrap();
         answer.trim().parse().unwrap()
@@ -167,19 +209,35 @@ impl Bare {
 fn serve_bare(options: &Options) {
     let (mut session, tokenizer) = (session(options), tokenizer(options));
     for line in stdin().lines() {
-        let tokens: usize = line.unwrap().parse().unwrap();
-        let ids = read(&tokenizer, &model::text(tokens, 0));
-        assert_eq!(ids.len(), tokens, "the text has the length it should");
-        let (shape, mask) = ([1, tokens], vec![1_i64; tokens]);
-        let median = turn(|| {
-            let inputs = ort::inputs![
-                "input_ids" => TensorRef::from_array_view((shape, ids.as_slice())).unwrap(),
-                "attention_mask" => TensorRef::from_array_view((shape, mask.as_slice())).unwrap(),
-            ];
-            drop(session.run(inputs).unwrap());
-        });
-        println!("{median}");
+        let text = Text::told(&line.unwrap());
+        let ids = read(&tokenizer, &text.words());
+        assert_eq!(ids.len(), text.tokens, "the text has the length it should");
+        if let Some(left) = left_early(&mut session, &ids) {
+            assert_eq!(left, text.leaves, "the text leaves where it should");
+        }
+        println!("{}", turn(|| drop(logits(&mut session, &ids, None))));
     }
+}
+
+/// Whether a text leaves the model at an exit, if the model has one: then the answer is the exit's own.
+fn left_early(session: &mut Session, ids: &[i64]) -> Option<bool> {
+    let overridable = session.overridable_initializers();
+    let has_exit = overridable.iter().any(|value| value.name() == SURE);
+    has_exit.then(|| logits(session, ids, None) == logits(session, ids, Some([f32::NEG_INFINITY])))
+}
+
+fn logits(session: &mut Session, ids: &[i64], sure: Option<[f32; 1]>) -> Vec<f32> {
+    let (shape, mask) = ([1, ids.len()], vec![1_i64; ids.len()]);
+    let mut inputs = ort::inputs![
+        "input_ids" => TensorRef::from_array_view((shape, ids)).unwrap(),
+        "attention_mask" => TensorRef::from_array_view((shape, mask.as_slice())).unwrap(),
+    ];
+    if let Some(sure) = &sure {
+        let sure = TensorRef::from_array_view(([0_usize; 0], sure.as_slice())).unwrap();
+        inputs.push((SURE.into(), sure.into()));
+    }
+    let outputs = session.run(inputs).unwrap();
+    outputs["logits"].try_extract_tensor().unwrap().1.to_vec()
 }
 
 /// The runtime's session, as the classifier's is built for a small model.

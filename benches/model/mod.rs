@@ -6,9 +6,11 @@ use thinkgate::{app, classifier::Options, config::Config};
 
 /// Tokens that frame a text.
 const FRAME: usize = 2;
-/// Each is one token.
-const WORDS: &str = "the museum opens early on sunday and many people walk from the central station to see old ships before \
-    they meet friends near a small green park where music plays until late every summer night while boats cross the wide river";
+/// Each word is one token of the default router's.
+const GREY: &str = "the price of a share may fall when more people want to sell than to buy and a bank that holds many of them could \
+    lose its trust so which rule should the state change before the next crisis and why would firms follow it";
+const PLAIN: &str = "please set an alarm for seven in the morning and play some quiet music in the kitchen then turn off the lights \
+    in the hall and tell me what the weather will be like at the beach on sunday for my family";
 
 /// As the gateway loads it by default, but for a deadline that nothing here is to miss. `cache`: scores that are kept. The model is
 /// another where a folder is given: `cargo bench --bench NAME -- FOLDER`; its vocabulary must hold the words below.
@@ -25,9 +27,19 @@ pub fn options(cache: usize) -> Options {
     }
 }
 
-/// A text of so many tokens, special ones included; another for every number.
+/// A text of so many tokens, special ones included; another for every number. Those tried go through the default router's layers.
 pub fn text(tokens: usize, number: usize) -> String {
-    let words: Vec<&str> = WORDS.split_whitespace().collect();
+    walk(GREY, tokens, number)
+}
+
+/// The same, of one that leaves the default router at its exit.
+#[allow(dead_code, reason = "not every bench asks for one")]
+pub fn plain_text(tokens: usize) -> String {
+    walk(PLAIN, tokens, 0)
+}
+
+fn walk(words: &str, tokens: usize, number: usize) -> String {
+    let words: Vec<&str> = words.split_whitespace().collect();
     // The digits of the number, written in words, and then a walk through the list.
     let mut state = number;
     let text: Vec<&str> = (0..tokens - FRAME)
