@@ -22,7 +22,7 @@ import random
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -35,15 +35,17 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import export_onnx  # noqa: E402
 from router import data, early_graph, epoch, finetune  # noqa: E402
-from router.early_graph import at  # noqa: E402
+from router.early_graph import Rule, at  # noqa: E402
 from router.graph import Graph  # noqa: E402
-from router.model import Exit  # noqa: E402
+from router.model import SUBJECTS, Exit  # noqa: E402
 from router.reading import encode  # noqa: E402
 
 BUDGET = 0.002  # share of decisions on held-out prompts that may become others
 NAMED, UNNAMED = 0.8, "other"  # how likely the exit's subject must be, and the subject of texts that have none
+READ, SHARE = 36, 0.7  # tokens of an unsure text that the layers read, and their share in what is said of one that is no longer
 EPOCHS, RATE, TOKENS = 6, 2e-3, 4000
 SUBJECT_WEIGHT = 0.3
+KNOWN = 0.5  # weight of a subject that is known, beside what the whole model says of it
 UNSURE = 0.03  # the share of texts in training that are padding alone: nothing is known of them
 
 
@@ -57,11 +59,13 @@ class Taught:
 
 
 def prompts(parts: dict[str, list[data.Prompt]], scale: float) -> tuple[list[data.Prompt], list[data.Prompt]]:
-    """To learn from: two epochs in their clothes, and the large sources as they are. To choose the threshold on: held-out ones, in clothes."""
+    """To learn from: two epochs in their clothes, the large sources as they are, and MMLU-Pro's with their options: long, and of many
+    subjects. To choose the threshold on: held-out ones, in clothes."""
     bare = [p for p in parts["train"] if p.source in (*data.PER_EPOCH, "mmlu_pro")]
-    bare = bare[: int(len(bare) * scale)]
+    options = [replace(p, text=p.full()) for p in bare if p.source == "mmlu_pro"]
+    bare, options = (some[: int(len(some) * scale)] for some in (bare, options))
     dressed = [p for seed in (4000, 4001) for p in epoch.draw(parts["train"], seed, scale=scale)]
-    return dressed + bare, epoch.draw(parts["valid"], 77, scale=scale)
+    return dressed + bare + options, epoch.draw(parts["valid"], 77, scale=scale)
 
 
 def ask(model: onnx.ModelProto, rows: list[list[int]], reasoning: list[int]) -> Taught:
@@ -121,6 +125,16 @@ def fit(said: Taught, table: torch.Tensor, padding: int, epochs: int = EPOCHS) -
     return model.eval()
 
 
+def with_known_subjects(said: Taught, texts: list[data.Prompt]) -> Taught:
+    """What the whole model says, and of subjects what is known as well."""
+    subjects = said.subjects.copy()
+    for i, prompt in enumerate(texts):
+        if prompt.subject:
+            subjects[i] *= 1 - KNOWN
+            subjects[i, SUBJECTS.index(prompt.subject)] += KNOWN
+    return replace(said, subjects=subjects)
+
+
 def knows(subjects: np.ndarray, unnamed: int) -> np.ndarray:
     """Where an exit may be the answer as far as the subject goes."""
     return (subjects.max(1) >= NAMED) | (subjects.argmax(1) == unnamed)
@@ -156,16 +170,17 @@ def give(folder: Path, parts: dict[str, list[data.Prompt]], work: Path, budget: 
     model, values = onnx.load(folder / "model.onnx"), json.loads((folder / "config.json").read_text())
     tokenizer, own = Tokenizer.from_file(str(folder / "tokenizer.json")), values["thinkgate"]
     reasoning = [i for i in range(len(values["id2label"])) if values["id2label"][str(i)] in own["reasoning_labels"]]
-    rows = [encode(tokenizer, [p.text for p in chosen], own["max_tokens"]) for chosen in prompts(parts, scale)]
-    train, valid = (taught(model, texts, reasoning, work) for texts in rows)
-    learnt = fit(train, embeddings(model, tokenizer.get_vocab_size()), values["pad_token_id"])
+    texts = prompts(parts, scale)
+    rows = [encode(tokenizer, [p.text for p in chosen], own["max_tokens"]) for chosen in texts]
+    train, valid = (taught(model, some, reasoning, work) for some in rows)
+    learnt = fit(with_known_subjects(train, texts[0]), embeddings(model, tokenizer.get_vocab_size()), values["pad_token_id"])
     unnamed = own["domain_labels"].index(UNNAMED)
-    with_exit = early_graph.Writer(model, learnt).write(1, NAMED, unnamed)
+    with_exit = early_graph.Writer(model, learnt).write(1, Rule(NAMED, unnamed, READ, SHARE))
     early = ask(at(with_exit, 0), valid.rows, reasoning)
     sure, report = choose(early.reasoning, valid.reasoning, knows(early.subjects, unnamed), budget)
     print("early exit: " + ", ".join(f"{k} {v:.4f}" for k, v in report.items()), flush=True)
     onnx.save(at(with_exit, sure), folder / "model.onnx")
-    values["thinkgate"]["early_exit"] = {"sure": sure, "named": NAMED, "unnamed": UNNAMED}
+    values["thinkgate"]["early_exit"] = {"sure": sure, "named": NAMED, "unnamed": UNNAMED, "read": READ}
     (folder / "config.json").write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n")
     return report
 

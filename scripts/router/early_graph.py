@@ -1,6 +1,7 @@
 """Writes an early exit into an exported graph: a threshold, and the layers in the branch of an `If` for rows that are not sure."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import onnx
@@ -14,6 +15,16 @@ from .model import Exit
 # hear the exit alone, with infinity to hear the layers alone. The gateway does so while texts wait.
 SURE = "early_sure"
 LOWEST = np.finfo(np.float32).min
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How an exit and the layers behind it share the work."""
+
+    named: float  # the least probability of a subject of rows that are done
+    unnamed: int  # the subject of texts that have none, which may be less likely
+    read: int  # tokens that the layers read of a row at most, half of them its first, half its last
+    share: float  # of the layers in the logits of rows that they read whole; less where they read a part
 
 
 def places(g: Graph) -> tuple[str, str]:
@@ -85,54 +96,95 @@ class Writer:
         cut = [g.add("Slice", both, g.constant([a]), g.constant([z]), g.constant([1])) for a, z in ((0, 2), (2, w.shape[0]))]
         return cut[0], cut[1]
 
-    def layers(self, rest: str, early: tuple[str, str]) -> onnx.GraphProto:
-        """The branch for rows that are not done: all that only the layers need, moved into it, and its answers put among the others."""
+    def excerpts(self, rest: str, read: int) -> tuple[dict[str, str], str]:
+        """What the layers read, by what they read without an exit: the rows that are not done, of each no more than its head and its tail.
+        And the part of each row that this is, one at most."""
+        g, one = self.g, self.g.constant([1])
+        blocks = [g.value(n.input[1]).max() for n in g.nodes if n.op_type == "Div" and n.input[0] in self.lengths()]
+        if read >= max(blocks, default=np.inf):
+            raise Mismatch(f"layers that read {read} tokens, in blocks")
+        mask = g.add("Gather", self.mask, rest, axis=0)
+        tokens = g.add("Min", g.add("Shape", mask, start=1, end=2), g.constant([read]))
+        at = g.add("Range", g.constant(0), g.add("Squeeze", tokens), g.constant(1))
+        length = g.add("ReduceSum", mask, one)
+        part = g.add("Min", g.add("Div", g.constant(read, np.float32), g.add("Cast", length, to=TensorProto.FLOAT)), g.constant(1, np.float32))
+        beyond = g.add("Max", g.add("Sub", length, g.constant([read])), g.constant([0]))
+        in_tail = g.add("Cast", g.add("GreaterOrEqual", at, g.constant(read // 2)), to=TensorProto.INT64)
+        column = g.add("Add", g.add("Mul", beyond, in_tail), at)
+        row = g.add("Expand", g.add("Unsqueeze", rest, one), g.add("Shape", column))
+        places = g.add("Concat", *(g.add("Unsqueeze", i, g.constant([2])) for i in (row, column)), axis=2)
+        return {name: g.add("GatherND", name, places) for name in (self.x, f"{self.x}_u8", self.mask)}, part
+
+    def lengths(self) -> set[str]:
+        """Tensors with the number of tokens of a batch."""
+        return {n.output[0] for n in self.g.nodes if n.op_type == "Shape" and n.input[0] == "attention_mask"}
+
+    def anew(self, name: str, instead: dict[str, str]) -> str:
+        """A tensor that is made of the lengths of a batch, made of those of the excerpts."""
+        g = self.g
+        if name not in instead and name not in g.constants:
+            if g.depends_on_rows(name):
+                raise Mismatch(f"{name} is read by the layers and holds a row for each text")
+            node = g.made[name]
+            inputs = [instead[self.mask]] if node.op_type == "Shape" else [self.anew(i, instead) for i in node.input]
+            attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+            instead[name] = g.add(node.op_type, *inputs, **attributes)
+        return instead.get(name, name)
+
+    def layers(self, rest: str, early: tuple[str, str], rule: Rule) -> onnx.GraphProto:
+        """The branch for rows that are not done: what the layers say of their excerpts and the exit of all, together, among the answers."""
         g = self.g
         ours = {id(n) for name in (rest, *early) for n in g.ancestors(name)}
-        moved = {id(n): n for name in ("logits", "domain_logits") for n in g.ancestors(name) if id(n) not in ours}
-        nodes = [n for n in g.ordered() if id(n) in moved]
-        shared = {name: f"{name}_rest" for name in (self.x, f"{self.x}_u8", self.mask)}
-        inside = {o for n in nodes for o in n.output}
-        for node in nodes:
+        moved = [n for n in g.ordered() if id(n) not in ours]
+        made = {o for n in moved for o in n.output}
+        instead, part = self.excerpts(rest, rule.read)
+        for node in moved:
             for i, name in enumerate(node.input):
-                node.input[i] = shared.get(name, name)
-                if name not in shared and name not in inside and name not in g.constants and g.depends_on_rows(name):
-                    raise Mismatch(f"{name} is read by the layers and holds a row for each text")
-            for i, name in enumerate(node.output):
-                node.output[i] = {"logits": "layers_logits", "domain_logits": "layers_domain_logits"}.get(name, name)
-        gathers = [helper.make_node("Gather", [name, rest], [new], f"{new}_gather", axis=0) for name, new in shared.items()]
-        place = helper.make_node("Unsqueeze", [rest, g.constant([1])], ["rest_place"], "rest_place")
-        outs = [
-            helper.make_node("ScatterND", [before, "rest_place", f"layers_{name}"], [f"{name}_layers"], f"{name}_scatter")
-            for before, name in zip(early, ("logits", "domain_logits"), strict=True)
-        ]
-        elsewhere = {i for n in g.nodes if id(n) not in moved for i in n.input}
+                if name and name not in made:
+                    node.input[i] = self.anew(name, instead)
+        place, share = g.add("Unsqueeze", rest, g.constant([1])), g.add("Mul", part, g.constant(rule.share, np.float32))
+        outs = []
+        for exit, name in zip(early, ("logits", "domain_logits"), strict=True):
+            before = g.add("Gather", exit, rest, axis=0)
+            both = g.add("Add", before, g.add("Mul", g.add("Sub", name, before), share))
+            outs.append(g.add("ScatterND", exit, place, both))
+        return self.branch(outs, ours)
+
+    def branch(self, outs: list[str], ours: set[int]) -> onnx.GraphProto:
+        """All that some tensors are made of, but for what is ours, taken out of the graph, with the constants that nothing else uses."""
+        g = self.g
+        nodes = [n for n in g.ordered(*outs) if id(n) not in ours]
+        for node in nodes:
+            for names in (node.input, node.output):
+                for i, name in enumerate(names):
+                    names[i] = {"logits": "layers_logits", "domain_logits": "layers_domain_logits"}.get(name, name)
+        within = {id(n) for n in nodes}
+        elsewhere = {i for n in g.nodes if id(n) not in within for i in n.input}
         own = [name for name in dict.fromkeys(i for n in nodes for i in n.input) if name in g.constants and name not in elsewhere]
         weights = [g.constants.pop(name) for name in own]
-        g.drop(moved)
-        values = [helper.make_tensor_value_info(o.output[0], TensorProto.FLOAT, None) for o in outs]
-        return helper.make_graph([*gathers, place, *nodes, *outs], "layers", [], values, weights)
+        g.drop(within)
+        values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outs]
+        return helper.make_graph(nodes, "layers", [], values, weights)
 
-    def margin(self, early: tuple[str, str], named: float, unnamed: int) -> str:
+    def margin(self, early: tuple[str, str], rule: Rule) -> str:
         """Half of the logit of the likelier side; nothing is lower where the exit cannot name the subject, while there may be one."""
         g = self.g
         likeliest = g.add("ReduceMax", g.add("Softmax", early[1], axis=1), g.constant([1]), keepdims=0)
-        none = g.add("Equal", g.add("ArgMax", early[1], axis=1, keepdims=0), g.constant(unnamed))
-        known = g.add("Or", g.add("GreaterOrEqual", likeliest, g.constant(named, np.float32)), none)
+        none = g.add("Equal", g.add("ArgMax", early[1], axis=1, keepdims=0), g.constant(rule.unnamed))
+        known = g.add("Or", g.add("GreaterOrEqual", likeliest, g.constant(rule.named, np.float32)), none)
         side = g.add("ReduceMax", early[0], g.constant([1]), keepdims=0)
         return g.add("Where", known, side, g.constant(LOWEST, np.float32))
 
-    def write(self, sure: float, named: float, unnamed: int) -> onnx.ModelProto:
-        """The graph with the exit for rows whose probability of either side is at least `sure`, and that of one subject at least `named`,
-        unless the likeliest is the one without a name (`unnamed`)."""
+    def write(self, sure: float, rule: Rule) -> onnx.ModelProto:
+        """The graph with the exit for rows whose probability of either side is at least `sure`."""
         g = self.g
         early = self.answer()
         least = self.weights(SURE, half_logit(sure))
         g.model.graph.input.append(helper.make_tensor_value_info(SURE, TensorProto.FLOAT, []))  # so a run may say another
-        done = g.add("GreaterOrEqual", self.margin(early, named, unnamed), least)
+        done = g.add("GreaterOrEqual", self.margin(early, rule), least)
         rest = g.add("Squeeze", g.add("NonZero", g.add("Not", done)), g.constant([0]))
         some = g.add("Greater", g.add("Size", rest), g.constant(0))
-        then = self.layers(rest, early)
+        then = self.layers(rest, early, rule)
         same = [helper.make_node("Identity", [e], [f"{n}_early"], f"{n}_early") for e, n in zip(early, ("logits", "domain_logits"), strict=True)]
         values = [helper.make_tensor_value_info(n.output[0], TensorProto.FLOAT, None) for n in same]
         otherwise = helper.make_graph(same, "early", [], values)

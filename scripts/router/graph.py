@@ -123,11 +123,10 @@ class Graph:
             return name not in self.constants
         return node.op_type != "Shape" and any(self.depends_on_rows(i) for i in node.input if i)
 
-    def ordered(self) -> list[onnx.NodeProto]:
-        """The nodes that are used, in an order in which they can run."""
+    def ordered(self, *outputs: str) -> list[onnx.NodeProto]:
+        """The nodes that are used for some tensors, or for the graph's own outputs, in an order in which they can run."""
         placed, order = set(), []
-        outputs = [o.name for o in self.model.graph.output]
-        todo = [(name, False) for name in reversed(outputs)]
+        todo = [(name, False) for name in reversed(outputs or [o.name for o in self.model.graph.output])]
         while todo:
             name, ready = todo.pop()
             node = self.made.get(name)

@@ -83,6 +83,13 @@ impl Backlog {
     }
 }
 
+impl Place {
+    /// How much it is.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         self.backlog.waits.fetch_sub(self.size, Ordering::Relaxed);

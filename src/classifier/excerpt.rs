@@ -29,7 +29,7 @@ impl Excerpt {
     /// Cuts `text` for a reader of `max_tokens`, on character boundaries.
     pub fn of(text: &str, max_tokens: usize) -> Self {
         let end = max_tokens * BYTES_PER_TOKEN;
-        let size = (CALL + text.len().min(max_tokens * BYTES_READ)) as u64;
+        let size = ((CALL + text.len()) as u64).min(Self::most(max_tokens));
         if text.len() <= 2 * end {
             return Self {
                 head: text.into(),
@@ -49,6 +49,11 @@ impl Excerpt {
     /// About how much work a text of so many tokens is, in the unit of `size`.
     pub fn size_of(tokens: usize) -> u64 {
         tokens.saturating_mul(BYTES_READ) as u64
+    }
+
+    /// The most that a text can be for who reads so many tokens of it.
+    pub fn most(tokens: usize) -> u64 {
+        (CALL as u64).saturating_add(Self::size_of(tokens))
     }
 
     /// A collision-resistant name for the content.

@@ -52,6 +52,8 @@ pub struct EarlyExit {
     named: f64,
     /// The subject of texts that have none: it may be less likely.
     unnamed: String,
+    /// Tokens that the layers read of a text of which it is not sure, however many it has itself read.
+    pub read: Option<usize>,
 }
 
 impl EarlyExit {

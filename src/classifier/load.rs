@@ -132,6 +132,11 @@ impl Runs for Model {
         self.session.has_exit() && self.labels.exit.is_some()
     }
 
+    fn most(&self) -> u64 {
+        let read = self.labels.exit.as_ref().and_then(|exit| exit.read);
+        Excerpt::most(read.unwrap_or(self.max_tokens()))
+    }
+
     fn worth(&self, depth: Depth) -> (usize, u64) {
         let (rows, tokens) = self.shapes.worth(depth == Depth::Whole);
         (rows, Excerpt::size_of(tokens))

@@ -50,6 +50,11 @@ pub trait Runs: Send + 'static {
     /// True when asking the exit alone is possible.
     fn has_exit(&self) -> bool;
 
+    /// The most work that one text can be for the layers.
+    fn most(&self) -> u64 {
+        u64::MAX
+    }
+
     /// How many texts, and how much work as [`Excerpt::size`] counts it, are worth taking so deep at once.
     fn worth(&self, depth: Depth) -> (usize, u64);
 }
@@ -265,7 +270,8 @@ impl<R: Runs> Shared<R> {
                  }| (job.excerpt, Some((job.reply, place, late))),
             )
             .unzip();
-        let size = excerpts.iter().map(|excerpt| excerpt.size).sum();
+        let size = callers.iter().flatten().map(|(_, place, _)| place.size());
+        let size = size.sum();
         // A text alone is no measure of a lane when it may have gone through the layers or not.
         let is_measure = depth != Depth::AsNeeded || !model.has_exit();
         let mut left = excerpts.len();
@@ -300,7 +306,7 @@ impl<R: Runs> Shared<R> {
             .filter_map(|(excerpt, caller)| Some((excerpt, caller?)))
         {
             drop(place);
-            self.wait_anew(Job { excerpt, reply }, late);
+            self.wait_anew(Job { excerpt, reply }, model.most(), late);
         }
         if self.unsure.from.len() > 1 {
             self.idle.wake();
@@ -309,8 +315,8 @@ impl<R: Runs> Shared<R> {
     }
 
     /// Lets a text of which the exit is not sure wait for the layers, or tells its caller that this would be too late.
-    fn wait_anew(&self, job: Job, late: Option<Instant>) {
-        let (size, came) = (job.excerpt.size, Instant::now());
+    fn wait_anew(&self, job: Job, most: u64, late: Option<Instant>) {
+        let (size, came) = (job.excerpt.size.min(most), Instant::now());
         let backlog = &self.unsure.backlog;
         let is_full = self.unsure.from.len() >= self.room;
         if late.is_some_and(|late| is_full || came + backlog.until_done(size) > late) {

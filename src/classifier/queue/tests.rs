@@ -249,6 +249,10 @@ impl Runs for Deep {
         true
     }
 
+    fn most(&self) -> u64 {
+        Excerpt::most(10)
+    }
+
     fn worth(&self, depth: Depth) -> (usize, u64) {
         (if depth == Depth::Whole { 1 } else { 16 }, u64::MAX)
     }
@@ -352,4 +356,24 @@ async fn whoever_has_no_limit_is_never_refused_however_many_wait_for_the_layers(
     let asked = (0..100).map(|_| score(&queue, "hard"));
     let scores = futures_util::future::join_all(asked).await;
     assert!(scores.iter().all(|score| *score == Ok(0.1)), "{scores:?}");
+}
+
+#[tokio::test]
+async fn a_long_text_of_which_the_layers_read_little_is_not_refused_for_its_length() {
+    let queue = Queue::start(vec![Deep(LAYERS)], || Ok(Deep(LAYERS)), 256).unwrap();
+    for _ in 0..3 {
+        let asked = (0..3).map(|_| score(&queue, "hard"));
+        futures_util::future::join_all(asked).await;
+    }
+    let mut answers = Vec::new();
+    for _ in 0..3 {
+        let (reply, answer) = oneshot::channel();
+        let excerpt = Excerpt::of(&"hard ".repeat(1_000), 1_000);
+        let joined = queue.push(Job { excerpt, reply }, Some(LAYERS * 10)).await;
+        assert_eq!(joined, Ok(()));
+        answers.push(answer);
+    }
+    for answer in answers {
+        assert_eq!(answer.await.unwrap().map(|seen| seen.score), Ok(0.1));
+    }
 }
