@@ -1,7 +1,11 @@
 //! What is left of a text before it is tokenised: a tokenizer needs 0.7 s for a megabyte and cannot be cancelled, so a
 //! decision must not grow with the prompt.
 
+use std::cell::OnceCell;
+
 use sha2::{Digest, Sha256};
+
+use super::tokenizer::Tokens;
 
 /// A text, or its head and tail.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,6 +16,8 @@ pub struct Excerpt {
     pub tail: Option<Box<str>>,
     /// How much work it is, in bytes that are read and something for the call.
     pub size: u64,
+    /// What a model has read of it, for the next time that it is asked.
+    pub tokens: OnceCell<Tokens>,
 }
 
 /// Identifies the content of an excerpt.
@@ -35,6 +41,7 @@ impl Excerpt {
                 head: text.into(),
                 tail: None,
                 size,
+                tokens: OnceCell::new(),
             };
         }
         let head = &text[..text.floor_char_boundary(end)];
@@ -43,6 +50,7 @@ impl Excerpt {
             head: head.into(),
             tail: Some(tail.into()),
             size,
+            tokens: OnceCell::new(),
         }
     }
 
@@ -87,6 +95,7 @@ mod tests {
                 head: head.into(),
                 tail: tail.map(Into::into),
                 size: 0,
+                tokens: OnceCell::new(),
             }
             .fingerprint()
         };

@@ -100,9 +100,9 @@ impl Runs for Model {
         depth: Depth,
         done: &mut dyn FnMut(usize, Result<Option<Classification>, RunError>),
     ) {
-        let mut texts: Vec<(usize, Tokens)> = Vec::with_capacity(excerpts.len());
+        let mut texts: Vec<(usize, &Tokens)> = Vec::with_capacity(excerpts.len());
         for (index, excerpt) in excerpts.iter().enumerate() {
-            match self.reader.read(excerpt) {
+            match self.reader.tokens(excerpt) {
                 Ok(tokens) => texts.push((index, tokens)),
                 Err(error) => done(index, Err(RunError::Tokenizer(error))),
             }

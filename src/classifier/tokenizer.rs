@@ -79,6 +79,17 @@ impl Reader {
         self.max_tokens
     }
 
+    /// The tokens of an excerpt, which is read once: a text of which an exit is not sure is asked for again.
+    pub fn tokens<'a>(&self, excerpt: &'a Excerpt) -> Result<&'a Tokens, tokenizers::Error> {
+        match excerpt.tokens.get() {
+            Some(tokens) => Ok(tokens),
+            None => {
+                let tokens = self.read(excerpt)?;
+                Ok(excerpt.tokens.get_or_init(|| tokens))
+            }
+        }
+    }
+
     /// Tokenises an excerpt.
     pub fn read(&self, excerpt: &Excerpt) -> Result<Tokens, tokenizers::Error> {
         let room = self.max_tokens - self.prefix.len() - self.suffix.len();

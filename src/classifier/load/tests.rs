@@ -1,6 +1,6 @@
 //! What the models of the fixtures, and the default one, make of texts.
 
-use std::time::Duration;
+use std::{cell::OnceCell, time::Duration};
 
 use serde::Deserialize;
 
@@ -145,6 +145,7 @@ fn head_and_tail_are_kept_when_a_text_is_too_long() {
                 head: text.as_str().into(),
                 tail: None,
                 size: 0,
+                tokens: OnceCell::new(),
             })
             .unwrap();
         let cut = model.reader.read(&Excerpt::of(&text, 512)).unwrap();
@@ -161,6 +162,24 @@ fn head_and_tail_are_kept_when_a_text_is_too_long() {
     let short = model.reader.read(&Excerpt::of("hello", 512)).unwrap();
     assert!(!short.truncated && !short.unreadable);
     assert!(model.reader.read(&Excerpt::of(" ", 512)).unwrap().ids.len() >= 2);
+}
+
+#[test]
+fn a_text_that_is_asked_for_again_is_not_read_again() {
+    let mut model = model("tiny");
+    let of = |text| Excerpt::of(text, 512);
+    let (hello, proof) = (
+        of("hello"),
+        of("Prove that there are infinitely many primes."),
+    );
+    let swapped = of("hello");
+    swapped
+        .tokens
+        .set(model.reader.read(&proof).unwrap())
+        .unwrap();
+    let seen = classified(&mut model, &[hello, proof, swapped]);
+    assert_ne!(seen[0], seen[1]);
+    assert_eq!(seen[2], seen[1], "by the tokens that are there");
 }
 
 #[test]
