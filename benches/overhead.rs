@@ -27,6 +27,8 @@ use std::{
     io::{BufRead, BufReader, Write, stdin},
     path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    sync::mpsc::channel,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -67,9 +69,9 @@ fn main() {
         assert!(Path::new(folder).is_dir(), "{folder} is no folder");
     }
     println!(
-        "| sessions | tokens | leaves at an exit | runtime, us | of ours tokenising, us | classify / runtime (95 %) | runtime / runtime (95 %) |"
+        "| sessions | tokens | leaves at an exit | runtime, us | of ours tokenising, us | two wakes alone, us | classify / runtime (95 %) | runtime / runtime (95 %) |"
     );
-    println!("|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|");
     for (sessions, name) in [(1, "1"), (0, "the default")] {
         let options = Options {
             sessions,
@@ -158,12 +160,13 @@ impl Sides {
             bare.push(medians[1]);
         }
         let tokenising = turn(|| drop(read(&self.tokenizer, &text)));
+        let wakes = two_wakes();
         let likely = |ratios: &[f64]| {
             let [low, high] = LIKELY.map(|rank| sorted(ratios)[rank]);
             format!("{:.3} ({low:.3} to {high:.3})", median(ratios))
         };
         let (bare, ours, control) = (median(&bare), likely(&ours), likely(&control));
-        format!("{bare:.0} | {tokenising:.0} | {ours} | {control}")
+        format!("{bare:.0} | {tokenising:.0} | {wakes:.0} | {ours} | {control}")
     }
 
     fn classify(&self, text: &str) -> f64 {
@@ -266,6 +269,24 @@ fn tokenizer(options: &Options) -> Tokenizer {
 fn read(tokenizer: &Tokenizer, text: &str) -> Vec<i64> {
     let encoding = tokenizer.encode_fast(text, true).unwrap();
     encoding.get_ids().iter().map(|id| i64::from(*id)).collect()
+}
+
+/// What the system takes to wake a thread that sleeps, and to be woken by it: the least that work on a thread of its own costs.
+fn two_wakes() -> f64 {
+    let (asleep, asked) = channel::<()>();
+    let (answer, answered) = channel::<()>();
+    let thread = thread::spawn(move || {
+        while asked.recv().is_ok() {
+            answer.send(()).unwrap();
+        }
+    });
+    let took = turn(|| {
+        asleep.send(()).unwrap();
+        answered.recv().unwrap();
+    });
+    drop(asleep);
+    thread.join().unwrap();
+    took
 }
 
 /// Microseconds a call takes, the median of a turn.

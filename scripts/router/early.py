@@ -6,7 +6,8 @@
 A small convolution over the embeddings (three tokens wide, as in TextCNN, Kim 2014), its mean and maximum over the text, and two dense
 layers learn what the whole model says (distillation: its probabilities, of both heads). Where they are surer than a threshold, theirs is
 the answer; all other rows of a batch go on through the layers (an early exit, as in BranchyNet and DeeBERT). They must be sure of the
-subject, too, unless the text has none. The threshold is the lowest with which no more than `--budget` of the decisions on held-out
+subject, too, unless the text has none. The layers read the head and the tail of a text that goes on, and the exit, which has read all of
+it, keeps a share in the answer, the larger the less they have read. The threshold is the lowest with which no more than `--budget` of the decisions on held-out
 prompts become others. The exit is inside of the graph, so that whoever runs it needs to know nothing of it, and whether a row leaves
 early is a matter of its own text, never of its batch.
 
@@ -42,7 +43,7 @@ from router.reading import encode  # noqa: E402
 
 BUDGET = 0.002  # share of decisions on held-out prompts that may become others
 NAMED, UNNAMED = 0.8, "other"  # how likely the exit's subject must be, and the subject of texts that have none
-READ, SHARE = 36, 0.7  # tokens of an unsure text that the layers read, and their share in what is said of one that is no longer
+READ, SHARE = 32, 0.7  # tokens of an unsure text that the layers read, and their share in what is said of one that is no longer
 EPOCHS, RATE, TOKENS = 6, 2e-3, 4000
 SUBJECT_WEIGHT = 0.3
 KNOWN = 0.5  # weight of a subject that is known, beside what the whole model says of it
