@@ -23,8 +23,8 @@ pub struct Excerpt {
 /// Identifies the content of an excerpt.
 pub type Fingerprint = [u8; 32];
 
-/// Bytes kept at each end for every token that will be read. Eight is above what any language needs per token, so the cut
-/// never costs a token that would have been read.
+/// Bytes kept for every token that will be read, half of them at each end. Eight is above what any language needs per token, so the
+/// cut seldom costs a token that would have been read: of 3,108 long prompts one, a program, is read otherwise without it.
 const BYTES_PER_TOKEN: usize = 8;
 /// Bytes that a token of English has, as far as work is concerned: longer texts are read no further.
 const BYTES_READ: usize = 4;
@@ -34,7 +34,7 @@ const CALL: usize = 64;
 impl Excerpt {
     /// Cuts `text` for a reader of `max_tokens`, on character boundaries.
     pub fn of(text: &str, max_tokens: usize) -> Self {
-        let end = max_tokens * BYTES_PER_TOKEN;
+        let end = max_tokens.div_ceil(2) * BYTES_PER_TOKEN;
         let size = ((CALL + text.len()) as u64).min(Self::most(max_tokens));
         if text.len() <= 2 * end {
             return Self {
@@ -81,11 +81,11 @@ mod tests {
     #[test]
     fn a_long_text_keeps_its_ends_on_character_boundaries() {
         let excerpt = Excerpt::of(&"é".repeat(1_000_000), 10);
-        assert_eq!(excerpt.head.len(), 80);
-        assert_eq!(excerpt.tail.unwrap().len(), 80);
-        assert_eq!(Excerpt::of(&"x".repeat(160), 10).tail, None);
+        assert_eq!(excerpt.head.len(), 40);
+        assert_eq!(excerpt.tail.unwrap().len(), 40);
+        assert_eq!(Excerpt::of(&"x".repeat(80), 10).tail, None);
         let odd = Excerpt::of(&format!("a{}", "é".repeat(1000)), 10);
-        assert_eq!(odd.head.len(), 79);
+        assert_eq!(odd.head.len(), 39);
     }
 
     #[test]

@@ -165,6 +165,33 @@ fn head_and_tail_are_kept_when_a_text_is_too_long() {
 }
 
 #[test]
+fn every_text_is_read_as_the_tokenizer_reads_it() {
+    let folder = locate(Path::new("onnx/router"));
+    let tokenizer = tokenizers::Tokenizer::from_file(folder.join("tokenizer.json")).unwrap();
+    let reader = Reader::load(&folder.join("tokenizer.json"), 100_000).unwrap();
+    let control: String = (0..=127_u8).map(char::from).collect();
+    let mut texts = vec![
+        control,
+        "A\tB\r\n  [PAD][CLS]ok [sep] x_y-z\u{0}\u{1b}!".into(),
+        "Ｎaïve ﬁ ① \u{feff} 한국어 e\u{301}".into(),
+    ];
+    for file in ["everyday.jsonl", "everyday_blind.jsonl"] {
+        let lines = std::fs::read_to_string(fixture(file)).unwrap();
+        let rows = lines
+            .lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        texts.extend(rows.map(|row| row["text"].as_str().unwrap().to_owned()));
+    }
+    assert!(texts.iter().filter(|text| text.is_ascii()).count() > 300);
+    for text in &texts {
+        let wanted = tokenizer.encode_fast(text.as_str(), true).unwrap();
+        let wanted: Vec<i64> = wanted.get_ids().iter().map(|id| i64::from(*id)).collect();
+        let read = reader.read(&Excerpt::of(text, 100_000)).unwrap();
+        assert_eq!(read.ids, wanted, "{text}");
+    }
+}
+
+#[test]
 fn a_text_that_is_asked_for_again_is_not_read_again() {
     let mut model = model("tiny");
     let of = |text| Excerpt::of(text, 512);
