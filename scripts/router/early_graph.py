@@ -100,7 +100,8 @@ class Writer:
         """What the layers read, by what they read without an exit: the rows that are not done, of each no more than its head and its tail.
         And the part of each row that this is, one at most."""
         g, one = self.g, self.g.constant([1])
-        blocks = [g.value(n.input[1]).max() for n in g.nodes if n.op_type == "Div" and n.input[0] in self.lengths()]
+        lengths = {n.output[0] for n in g.nodes if n.op_type == "Shape" and n.input[0] == "attention_mask"}
+        blocks = [g.value(n.input[1]).max() for n in g.nodes if n.op_type == "Div" and n.input[0] in lengths]
         if read >= max(blocks, default=np.inf):
             raise Mismatch(f"layers that read {read} tokens, in blocks")
         mask = g.add("Gather", self.mask, rest, axis=0)
@@ -114,10 +115,6 @@ class Writer:
         row = g.add("Expand", g.add("Unsqueeze", rest, one), g.add("Shape", column))
         places = g.add("Concat", *(g.add("Unsqueeze", i, g.constant([2])) for i in (row, column)), axis=2)
         return {name: g.add("GatherND", name, places) for name in (self.x, f"{self.x}_u8", self.mask)}, part
-
-    def lengths(self) -> set[str]:
-        """Tensors with the number of tokens of a batch."""
-        return {n.output[0] for n in self.g.nodes if n.op_type == "Shape" and n.input[0] == "attention_mask"}
 
     def anew(self, name: str, instead: dict[str, str]) -> str:
         """A tensor that is made of the lengths of a batch, made of those of the excerpts."""

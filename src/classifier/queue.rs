@@ -270,8 +270,11 @@ impl<R: Runs> Shared<R> {
                  }| (job.excerpt, Some((job.reply, place, late))),
             )
             .unzip();
-        let size = callers.iter().flatten().map(|(_, place, _)| place.size());
-        let size = size.sum();
+        let size = callers
+            .iter()
+            .flatten()
+            .map(|(_, place, _)| place.size())
+            .sum();
         // A text alone is no measure of a lane when it may have gone through the layers or not.
         let is_measure = depth != Depth::AsNeeded || !model.has_exit();
         let mut left = excerpts.len();

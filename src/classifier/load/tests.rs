@@ -53,6 +53,16 @@ fn recorded() -> Vec<Recorded> {
     serde_json::from_slice(&std::fs::read(fixture("logits.json")).unwrap()).unwrap()
 }
 
+/// The texts of a file of prompts.
+fn prompts(file: &str) -> Vec<String> {
+    let lines = std::fs::read_to_string(fixture(file)).unwrap();
+    let text = |line| -> String {
+        let row: serde_json::Value = serde_json::from_str(line).unwrap();
+        row["text"].as_str().unwrap().to_owned()
+    };
+    lines.lines().map(text).collect()
+}
+
 #[test]
 fn logits_match_the_training_frameworks_within_a_thousandth() {
     let mut models = [("tiny", model("tiny")), ("subjects", model("subjects"))];
@@ -175,13 +185,8 @@ fn every_text_is_read_as_the_tokenizer_reads_it() {
         "A\tB\r\n  [PAD][CLS]ok [sep] x_y-z\u{0}\u{1b}!".into(),
         "Ｎaïve ﬁ ① \u{feff} 한국어 e\u{301}".into(),
     ];
-    for file in ["everyday.jsonl", "everyday_blind.jsonl"] {
-        let lines = std::fs::read_to_string(fixture(file)).unwrap();
-        let rows = lines
-            .lines()
-            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
-        texts.extend(rows.map(|row| row["text"].as_str().unwrap().to_owned()));
-    }
+    texts.extend(prompts("everyday.jsonl"));
+    texts.extend(prompts("everyday_blind.jsonl"));
     assert!(texts.iter().filter(|text| text.is_ascii()).count() > 300);
     for text in &texts {
         let wanted = tokenizer.encode_fast(text.as_str(), true).unwrap();
@@ -215,12 +220,10 @@ fn a_text_gets_the_same_answer_whether_it_is_alone_or_asked_at_the_exit_first() 
     options.model = locate(Path::new("onnx/router"));
     let mut model = Model::load(&options).unwrap();
     assert!(model.has_exit());
-    let prompts = std::fs::read_to_string(fixture("everyday.jsonl")).unwrap();
-    let texts: Vec<Excerpt> = prompts
-        .lines()
+    let texts: Vec<Excerpt> = prompts("everyday.jsonl")
+        .iter()
         .step_by(5)
-        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
-        .map(|row| Excerpt::of(row["text"].as_str().unwrap(), model.max_tokens()))
+        .map(|text| Excerpt::of(text, model.max_tokens()))
         .collect();
     let alone: Vec<Classification> = texts
         .chunks(1)

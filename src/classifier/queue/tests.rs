@@ -260,7 +260,7 @@ impl Runs for Deep {
 
 async fn push(queue: &Queue, text: &str, limit: Option<Duration>) -> Result<Answer, Miss> {
     let (reply, answer) = oneshot::channel();
-    let excerpt = Excerpt::of(text, 16);
+    let excerpt = Excerpt::of(text, 1_000);
     queue.push(Job { excerpt, reply }, limit).await?;
     Ok(answer)
 }
@@ -367,11 +367,8 @@ async fn a_long_text_of_which_the_layers_read_little_is_not_refused_for_its_leng
     }
     let mut answers = Vec::new();
     for _ in 0..3 {
-        let (reply, answer) = oneshot::channel();
-        let excerpt = Excerpt::of(&"hard ".repeat(1_000), 1_000);
-        let joined = queue.push(Job { excerpt, reply }, Some(LAYERS * 10)).await;
-        assert_eq!(joined, Ok(()));
-        answers.push(answer);
+        let joined = push(&queue, &"hard ".repeat(1_000), Some(LAYERS * 10)).await;
+        answers.push(joined.unwrap());
     }
     for answer in answers {
         assert_eq!(answer.await.unwrap().map(|seen| seen.score), Ok(0.1));
