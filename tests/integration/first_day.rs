@@ -184,6 +184,27 @@ async fn a_request_without_a_model() {
     assert_eq!(gateway.get("/v1/files").await.error().0, 400);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn uploads_made_of_their_own_boundary_stop_nobody_else() {
+    let server = Server::friendly().await;
+    let gateway = Gateway::before(&server).await;
+    let headers = [("content-type", "multipart/form-data; boundary=x")];
+    let body = "--x".repeat((32 << 20) / 3);
+    let path = "/v1/audio/transcriptions";
+    let upload = || super::support::send(gateway.address, "POST", path, &headers, &body);
+    let others = async {
+        for _ in 0..20 {
+            assert_eq!(gateway.get("/health").await.status, 200);
+            let answer = gateway.chat(r#"{"messages":[{"role":"user","content":"hi"}]}"#);
+            assert_eq!(answer.await.status, 200);
+        }
+    };
+    let (one, two, three, ()) = tokio::join!(upload(), upload(), upload(), others);
+    for answer in [one, two, three] {
+        assert_eq!(answer.error().0, 400);
+    }
+}
+
 #[tokio::test]
 async fn a_multipart_upload_goes_to_the_model_it_names() {
     let server = Server::listing(r#"{"data":[{"id":"a"},{"id":"whisper"}]}"#, |_| {
