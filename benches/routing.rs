@@ -21,10 +21,10 @@ use bytes::Bytes;
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group};
 use serde_json::{Value, json};
 use thinkgate::{
+    api::{ChatRequest, SseScanner},
     app,
     classifier::{Classification, Classifier},
     config::Config,
-    openai::{ChatRequest, SseScanner},
     routing::{Conversation, Family, Mode, Policy, Router, Target},
 };
 use tokio::runtime::Runtime;

@@ -3,19 +3,23 @@
 //!
 //! # The life of a request
 //!
-//! 1. **accept** ([`server`] or [`ext_proc`], then [`intake`]): request id, trace, key, size limit; refused early when
-//!    overloaded. Keys are [`auth`]'s, sockets [`connections`]', threads
-//!    [`workers`]'.
-//! 2. **read** ([`openai`]): the bytes, once; fields we do not know stay byte for byte.
-//! 3. **classify** ([`classifier`]): tokenise, wait for a batch, run; or time out and fall back.
-//! 4. **decide** and **plan** ([`routing`]): scores become a mode, and the mode the family's own switch.
-//! 5. **forward** ([`upstream`]): an endpoint with room, the edit rendered for it, another one if nothing was answered yet.
-//! 6. **stream** ([`upstream::Relay`]): bytes as they come; [`openai::SseScanner`] only looks on.
-//! 7. **record** ([`telemetry`]): one log line, one set of metrics, one span, when the body ended, failed, or the client left.
+//! The folders, in the order in which a request passes through them:
 //!
-//! [`config`] is what the operator wrote, [`live`] what it became, [`app`] builds one from the other, [`reload`] does so again while
-//! requests run, [`watch`] keeps what is known of the servers true, and [`error`] is why a request failed. Dependencies point one way: `cli -> app -> {server, ext_proc} -> intake -> routing -> classifier`,
-//! `server -> upstream`; `config`, `openai`, `telemetry` and `error` are leaves.
+//! 1. **accept**: [`net`] accepts the connection, [`server`] (HTTP) or [`ext_proc`] (Envoy) takes the request from it.
+//!    [`pipeline`] does what both doors have in common: request id, key ([`auth`]), limits, refusals under overload.
+//! 2. **read**: [`api`] reads the bytes once. Fields it does not know stay byte for byte.
+//! 3. **classify**: [`classifier`] tokenises the text, waits for a batch, and runs the model; or it times out.
+//! 4. **decide** and **plan**: [`routing`] turns scores into a mode, and the mode into the family's own switch.
+//! 5. **forward**: [`upstream`] picks an endpoint with room, renders the body for it, and tries another one if none answered yet.
+//! 6. **stream**: [`upstream`] relays the bytes as they come; [`api::SseScanner`] only looks on.
+//! 7. **record**: [`telemetry`] writes one log line, one set of metrics and one span, when the body ended or failed, or the
+//!    client left.
+//!
+//! Around it: [`config`] is what the operator wrote. [`app`] builds a [`state::AppState`] from it, and again on a reload.
+//! [`discovery`] keeps what is known of the model servers up to date. [`error`] says why a request failed. [`cli`] has the
+//! commands.
+//!
+//! Dependencies point one way: `cli -> app -> {server, ext_proc} -> pipeline -> routing -> classifier`, `server -> upstream`.
 
 #![cfg_attr(
     test,
@@ -26,15 +30,15 @@
     )
 )]
 
+pub mod net;
+
 pub mod ext_proc;
 pub mod server;
 
-pub mod intake;
-
 pub mod auth;
-pub mod connections;
+pub mod pipeline;
 
-pub mod openai;
+pub mod api;
 
 pub mod classifier;
 
@@ -47,10 +51,6 @@ pub mod telemetry;
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod discovery;
 pub mod error;
-pub mod live;
-pub mod places;
-pub mod reload;
-pub mod tls;
-pub mod watch;
-pub mod workers;
+pub mod state;

@@ -1,13 +1,13 @@
 //! Who may come in, for which models, and how often: bearer keys, compared in constant time.
 
-mod rate;
+mod rate_limit;
 
 use std::{collections::BTreeSet, num::NonZeroU32, sync::Arc};
 
 use http::{HeaderMap, header};
 use subtle::ConstantTimeEq;
 
-use self::rate::Rate;
+use self::rate_limit::Rate;
 use crate::{
     config::{Auth, Digest, Key},
     error::Error,

@@ -13,10 +13,10 @@ use serde_json::json;
 
 use super::{load_config, serve::block_on};
 use crate::{
+    api::ChatRequest,
     app::{classifier_options, policy},
     classifier::{Classification, Classifier, Miss},
     config::Flags,
-    openai::ChatRequest,
     routing::{Conversation, Mode, Policy, rounded},
     telemetry,
 };

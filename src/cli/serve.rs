@@ -9,9 +9,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     app,
+    app::reload::{self, Files, Reload},
     config::{Config, Flags},
-    live::Serving,
-    reload::{self, Files, Reload},
+    state::StateHandle,
     telemetry,
 };
 
@@ -64,8 +64,8 @@ pub(super) async fn serve(
     for warning in config.warnings() {
         tracing::warn!(setting = warning.path, "{}", warning.message);
     }
-    let serving = Serving::new(app::build(config)?);
-    let listeners = app::Listeners::bind(&serving).await?;
+    let state_handle = StateHandle::new(app::build(config)?);
+    let listeners = app::Listeners::bind(&state_handle).await?;
     let address = listeners.http.socket.local_addr()?;
     tracing::info!(listen = %address, tls = listeners.http.tls.is_some(), "listening");
     if let Some(listener) = &listeners.ops {
@@ -87,13 +87,13 @@ pub(super) async fn serve(
     };
     let reload = source.zip(hangup).map(|((flags, seen), hangup)| {
         let reload = Reload {
-            serving: serving.clone(),
+            state_handle: state_handle.clone(),
             flags,
             seen,
         };
         (reload, hangup)
     });
-    let served = app::run(serving, listeners, reload, stop.clone());
+    let served = app::run(state_handle, listeners, reload, stop.clone());
     let (served, ()) = tokio::join!(served, signalled);
     served
 }

@@ -13,8 +13,8 @@ use serde_path_to_error::Segment;
 use super::{
     BaseUrl, Config, Problem, Problems, Secret,
     file::Read,
-    place::{Gaps, holds_keys, source, unread},
-    words::plain,
+    provenance::{Gaps, holds_keys, source, unread},
+    serde_messages::plain,
 };
 
 /// What the command line sets.

@@ -8,13 +8,13 @@ mod defaults;
 mod file;
 mod load;
 mod locate;
-mod place;
 mod problem;
+mod provenance;
 mod restart;
 mod secret;
+mod serde_messages;
 mod validate;
 mod warnings;
-mod words;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 

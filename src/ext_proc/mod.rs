@@ -4,13 +4,13 @@
 //! go on, and see the head of the answer. Bodies of answers do not pass through here. One gRPC stream is one HTTP request,
 //! and one [`Exchange`].
 
+mod body;
 mod delivery;
-mod exchange;
-mod heard;
+mod headers;
 mod mode;
 mod mutation;
-mod pieces;
 mod prepare;
+mod session;
 mod stage;
 
 use std::{pin::Pin, time::Duration};
@@ -24,37 +24,43 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming, async_trait, service::Routes};
 use tonic_health::{ServingStatus, server::HealthReporter};
 
-pub use self::{delivery::Answers, exchange::Exchange};
-use crate::{config::ExtProc, live::Serving};
+pub use self::{delivery::Answers, session::Exchange};
+use crate::{config::ExtProc, state::StateHandle};
 
 /// How often the health that Envoy asks for is brought up to date.
 const HEALTH: Duration = Duration::from_millis(500);
 
 /// The Envoy door of one gateway, with the standard health service (`grpc.health.v1`).
-pub fn routes(serving: Serving, settings: &ExtProc) -> (axum::Router, Health) {
+pub fn routes(state_handle: StateHandle, settings: &ExtProc) -> (axum::Router, Health) {
     let (reporter, health) = tonic_health::server::health_reporter();
     let processor = ExternalProcessorServer::new(Processor {
-        serving: serving.clone(),
+        state_handle: state_handle.clone(),
     })
     .max_decoding_message_size(settings.max_message_bytes);
     let routes = Routes::new(health).add_service(processor).prepare();
-    (routes.into_axum_router(), Health { serving, reporter })
+    (
+        routes.into_axum_router(),
+        Health {
+            state_handle,
+            reporter,
+        },
+    )
 }
 
 /// Keeps the health service true.
 #[derive(Debug)]
 pub struct Health {
-    serving: Serving,
+    state_handle: StateHandle,
     reporter: HealthReporter,
 }
 
 impl Health {
-    /// Serving while the gateway is ready, and not from `stop` on.
+    /// StateHandle while the gateway is ready, and not from `stop` on.
     pub async fn report(self, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(HEALTH);
         loop {
             tokio::select! {
-                _ = ticks.tick() => self.say(self.serving.live().pending().is_empty()).await,
+                _ = ticks.tick() => self.say(self.state_handle.load().pending().is_empty()).await,
                 () = stop.cancelled() => return self.say(false).await,
             }
         }
@@ -73,7 +79,7 @@ impl Health {
 }
 
 struct Processor {
-    serving: Serving,
+    state_handle: StateHandle,
 }
 
 type Said = Pin<Box<dyn Stream<Item = Result<ProcessingResponse, Status>> + Send>>;
@@ -89,7 +95,7 @@ impl ExternalProcessor for Processor {
         // In a box, because it is moved for every answer.
         let talk = Box::new(Talk {
             messages: request.into_inner(),
-            exchange: Exchange::new(self.serving.live()),
+            exchange: Exchange::new(self.state_handle.load()),
             answers: Answers::with_capacity(2),
         });
         // No task and no channel: the stream is polled while Envoy listens, and dropping it drops what it waits for.

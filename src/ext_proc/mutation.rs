@@ -15,7 +15,7 @@ use envoy_types::pb::envoy::{
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde_json::Value;
 
-use crate::{error::Error, intake::REQUEST_ID};
+use crate::{error::Error, pipeline::REQUEST_ID};
 
 /// The most a `streamed_response` may carry, in bytes (Envoy's documentation of FULL_DUPLEX_STREAMED).
 const CHUNK: usize = 64 << 10;

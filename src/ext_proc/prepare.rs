@@ -6,9 +6,9 @@ use http::{HeaderName, HeaderValue, header};
 use super::mutation::HeaderChange;
 use crate::{
     error::Error,
-    intake::{self, Entered, MODE, MODEL},
-    live::Live,
+    pipeline::{self, Entered, MODE, MODEL},
     routing::Mode,
+    state::AppState,
     upstream::Profile,
 };
 
@@ -30,17 +30,18 @@ pub struct Prepared {
 /// # Errors
 /// What is wrong with it, or that its model is none of ours.
 pub async fn judged(
-    live: &Live,
+    state: &AppState,
     body: Bytes,
     wish: Option<Mode>,
     entered: &mut Entered,
 ) -> Result<(Prepared, Told), Error> {
-    let judged = intake::judge(live, body.clone(), wish, entered).await?;
+    let judged = pipeline::judge(state, body.clone(), wish, entered).await?;
     let routed = judged.routed;
     let profile = Profile::of(judged.model.as_deref(), &routed.model);
     let upstream = profile.name.as_deref().unwrap_or(&routed.model);
     let rendered = routed.render(profile.family, profile.name.as_deref()).body;
-    let told: Told = intake::told(&routed.decision, HeaderValue::try_from(upstream).ok()).collect();
+    let told: Told =
+        pipeline::told(&routed.decision, HeaderValue::try_from(upstream).ok()).collect();
     let mut head = HeaderChange::default();
     let steering = told
         .iter()
@@ -56,15 +57,15 @@ pub async fn judged(
 /// # Errors
 /// When the model it names is none of ours or not for its key.
 pub fn named(
-    live: &Live,
+    state: &AppState,
     body: Bytes,
     content_type: Option<&str>,
     entered: &mut Entered,
 ) -> Result<Prepared, Error> {
     entered.record.bytes.0 = body.len() as u64;
     let mut head = HeaderChange::default();
-    let found = intake::named(content_type, &body, entered)?;
-    let (name, model) = match intake::model_of(live, found.as_ref(), entered) {
+    let found = pipeline::named(content_type, &body, entered)?;
+    let (name, model) = match pipeline::model_of(state, found.as_ref(), entered) {
         Ok(found) => found,
         Err(_) if found.is_none() && !entered.is_restricted() => {
             return Ok(going(head, Profile::default(), body.clone(), &body));

@@ -2,8 +2,8 @@
 
 use std::{mem, time::Instant};
 
-use super::{mutation::HeaderChange, pieces::Pieces};
-use crate::{intake::Entered, routing::Mode};
+use super::{body::Pieces, mutation::HeaderChange};
+use crate::{pipeline::Entered, routing::Mode};
 
 /// How far the request is.
 pub enum Stage {

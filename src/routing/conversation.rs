@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 
-use super::leaning::leans;
+use super::followup::leans;
 use crate::{
+    api::{ChatRequest, Message},
     error::Error,
-    openai::{ChatRequest, Message},
 };
 
 /// What of a conversation a decision looks at: the turns of the user. Borrowed from the request's bytes.

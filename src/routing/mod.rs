@@ -1,17 +1,17 @@
 //! Request -> [`Routed`]: should the model think, and which bytes say so.
 //!
 //! [`policy`] decides (pure), [`family`] knows the switches (data), [`conversation`] finds the turns that can be judged, and
-//! [`walk`] the one that decides. Both front doors and the offline commands call the same [`Router::route`].
+//! [`scan`] the one that decides. Both front doors and the offline commands call the same [`Router::route`].
 
-mod choice;
+mod client_choice;
 mod conversation;
 mod decision;
 pub mod family;
-mod leaning;
+mod followup;
 mod policy;
 #[cfg(test)]
 mod precedence;
-mod walk;
+mod scan;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -22,12 +22,12 @@ pub use conversation::Conversation;
 pub use decision::{Decision, Mode, Why, rounded};
 pub use family::Family;
 pub use policy::Policy;
-pub use walk::{Verdict, Visit, Walk};
+pub use scan::{Verdict, Visit, Walk};
 
 use crate::{
+    api::{Change, ChatRequest, apply},
     classifier::{Classifier, Miss},
     error::Error,
-    openai::{Change, ChatRequest, apply},
 };
 
 /// What a name in a request stands for, as far as the decision is concerned.

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{Conversation, Decision, Mode, Target, Why, choice, decision::rounded};
+use super::{Conversation, Decision, Mode, Target, Why, client_choice, decision::rounded};
 use crate::{
+    api::ChatRequest,
     classifier::{Classification, Miss},
-    openai::ChatRequest,
 };
 
 /// How scores become modes. Built from the `routing` section of the configuration.
@@ -33,7 +33,7 @@ pub(super) fn settled(
     if let Some(mode) = wish {
         return Some(Decision::of(mode, Why::Header));
     }
-    if choice::of(request).is_some() || target.is_soft_switched(conversation.last_turn()) {
+    if client_choice::of(request).is_some() || target.is_soft_switched(conversation.last_turn()) {
         return Some(Decision::of(Mode::Unchanged, Why::Client));
     }
     let left_alone = match target {

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use super::{Conversation, Decision, Family, Mode, Policy, Target, Why, policy::settled};
 use crate::{
+    api::ChatRequest,
     classifier::{Classification, Miss},
-    openai::ChatRequest,
 };
 
 /// All that a decision depends on.

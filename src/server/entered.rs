@@ -3,17 +3,17 @@
 use axum::{body::Body, extract::Request, response::Response};
 use http::{Extensions, request::Parts};
 
-use super::{refusal, refusal::CameWith, request_id::RequestId};
+use super::{error_response, error_response::CameWith, request_id::RequestId};
 use crate::{
     error::Error,
-    intake::{self, About},
-    live::Live,
-    places::Place,
+    pipeline::Place,
+    pipeline::{self, About},
+    state::AppState,
     telemetry::{Outcome, Record},
 };
 
 /// A request that was let in.
-pub struct Entered(intake::Entered);
+pub struct Entered(pipeline::Entered);
 
 impl Entered {
     /// Lets a request in, and counts it against the rate of its key.
@@ -25,13 +25,13 @@ impl Entered {
         reason = "an answer is what the caller returns either way"
     )]
     pub fn enter(
-        live: &Live,
+        state: &AppState,
         parts: &Parts,
         body: Body,
         route: &'static str,
     ) -> Result<(Self, Body), Response> {
         let about = about(&parts.extensions, route);
-        let entered = match intake::Entered::enter(live, about, &parts.headers) {
+        let entered = match pipeline::Entered::enter(state, about, &parts.headers) {
             Ok(entered) => Self(entered),
             Err((record, error)) => return Err(Self::failed(record, &error, Some(body))),
         };
@@ -42,7 +42,7 @@ impl Entered {
     }
 
     /// The request as both doors know it.
-    pub fn inner(&mut self) -> &mut intake::Entered {
+    pub fn inner(&mut self) -> &mut pipeline::Entered {
         &mut self.0
     }
 
@@ -62,9 +62,9 @@ impl Entered {
     }
 
     /// Refuses a request that no route takes; recorded like any other.
-    pub fn turn_away(live: &Live, request: Request, error: &Error) -> Response {
+    pub fn turn_away(state: &AppState, request: Request, error: &Error) -> Response {
         let (parts, body) = request.into_parts();
-        let record = intake::Entered::begin(live, about(&parts.extensions, "-"));
+        let record = pipeline::Entered::begin(state, about(&parts.extensions, "-"));
         Self::failed(record, error, Some(body))
     }
 
@@ -72,8 +72,8 @@ impl Entered {
     pub fn failed(mut record: Box<Record>, error: &Error, rest: Option<Body>) -> Response {
         record.fail(error);
         match rest {
-            Some(rest) => refusal::answer_early(error, rest),
-            None => refusal::answer(error),
+            Some(rest) => error_response::answer_early(error, rest),
+            None => error_response::answer(error),
         }
     }
 

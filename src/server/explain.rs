@@ -9,21 +9,21 @@ use axum::{
 use http::header;
 use serde_json::{Value, json, value::RawValue};
 
-use super::{entered::Entered, judged};
+use super::{chat, entered::Entered};
 use crate::{
-    live::Live,
     routing::{Routed, Visit},
+    state::AppState,
     upstream::{Endpoint, Model},
 };
 
 /// Decides and renders, and answers with both.
-pub async fn handle(State(live): State<Arc<Live>>, request: Request) -> Response {
+pub async fn handle(State(state): State<Arc<AppState>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let (mut entered, body) = match Entered::enter(&live, &parts, body, "/explain") {
+    let (mut entered, body) = match Entered::enter(&state, &parts, body, "/explain") {
         Ok(entered) => entered,
         Err(refusal) => return refusal,
     };
-    match judged::decide(&live, &mut entered, &parts, body).await {
+    match chat::decide(&state, &mut entered, &parts, body).await {
         Ok((model, routed)) => entered.answered(explain(&model, routed)),
         Err((error, rest)) => entered.refuse(&error, rest),
     }

@@ -1,28 +1,28 @@
 //! Front door 1: HTTP. All routes and all middleware on one screen.
 
 mod body;
+mod chat;
+mod coalesce;
 mod cors;
-mod dress;
 mod entered;
+mod error_response;
 mod explain;
-mod forwarded;
-mod gather;
-mod judged;
+mod middleware;
 mod models;
 mod ops;
-mod refusal;
+mod passthrough;
 mod request_id;
 
-pub use dress::Dressed;
+pub use middleware::Dressed;
 
 use std::sync::Arc;
 
 use self::entered::Entered;
 use crate::{
+    api::CHAT,
     error::Error,
-    intake::{NOT_FOR_CLIENTS, UNVERSIONED},
-    live::{Live, Serving},
-    openai::CHAT,
+    pipeline::{NOT_FOR_CLIENTS, UNVERSIONED},
+    state::{AppState, StateHandle},
 };
 use axum::{
     Router,
@@ -32,55 +32,55 @@ use axum::{
 };
 
 /// The HTTP door of one gateway.
-pub fn routes(serving: Serving) -> Dressed {
-    let mut routes = match &serving.live().config.ops {
+pub fn routes(state_handle: StateHandle) -> Dressed {
+    let mut routes = match &state_handle.load().config.ops {
         None => for_operators(),
         Some(_) => Router::new(), // they have a door of their own
     };
     routes = routes
-        // judged: decide, forward, stream (called by name where it can be, see `dress`)
-        .route(CHAT, post(judged::handle))
+        // judged: decide, forward, stream (called by name where it can be, see `middleware`)
+        .route(CHAT, post(chat::handle))
         // answered here
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::one))
         .route("/health", get(ops::health))
         .route("/ready", get(ops::ready))
         // forwarded as they come
-        .route("/v1/{*rest}", any(forwarded::handle));
+        .route("/v1/{*rest}", any(passthrough::handle));
     for path in UNVERSIONED {
-        routes = routes.route(path, post(forwarded::handle));
+        routes = routes.route(path, post(passthrough::handle));
     }
     for path in NOT_FOR_CLIENTS {
         routes = routes.route(path, any(unknown));
     }
-    dressed(routes, serving, true)
+    dressed(routes, state_handle, true)
 }
 
 /// The door for operators alone.
-pub fn ops_routes(serving: Serving) -> Dressed {
+pub fn ops_routes(state_handle: StateHandle) -> Dressed {
     let routes = for_operators()
         .route("/health", get(ops::health))
         .route("/ready", get(ops::ready));
-    dressed(routes, serving, false)
+    dressed(routes, state_handle, false)
 }
 
 /// What clients need not see.
-fn for_operators() -> Router<Serving> {
+fn for_operators() -> Router<StateHandle> {
     Router::new()
         .route("/explain", post(explain::handle))
         .route("/metrics", get(ops::metrics))
 }
 
 /// Routes with all that is around them.
-fn dressed(routes: Router<Serving>, serving: Serving, judges: bool) -> Dressed {
+fn dressed(routes: Router<StateHandle>, state_handle: StateHandle, judges: bool) -> Dressed {
     let routes = routes
         .fallback(unknown)
         .method_not_allowed_fallback(not_allowed)
-        .with_state(serving.clone());
-    Dressed::new(serving, routes, judges)
+        .with_state(state_handle.clone());
+    Dressed::new(state_handle, routes, judges)
 }
 
-async fn unknown(State(live): State<Arc<Live>>, request: Request) -> Response {
+async fn unknown(State(state): State<Arc<AppState>>, request: Request) -> Response {
     let path = request.uri().path();
     let hint = match path {
         "/chat/completions" | "/completions" | "/models" | "/embeddings" | "/responses"
@@ -91,16 +91,16 @@ async fn unknown(State(live): State<Arc<Live>>, request: Request) -> Response {
         _ => String::new(),
     };
     let error = Error::RouteNotFound(format!("There is nothing at {path}.{hint}"));
-    Entered::turn_away(&live, request, &error)
+    Entered::turn_away(&state, request, &error)
 }
 
-async fn not_allowed(State(live): State<Arc<Live>>, request: Request) -> Response {
+async fn not_allowed(State(state): State<Arc<AppState>>, request: Request) -> Response {
     let error = Error::Method(request.method().to_string());
-    Entered::turn_away(&live, request, &error)
+    Entered::turn_away(&state, request, &error)
 }
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
-        refusal::answer(&self)
+        error_response::answer(&self)
     }
 }

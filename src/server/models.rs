@@ -10,24 +10,24 @@ use axum::{
 use http::header;
 use serde_json::Value;
 
-use super::refusal::CameWith;
+use super::error_response::CameWith;
 use crate::{
-    intake::{self, decoded, listed},
-    live::Live,
+    pipeline::{self, decoded, listed},
+    state::AppState,
 };
 
 /// `GET /v1/models`.
-pub async fn list(State(live): State<Arc<Live>>, request: Request<Body>) -> Response {
+pub async fn list(State(state): State<Arc<AppState>>, request: Request<Body>) -> Response {
     let caller = CameWith::of(request.extensions());
-    json(&intake::list(&live, caller.map(AsRef::as_ref)))
+    json(&pipeline::list(&state, caller.map(AsRef::as_ref)))
 }
 
 /// `GET /v1/models/{id}`; the id may contain `/`, raw or as `%2F`.
-pub async fn one(State(live): State<Arc<Live>>, request: Request<Body>) -> Response {
+pub async fn one(State(state): State<Arc<AppState>>, request: Request<Body>) -> Response {
     let path = decoded(request.uri().path());
     let id = listed(&path).unwrap_or_default().trim_start_matches('/');
     let caller = CameWith::of(request.extensions());
-    match intake::one(&live, caller.map(AsRef::as_ref), id) {
+    match pipeline::one(&state, caller.map(AsRef::as_ref), id) {
         Ok(entry) => json(&entry),
         Err(error) => error.into_response(),
     }

@@ -9,7 +9,7 @@ use axum::{
 use http::{StatusCode, header};
 use serde_json::json;
 
-use crate::live::Live;
+use crate::state::AppState;
 
 /// `GET /health`: the process answers.
 pub async fn health() -> StatusCode {
@@ -17,15 +17,15 @@ pub async fn health() -> StatusCode {
 }
 
 /// `GET /ready`: 200, or 503 with what is still pending; and what is degraded in either case.
-pub async fn ready(State(live): State<Arc<Live>>) -> Response {
-    let pending = live.pending();
+pub async fn ready(State(state): State<Arc<AppState>>) -> Response {
+    let pending = state.pending();
     let status = if pending.is_empty() {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
     let body =
-        json!({"ready": pending.is_empty(), "pending": pending, "degraded": live.degraded()});
+        json!({"ready": pending.is_empty(), "pending": pending, "degraded": state.degraded()});
     (
         status,
         [(header::CONTENT_TYPE, "application/json")],
@@ -35,13 +35,13 @@ pub async fn ready(State(live): State<Arc<Live>>) -> Response {
 }
 
 /// `GET /metrics`: Prometheus text.
-pub async fn metrics(State(live): State<Arc<Live>>) -> Response {
+pub async fn metrics(State(state): State<Arc<AppState>>) -> Response {
     (
         [(
             header::CONTENT_TYPE,
             "text/plain; version=0.0.4; charset=utf-8",
         )],
-        live.metrics.render(),
+        state.metrics.render(),
     )
         .into_response()
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::Request;
 use http::HeaderValue;
 
-use crate::intake::{REQUEST_ID, request_id};
+use crate::pipeline::{REQUEST_ID, request_id};
 
 /// The id of the request at hand.
 #[derive(Debug, Clone)]

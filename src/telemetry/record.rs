@@ -5,7 +5,7 @@ use std::{sync::Arc, thread, time::Instant};
 use tracing::{Span, field::Empty, info, info_span};
 
 use super::{Metrics, trace};
-use crate::{error::Error, openai::Usage};
+use crate::{api::Usage, error::Error};
 
 /// How a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -11,7 +11,7 @@ use tracing::{Level, Span, Subscriber};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::{Layer, filter::Targets, registry::LookupSpan};
 
-use crate::{config::BaseUrl, tls};
+use crate::{config::BaseUrl, net::tls};
 
 /// The target of request spans. Without a collector nothing listens to it, and a span costs nothing.
 pub const TARGET: &str = "thinkgate::request";

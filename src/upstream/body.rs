@@ -17,9 +17,9 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::{Client, Endpoint, endpoint::InFlight, headers, reply::Unread};
 use crate::{
+    api::{JsonUsage, SseScanner},
     error::{Error, Limit},
-    openai::{JsonUsage, SseScanner},
-    places::Place,
+    pipeline::Place,
     telemetry::{Outcome, Record},
 };
 

@@ -11,7 +11,11 @@ use super::{
     budget::Budget,
     wire::{self, Wire},
 };
-use crate::{config::Upstream, telemetry::Metrics, tls, workers::Workers};
+use crate::{
+    config::Upstream,
+    net::{Workers, tls},
+    telemetry::Metrics,
+};
 
 /// The most a question of our own may take, headers and body; a model server answers it from memory.
 const ASK: Duration = Duration::from_secs(5);

@@ -16,7 +16,7 @@ use super::{
     probe::End,
     wire::{Origin, path_of},
 };
-use crate::{config::BaseUrl, error::Error, openai::CHAT, routing::Family};
+use crate::{api::CHAT, config::BaseUrl, error::Error, routing::Family};
 
 /// One server that has a model.
 #[derive(Debug)]

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::{Client, Server, discover::whole};
 use crate::{
-    openai::{Change, ChatRequest, apply},
+    api::{Change, ChatRequest, apply},
     routing::Family,
 };
 

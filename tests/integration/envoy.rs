@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use envoy_types::pb::envoy::service::ext_proc::v3::{
     processing_request::Request, processing_response::Response,
 };
-use thinkgate::live::Live;
+use thinkgate::state::AppState;
 use tokio::time::sleep;
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
@@ -44,8 +44,8 @@ aliases:
     )
 }
 
-fn in_flight(live: &Live) -> usize {
-    live.places.taken()
+fn in_flight(state: &AppState) -> usize {
+    state.places.taken()
 }
 
 #[tokio::test]
@@ -121,7 +121,7 @@ async fn both_doors_send_the_same_bytes_and_tell_the_same() {
             }
         }
     }
-    assert_eq!(in_flight(&gateway.live()), 0);
+    assert_eq!(in_flight(&gateway.state()), 0);
 }
 
 #[tokio::test]
@@ -346,7 +346,7 @@ async fn a_request_too_large_is_refused_by_its_announcement_or_by_its_bytes() {
             assert_eq!(refused.status, 413, "{mode:?}");
         }
     }
-    assert_eq!(in_flight(&gateway.live()), 0);
+    assert_eq!(in_flight(&gateway.state()), 0);
 }
 
 /// A request whose head was let in and whose body is still to come.
@@ -373,7 +373,7 @@ async fn too_many_at_a_time_are_told_to_come_back() {
     );
     drop(first); // a client that leaves frees its place
     for _ in 0..200 {
-        if in_flight(&gateway.live()) == 0 {
+        if in_flight(&gateway.state()) == 0 {
             break;
         }
         sleep(Duration::from_millis(10)).await;
@@ -395,13 +395,13 @@ async fn a_filter_that_only_observes_is_told_nothing_and_its_requests_are_counte
     let mut metrics = String::new();
     for _ in 0..500 {
         metrics = gateway.get("/metrics").await.text().to_owned();
-        if in_flight(&gateway.live()) == 0 && metrics.contains("mode=\"reasoning\"") {
+        if in_flight(&gateway.state()) == 0 && metrics.contains("mode=\"reasoning\"") {
             break;
         }
         sleep(Duration::from_millis(10)).await;
     }
     // Envoy keeps such a stream open for seconds; the place is free before.
-    assert_eq!(in_flight(&gateway.live()), 0);
+    assert_eq!(in_flight(&gateway.state()), 0);
     assert!(metrics.contains("mode=\"reasoning\""), "{metrics}");
     talk.hang_up();
     assert!(talk.hear().await.is_none(), "something was answered");

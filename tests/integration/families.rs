@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use thinkgate::{
-    openai::{ChatRequest, apply},
+    api::{ChatRequest, apply},
     routing::family,
 };
 

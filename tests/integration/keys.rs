@@ -373,7 +373,7 @@ async fn a_key_that_asks_too_often_is_told_when_to_come_back() {
     let metrics = gateway.get("/metrics").await;
     assert!(metrics.text().contains("reason=\"rate_limit_exceeded\""));
     assert!(!metrics.text().contains("reason=\"overloaded\""));
-    let taken = gateway.live().places.taken();
+    let taken = gateway.state().places.taken();
     assert_eq!(taken, 0, "a refused request keeps no place");
 }
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use thinkgate::{
-    openai::{ChatRequest, SseScanner, apply},
+    api::{ChatRequest, SseScanner, apply},
     routing::family,
 };
 
@@ -87,7 +87,7 @@ proptest! {
         let edited: Map<String, Value> = serde_json::from_slice(&apply(&request, changes)).unwrap();
         let mut wanted = body;
         for change in changes {
-            use thinkgate::openai::Change;
+            use thinkgate::api::Change;
             match change {
                 Change::Set(path, json) => set(&mut wanted, path, serde_json::from_str(json).unwrap()),
                 Change::LastUser(text) => {

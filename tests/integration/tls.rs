@@ -1,6 +1,6 @@
 //! TLS on the HTTP door, with certificates from files.
 
-use thinkgate::{config::Config, tls::Certificates};
+use thinkgate::{config::Config, net::tls::Certificates};
 
 use super::support::{EASY, Gateway, Server, chat, config};
 

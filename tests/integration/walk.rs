@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use thinkgate::{
+    api::ChatRequest,
     classifier::{Classification, Miss},
-    openai::ChatRequest,
     routing::{Conversation, Decision, Mode, Policy, Verdict, Visit, Why},
 };
 

@@ -5,7 +5,7 @@
 mod names;
 mod table;
 
-use crate::openai::Change;
+use crate::api::Change;
 
 pub use table::all;
 

@@ -8,7 +8,7 @@ use tokio::{net::TcpStream, time::timeout};
 use tower::ServiceExt;
 
 use super::{Lost, Origin};
-use crate::tls;
+use crate::net::tls;
 
 /// A peer that lost its power is asked after this silence, as often and as long again, and given up; and so is one that takes
 /// nothing of what is sent for twice as long. reqwest's own choice (0.13).

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use thinkgate::openai::{Object, SseScanner, Usage};
+use thinkgate::api::{Object, SseScanner, Usage};
 
 /// Lines longer than this are looked into only when they come in one piece.
 const LONGEST: usize = 64 << 10;

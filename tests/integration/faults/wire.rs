@@ -8,7 +8,7 @@ use hyper::{Request, Response, body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use thinkgate::{
     config::Config,
-    tls::{self, Certificates},
+    net::tls::{self, Certificates},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use thinkgate::{
     app,
     config::Config,
-    live::{Live, Serving},
+    state::{AppState, StateHandle},
 };
 use tokio::{task::JoinHandle, time::sleep};
 use tokio_util::sync::CancellationToken;
@@ -23,7 +23,7 @@ pub struct Gateway {
     pub envoy: Option<SocketAddr>,
     /// Where operators ask, when they have their own door.
     pub ops: Option<SocketAddr>,
-    pub serving: Serving,
+    pub state_handle: StateHandle,
     stop: CancellationToken,
     task: JoinHandle<anyhow::Result<()>>,
 }
@@ -80,37 +80,42 @@ impl Gateway {
     pub async fn start(config: Config) -> Self {
         let gateway = Self::start_unready(config).await;
         for _ in 0..500 {
-            if gateway.live().pending().is_empty() {
+            if gateway.state().pending().is_empty() {
                 return gateway;
             }
             sleep(Duration::from_millis(10)).await;
         }
-        panic!("never ready: {:?}", gateway.live().pending());
+        panic!("never ready: {:?}", gateway.state().pending());
     }
 
     /// Starts without waiting for anything.
     pub async fn start_unready(config: Config) -> Self {
-        let serving = Serving::new(app::build(config).unwrap());
-        let listeners = app::Listeners::bind(&serving).await.unwrap();
+        let state_handle = StateHandle::new(app::build(config).unwrap());
+        let listeners = app::Listeners::bind(&state_handle).await.unwrap();
         let address = listeners.http.socket.local_addr().unwrap();
         let address_of = |listener: &app::Listener| listener.socket.local_addr().unwrap();
         let envoy = listeners.ext_proc.as_ref().map(address_of);
         let ops = listeners.ops.as_ref().map(address_of);
         let stop = CancellationToken::new();
-        let task = tokio::spawn(app::run(serving.clone(), listeners, None, stop.clone()));
+        let task = tokio::spawn(app::run(
+            state_handle.clone(),
+            listeners,
+            None,
+            stop.clone(),
+        ));
         Self {
             address,
             envoy,
             ops,
-            serving,
+            state_handle,
             stop,
             task,
         }
     }
 
     /// What it serves from.
-    pub fn live(&self) -> Arc<Live> {
-        self.serving.live()
+    pub fn state(&self) -> Arc<AppState> {
+        self.state_handle.load()
     }
 
     pub async fn post(&self, path: &str, body: &str) -> Answer {

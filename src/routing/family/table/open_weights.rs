@@ -2,7 +2,7 @@
 
 use super::super::{Family, Unsaid};
 use super::switches::*;
-use crate::openai::Change;
+use crate::api::Change;
 
 /// The rows.
 pub static FAMILIES: &[Family] = &[

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::super::{Family, Unsaid};
-use crate::openai::Change;
+use crate::api::Change;
 
 pub const fn set(path: &'static [&'static str], json: &'static str) -> Change {
     Change::Set(path, Cow::Borrowed(json))

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use thinkgate::{
-    openai::{Change, ChatRequest, NamedModel, apply},
+    api::{Change, ChatRequest, NamedModel, apply},
     routing::family,
 };
 

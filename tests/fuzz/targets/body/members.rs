@@ -7,7 +7,7 @@ use serde::{
     de::{MapAccess, Visitor},
 };
 use serde_json::{Value, json, value::RawValue};
-use thinkgate::openai::Change;
+use thinkgate::api::Change;
 
 /// The members of an object in their order, keys unescaped, values as they are written.
 #[derive(Debug, Clone, PartialEq)]

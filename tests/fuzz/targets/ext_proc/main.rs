@@ -11,7 +11,7 @@ use thinkgate::{
     app,
     config::Config,
     ext_proc::{Answers, Exchange},
-    live::Live,
+    state::AppState,
 };
 use tokio::runtime::{Builder, Runtime};
 
@@ -21,9 +21,9 @@ use script::Script;
 /// The gateways that answer, and where they run.
 struct Gateways {
     runtime: Runtime,
-    plain: Arc<Live>,
-    keyed: Arc<Live>,
-    open: Arc<Live>,
+    plain: Arc<AppState>,
+    keyed: Arc<AppState>,
+    open: Arc<AppState>,
 }
 
 static GATEWAYS: LazyLock<Gateways> = LazyLock::new(|| {
@@ -43,7 +43,7 @@ auth:
     - { name: all, key: 'sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08' }    # test
     - { name: some, key: 'sha256:a6b46dd0d1ae5e86cbc8f37e75ceeb6760230c1ca4ffbcb0c97b96dd7d9c464b', models: [auto] }    # some
 ";
-    let live = |yaml: &str| {
+    let state = |yaml: &str| {
         let mut config =
             Config::from_yaml(&format!("ext_proc: {{ listen: '127.0.0.1:0' }}\n{yaml}"))
                 .expect(yaml);
@@ -53,9 +53,9 @@ auth:
         Arc::new(app::build(config).expect("scripts/setup has run"))
     };
     Gateways {
-        plain: live(models),
-        keyed: live(&format!("{models}{keys}")),
-        open: live("server: { max_body_bytes: 100000 }"),
+        plain: state(models),
+        keyed: state(&format!("{models}{keys}")),
+        open: state("server: { max_body_bytes: 100000 }"),
         runtime: Builder::new_current_thread()
             .enable_all()
             .build()
@@ -65,13 +65,13 @@ auth:
 
 fuzz_target!(|input: &[u8]| {
     let script = Script::read(input);
-    let live = match (script.is_keyed, script.is_open) {
+    let state = match (script.is_keyed, script.is_open) {
         (true, _) => &GATEWAYS.keyed,
         (_, true) => &GATEWAYS.open,
         _ => &GATEWAYS.plain,
     };
     let mut envoy = Envoy::default();
-    let mut exchange = Exchange::new(live.clone());
+    let mut exchange = Exchange::new(state.clone());
     for message in script.messages {
         envoy.says(&message);
         let mut answers = Answers::new();
@@ -99,7 +99,7 @@ fuzz_target!(|input: &[u8]| {
     }
     drop(exchange);
     assert_eq!(
-        live.places.taken(),
+        state.places.taken(),
         0,
         "a place in flight is not given back"
     );

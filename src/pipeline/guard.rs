@@ -5,17 +5,21 @@ use std::sync::Arc;
 use http::HeaderMap;
 
 use super::decoded;
-use crate::{auth::Caller, error::Error, live::Live};
+use crate::{auth::Caller, error::Error, state::AppState};
 
 /// Whose key a request came with; `None` where no keys are asked for. `path`: without the query.
 ///
 /// # Errors
 /// A 400 for a path with a dot segment, a 401 without a key of ours.
-pub fn admit(live: &Live, path: &str, headers: &HeaderMap) -> Result<Option<Arc<Caller>>, Error> {
+pub fn admit(
+    state: &AppState,
+    path: &str,
+    headers: &HeaderMap,
+) -> Result<Option<Arc<Caller>>, Error> {
     if has_dot_segment(path) {
         return Err(Error::invalid("The path has a dot segment."));
     }
-    live.keys.admit(headers)
+    state.keys.admit(headers)
 }
 
 /// `.` and `..`, raw or encoded, mean another path to whoever resolves them later than we do.

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use crate::{
     auth::Caller,
     error::Error,
-    live::Live,
     routing::{Mode, Target},
+    state::AppState,
     upstream::Catalog,
 };
 
@@ -55,17 +55,17 @@ pub fn resolve(
 ///
 /// # Errors
 /// As for one that names no model, when its key is not for all of them; a 403 when there is a body that nobody shows us.
-pub fn unread(live: &Live, caller: Option<&Caller>, is_all: bool) -> Result<(), Error> {
+pub fn unread(state: &AppState, caller: Option<&Caller>, is_all: bool) -> Result<(), Error> {
     match caller.and_then(Caller::models) {
         None => Ok(()),
-        Some(_) if is_all => resolve(&live.catalog.load(), caller, None).map(drop),
+        Some(_) if is_all => resolve(&state.catalog.load(), caller, None).map(drop),
         Some(_) => Err(Error::ModelNotAllowed(None)),
     }
 }
 
 /// The answer to `GET /v1/models`.
-pub fn list(live: &Live, caller: Option<&Caller>) -> Value {
-    let catalog = live.catalog.load();
+pub fn list(state: &AppState, caller: Option<&Caller>) -> Value {
+    let catalog = state.catalog.load();
     match caller.and_then(Caller::models) {
         None => catalog.list(),
         Some(usable) => {
@@ -79,8 +79,8 @@ pub fn list(live: &Live, caller: Option<&Caller>) -> Value {
 ///
 /// # Errors
 /// When there is no such model, or not for this key.
-pub fn one(live: &Live, caller: Option<&Caller>, id: &str) -> Result<Value, Error> {
-    let catalog = live.catalog.load();
+pub fn one(state: &AppState, caller: Option<&Caller>, id: &str) -> Result<Value, Error> {
+    let catalog = state.catalog.load();
     resolve(&catalog, caller, Some(id))?;
     catalog.entry(id).ok_or(Error::Internal) // what resolves has an entry
 }

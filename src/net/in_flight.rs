@@ -20,7 +20,7 @@ use hyper::body::Incoming;
 use tokio::time::sleep;
 use tower::ServiceExt;
 
-use super::unread::noted;
+use super::write_timeout::noted;
 
 /// What answers the requests of a door.
 pub trait Answers: Clone + Send + Sync + 'static {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hyper_util::{rt::TokioTimer, server::conn::auto::Builder};
 
-use super::unread::Streams;
+use super::write_timeout::Streams;
 use crate::config::Server;
 
 /// A peer that answers no ping for this long is gone (HTTP/2). Without it a stream of a peer that lost its power would stay.

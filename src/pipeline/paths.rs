@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
-use crate::openai::CHAT;
+use crate::api::CHAT;
 
 /// vLLM's unversioned inference routes. Its admin routes (`/sleep`, `/reset_prefix_cache`, ..) are not for clients.
 pub const UNVERSIONED: [&str; 6] = [

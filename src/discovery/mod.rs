@@ -1,43 +1,44 @@
 //! Keeps what is known of the model servers true: what they list, which switches their models obey, and whether they are well.
 
-mod due;
-mod lists;
-mod said;
+mod backoff;
+mod log;
+mod models;
 
 use std::{num::NonZeroU32, time::Duration};
 
 use futures_util::future::join_all;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use self::lists::Lists;
+use self::models::Lists;
 use crate::{
-    live::{Live, Serving},
+    state::{AppState, StateHandle},
     upstream::{Server, check, servers},
 };
 
 /// Watches every server of the configuration, of each one that is taken up later too. Never returns.
-pub async fn servers_of(serving: Serving) {
+pub async fn servers_of(state_handle: StateHandle) {
     loop {
-        let live = serving.live();
-        let servers = servers(&live.config);
-        let is_checked = live.config.upstream.health_ms > 0;
+        let state = state_handle.load();
+        let servers = servers(&state.config);
+        let is_checked = state.config.upstream.health_ms > 0;
         let checked = servers.iter().filter(|_| is_checked);
-        live.metrics
+        state
+            .metrics
             .checked(checked.map(|server| server.url.as_str()));
-        let watched = join_all(servers.iter().map(|server| watch(&live, server)));
+        let watched = join_all(servers.iter().map(|server| watch(&state, server)));
         let watched = async {
             watched.await;
             std::future::pending::<()>().await; // there are none
         };
         tokio::select! {
             () = watched => {}
-            () = serving.replaced(&live) => {}
+            () = state_handle.changed_from(&state) => {}
         }
     }
 }
 
-async fn watch(live: &Live, server: &Server) {
-    tokio::join!(Lists::of(live, server).watch(), checks(live, server));
+async fn watch(state: &AppState, server: &Server) {
+    tokio::join!(Lists::of(state, server).watch(), checks(state, server));
 }
 
 fn every(milliseconds: u64) -> Interval {
@@ -47,8 +48,8 @@ fn every(milliseconds: u64) -> Interval {
 }
 
 /// Asks how the server is, again and again.
-async fn checks(live: &Live, server: &Server) {
-    let settings = &live.config.upstream;
+async fn checks(state: &AppState, server: &Server) {
+    let settings = &state.config.upstream;
     let (Some(results), 1..) = (NonZeroU32::new(settings.health_results), settings.health_ms)
     else {
         return;
@@ -56,8 +57,8 @@ async fn checks(live: &Live, server: &Server) {
     let mut rounds = every(settings.health_ms);
     loop {
         rounds.tick().await;
-        let found = check(&live.client, server).await;
-        let catalog = live.catalog.load();
+        let found = check(&state.client, server).await;
+        let catalog = state.catalog.load();
         let Some(health) = catalog.health(&server.url) else {
             return;
         };
@@ -68,6 +69,6 @@ async fn checks(live: &Live, server: &Server) {
             (Some(true), _) => tracing::info!(server = %server.url, "the server is well again"),
             _ => {}
         }
-        live.metrics.well(server.url.as_str(), health.is_well());
+        state.metrics.well(server.url.as_str(), health.is_well());
     }
 }

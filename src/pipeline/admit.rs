@@ -7,8 +7,8 @@ use http::HeaderMap;
 use crate::{
     auth::Caller,
     error::Error,
-    live::Live,
-    places::Place,
+    pipeline::Place,
+    state::AppState,
     telemetry::{self, Record},
 };
 
@@ -36,8 +36,8 @@ pub struct Entered {
 
 impl Entered {
     /// Begins the record of a request that may not come in at all.
-    pub fn begin(live: &Live, about: About) -> Box<Record> {
-        let mut record = Record::start(live.metrics.clone(), about.route, about.id);
+    pub fn begin(state: &AppState, about: About) -> Box<Record> {
+        let mut record = Record::start(state.metrics.clone(), about.route, about.id);
         record.client = about.caller.map(|caller| caller.name.clone());
         record
     }
@@ -47,14 +47,14 @@ impl Entered {
     /// # Errors
     /// The record back, and why, when `server.max_in_flight` are being served already.
     pub fn enter(
-        live: &Live,
+        state: &AppState,
         about: About,
         headers: &HeaderMap,
     ) -> Result<Self, (Box<Record>, Error)> {
         let caller = about.caller.clone();
-        let record = Self::begin(live, about);
+        let record = Self::begin(state, about);
         telemetry::adopt(&record.span, headers);
-        match live.places.take(live.config.server.max_in_flight) {
+        match state.places.take(state.config.server.max_in_flight) {
             Some(place) => Ok(Self {
                 place,
                 record,

@@ -9,25 +9,25 @@ use axum::{
 };
 use http::{HeaderValue, request::Parts};
 
-use super::{body, entered::Entered, gather::gathered};
+use super::{body, coalesce::gathered, entered::Entered};
 use crate::{
+    api::CHAT,
     error::Error,
-    intake,
-    live::Live,
-    openai::CHAT,
+    pipeline,
     routing::{Decision, Routed},
+    state::AppState,
     upstream::{Endpoint, Forward, Model},
 };
 
 /// `POST /v1/chat/completions`.
-pub async fn handle(State(live): State<Arc<Live>>, request: Request) -> Response {
+pub async fn handle(State(state): State<Arc<AppState>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let (mut entered, body) = match Entered::enter(&live, &parts, body, CHAT) {
+    let (mut entered, body) = match Entered::enter(&state, &parts, body, CHAT) {
         Ok(entered) => entered,
         Err(refusal) => return refusal,
     };
-    match decide(&live, &mut entered, &parts, body).await {
-        Ok((model, routed)) => forward(&live, entered, &parts, &model, routed).await,
+    match decide(&state, &mut entered, &parts, body).await {
+        Ok((model, routed)) => forward(&state, entered, &parts, &model, routed).await,
         Err((error, rest)) => entered.refuse(&error, rest),
     }
 }
@@ -37,20 +37,20 @@ pub async fn handle(State(live): State<Arc<Live>>, request: Request) -> Response
 /// # Errors
 /// Why there is nothing to forward, with what of the body was not read.
 pub async fn decide(
-    live: &Live,
+    state: &AppState,
     entered: &mut Entered,
     parts: &Parts,
     body: Body,
 ) -> Result<(Arc<Model>, Routed), (Error, Option<Body>)> {
-    let wish = match intake::wish(&parts.headers) {
+    let wish = match pipeline::wish(&parts.headers) {
         Ok(wish) => wish,
         Err(error) => return Err((error, Some(body))),
     };
-    let bytes = body::read(&parts.headers, body, &live.config.server)
+    let bytes = body::read(&parts.headers, body, &state.config.server)
         .await
         .map_err(|(error, rest)| (error, Some(rest)))?;
     let all_read = |error| (error, None);
-    let judged = intake::judge(live, bytes, wish, entered.inner())
+    let judged = pipeline::judge(state, bytes, wish, entered.inner())
         .await
         .map_err(all_read)?;
     let routed = judged.routed;
@@ -64,7 +64,7 @@ pub async fn decide(
 }
 
 async fn forward(
-    live: &Live,
+    state: &AppState,
     entered: Entered,
     parts: &Parts,
     model: &Model,
@@ -74,7 +74,7 @@ async fn forward(
         method: parts.method.clone(),
         path: parts.uri.path_and_query().map_or("/", |path| path.as_str()),
         headers: &parts.headers,
-        pass_credentials: live.keys.are_open(),
+        pass_credentials: state.keys.are_open(),
         looked_at: true,
         streams: routed.request.streams(),
         render: |endpoint: &Endpoint, switched| {
@@ -83,7 +83,7 @@ async fn forward(
         },
     };
     let (place, record) = entered.into_parts();
-    match forward.send(&live.client, model, record).await {
+    match forward.send(&state.client, model, record).await {
         Ok(mut response) => {
             let endpoint = response.body().endpoint().clone();
             let relay = response.body_mut();
@@ -93,7 +93,7 @@ async fn forward(
             relay.hold(place);
             response
                 .headers_mut()
-                .extend(intake::told(&routed.decision, endpoint.called.clone()));
+                .extend(pipeline::told(&routed.decision, endpoint.called.clone()));
             gathered(response)
         }
         Err((error, record)) => {
@@ -101,7 +101,7 @@ async fn forward(
             let upstream = HeaderValue::try_from(&*routed.model).ok();
             response
                 .headers_mut()
-                .extend(intake::told(&routed.decision, upstream));
+                .extend(pipeline::told(&routed.decision, upstream));
             response
         }
     }

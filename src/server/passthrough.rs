@@ -9,30 +9,30 @@ use axum::{
 use bytes::Bytes;
 use http::{header, request::Parts};
 
-use super::{body, entered::Entered, gather::gathered};
+use super::{body, coalesce::gathered, entered::Entered};
 use crate::{
+    api::NamedModel,
     error::Error,
-    intake::{self, decoded, route_name},
-    live::Live,
-    openai::NamedModel,
+    pipeline::{self, decoded, route_name},
     routing::Rendered,
+    state::AppState,
     upstream::{Endpoint, Forward, Model},
 };
 
 /// Any other route of a model server.
-pub async fn handle(State(live): State<Arc<Live>>, request: Request) -> Response {
+pub async fn handle(State(state): State<Arc<AppState>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let route = route_name(&decoded(parts.uri.path()));
-    let (mut entered, body) = match Entered::enter(&live, &parts, body, route) {
+    let (mut entered, body) = match Entered::enter(&state, &parts, body, route) {
         Ok(entered) => entered,
         Err(refusal) => return refusal,
     };
-    let bytes = match body::read(&parts.headers, body, &live.config.server).await {
+    let bytes = match body::read(&parts.headers, body, &state.config.server).await {
         Ok(bytes) => bytes,
         Err((error, rest)) => return entered.refuse(&error, Some(rest)),
     };
     entered.record().bytes.0 = bytes.len() as u64;
-    let (model, named) = match model_for(&live, &parts, &bytes, entered.inner()) {
+    let (model, named) = match model_for(&state, &parts, &bytes, entered.inner()) {
         Ok(found) => found,
         Err(error) => return entered.refuse(&error, None),
     };
@@ -40,7 +40,7 @@ pub async fn handle(State(live): State<Arc<Live>>, request: Request) -> Response
         method: parts.method.clone(),
         path: parts.uri.path_and_query().map_or("/", |path| path.as_str()),
         headers: &parts.headers,
-        pass_credentials: live.keys.are_open(),
+        pass_credentials: state.keys.are_open(),
         looked_at: false,
         streams: false, // as far as we know
         render: |endpoint: &Endpoint, _switched| {
@@ -55,7 +55,7 @@ pub async fn handle(State(live): State<Arc<Live>>, request: Request) -> Response
         },
     };
     let (place, record) = entered.into_parts();
-    match forward.send(&live.client, &model, record).await {
+    match forward.send(&state.client, &model, record).await {
         Ok(mut response) => {
             response.body_mut().hold(place);
             gathered(response)
@@ -66,17 +66,17 @@ pub async fn handle(State(live): State<Arc<Live>>, request: Request) -> Response
 
 /// The model a request is for, with its endpoints.
 fn model_for(
-    live: &Live,
+    state: &AppState,
     parts: &Parts,
     body: &Bytes,
-    entered: &mut intake::Entered,
+    entered: &mut pipeline::Entered,
 ) -> Result<(Arc<Model>, Option<NamedModel>), Error> {
     let content_type = parts
         .headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok());
-    let named = intake::named(content_type, body, entered)?;
-    let (name, model) = intake::model_of(live, named.as_ref(), entered)?;
+    let named = pipeline::named(content_type, body, entered)?;
+    let (name, model) = pipeline::model_of(state, named.as_ref(), entered)?;
     let model = model.ok_or_else(|| Error::NoEndpoint(format!("model `{name}`")))?;
     Ok((model, named))
 }

@@ -3,7 +3,7 @@
 use envoy_types::pb::envoy::service::ext_proc::v3::HttpHeaders;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use crate::{intake::REQUEST_ID, upstream::is_ours};
+use crate::{pipeline::REQUEST_ID, upstream::is_ours};
 
 /// The head of a request or of an answer.
 #[derive(Debug, Default)]

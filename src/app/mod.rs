@@ -1,5 +1,7 @@
 //! The composition root: a configuration becomes a running gateway. Only this file knows every stage.
 
+pub mod reload;
+
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
@@ -9,21 +11,20 @@ use tokio::{net::TcpListener, signal::unix::Signal};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use self::reload::Reload;
 use crate::{
     auth::Keys,
     classifier::{self, Buckets, Classifier, Provider},
     config::{self, Config, Problem, Problems, locate},
-    connections::{Door, Manners},
-    ext_proc,
-    live::{Live, Serving},
-    reload::Reload,
+    discovery, ext_proc,
+    net::Workers,
+    net::tls::{self, Certificate, Certificates},
+    net::{Door, Manners},
     routing::{Policy, Router},
     server,
+    state::{AppState, StateHandle},
     telemetry::Metrics,
-    tls::{self, Certificate, Certificates},
     upstream::{Catalog, Client, Known, ServerKeys},
-    watch,
-    workers::Workers,
 };
 
 /// How many bytes of one body Envoy may send ahead: most prompts arrive without a round trip for room.
@@ -65,7 +66,7 @@ pub fn policy(settings: &config::Routing) -> Policy {
 ///
 /// # Errors
 /// What cannot be built, in one message: certificates, the classifier, a key, or the client for model servers.
-pub fn build(config: Config) -> anyhow::Result<Live> {
+pub fn build(config: Config) -> anyhow::Result<AppState> {
     let metrics = Arc::new(Metrics::new()?);
     let (certificates, classifier) = loaded(&config)?;
     let lookups = classifier.lookups().clone();
@@ -76,7 +77,7 @@ pub fn build(config: Config) -> anyhow::Result<Live> {
         ]
     });
     let server_keys = server_keys(&config)?;
-    Ok(Live {
+    Ok(AppState {
         certificates,
         keys: Keys::new(&config.auth, None).map_err(anyhow::Error::msg)?,
         router: Router::new(Arc::new(classifier), policy(&config.routing)),
@@ -99,10 +100,10 @@ pub fn build(config: Config) -> anyhow::Result<Live> {
 ///
 /// # Errors
 /// What cannot be built, in one message.
-pub fn rebuild(before: &Live, config: Config) -> anyhow::Result<Live> {
+pub fn rebuild(before: &AppState, config: Config) -> anyhow::Result<AppState> {
     let catalog = before.catalog.load();
     let server_keys = server_keys(&config)?;
-    Ok(Live {
+    Ok(AppState {
         certificates: Certificates::read(&config)?,
         keys: Keys::new(&config.auth, Some(&before.keys)).map_err(anyhow::Error::msg)?,
         router: Router::new(before.router.classifier().clone(), policy(&config.routing)),
@@ -148,7 +149,7 @@ fn loaded(config: &Config) -> Result<(Certificates, Classifier), Problems> {
 }
 
 /// Everything that keeps a running gateway from taking up a configuration, beside what is wrong with its text.
-pub fn obstacles(before: &Live, config: &Config) -> Vec<Problem> {
+pub fn obstacles(before: &AppState, config: &Config) -> Vec<Problem> {
     let fixed = before.config.needs_restart(config).into_iter();
     let message = "takes a restart; it differs from what is served with";
     let mut found: Vec<Problem> = fixed.map(|path| Problem::new(path, message)).collect();
@@ -210,14 +211,14 @@ impl Listeners {
     ///
     /// # Errors
     /// Which address cannot be bound.
-    pub async fn bind(serving: &Serving) -> anyhow::Result<Self> {
-        let live = serving.live();
-        let config = &live.config;
+    pub async fn bind(state_handle: &StateHandle) -> anyhow::Result<Self> {
+        let state = state_handle.load();
+        let config = &state.config;
         // A handshake takes the certificate of its time: one that was renewed is shown to whoever comes next.
         let current = |certificate: fn(&Certificates) -> &Option<Certificate>, alpn: &[&str]| {
-            let serving = serving.clone();
-            certificate(&live.certificates).as_ref()?;
-            let current = move || certificate(&serving.live().certificates).clone();
+            let state_handle = state_handle.clone();
+            certificate(&state.certificates).as_ref()?;
+            let current = move || certificate(&state_handle.load().certificates).clone();
             Some(tls::acceptor(current, alpn))
         };
         let ext_proc = match &config.ext_proc {
@@ -253,34 +254,34 @@ async fn bound(address: SocketAddr) -> anyhow::Result<TcpListener> {
 /// Serves on `listeners` until `stop`, then drains. Every task it starts has ended when it returns. `reload`: where changes of
 /// the configuration come from, if from anywhere, and SIGHUP.
 pub async fn run(
-    serving: Serving,
+    state_handle: StateHandle,
     listeners: Listeners,
     reload: Option<(Reload, Signal)>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let live = serving.live();
+    let state = state_handle.load();
     let workers = Workers::start().context("cannot start the threads that serve")?;
     let tasks = TaskTracker::new();
     let over = CancellationToken::new();
     tasks.spawn(
         over.clone()
-            .run_until_cancelled_owned(watch::servers_of(serving.clone())),
+            .run_until_cancelled_owned(discovery::servers_of(state_handle.clone())),
     );
     if let Some((reload, hangup)) = reload {
         tasks.spawn(over.clone().run_until_cancelled_owned(reload.run(hangup)));
     }
-    let manners = Manners::of(&live.config.server);
-    let cut = live.client.cut();
+    let manners = Manners::of(&state.config.server);
+    let cut = state.client.cut();
     let http = listeners
         .http
-        .door(server::routes(serving.clone()), manners);
+        .door(server::routes(state_handle.clone()), manners);
     let mut served = vec![http.serve(&workers, &stop, cut).boxed()];
     if let Some(listener) = listeners.ops {
-        let door = listener.door(server::ops_routes(serving.clone()), manners);
+        let door = listener.door(server::ops_routes(state_handle.clone()), manners);
         served.push(door.serve(&workers, &stop, cut).boxed());
     }
-    if let (Some(settings), Some(listener)) = (&live.config.ext_proc, listeners.ext_proc) {
-        let (routes, health) = ext_proc::routes(serving.clone(), settings);
+    if let (Some(settings), Some(listener)) = (&state.config.ext_proc, listeners.ext_proc) {
+        let (routes, health) = ext_proc::routes(state_handle.clone(), settings);
         tasks.spawn(health.report(stop.clone()));
         let manners = Manners {
             streams: Some(settings.max_streams),
@@ -294,7 +295,7 @@ pub async fn run(
     }
     tokio::select! {
         _ = futures_util::future::join_all(served) => {}
-        () = end_in_order(&serving, &stop) => {}
+        () = end_in_order(&state_handle, &stop) => {}
     }
     drop(workers);
     over.cancel();
@@ -304,12 +305,12 @@ pub async fn run(
 }
 
 /// From the stop on: not ready any more, and after `server.drain_ms` no answer goes on. Never returns; the doors do.
-async fn end_in_order(serving: &Serving, stop: &CancellationToken) {
+async fn end_in_order(state_handle: &StateHandle, stop: &CancellationToken) {
     stop.cancelled().await;
-    let live = serving.live();
-    live.stopping.cancel();
-    tokio::time::sleep(Duration::from_millis(live.config.server.drain_ms)).await;
+    let state = state_handle.load();
+    state.stopping.cancel();
+    tokio::time::sleep(Duration::from_millis(state.config.server.drain_ms)).await;
     tracing::warn!("server.drain_ms passed; ending the answers that still run");
-    live.client.cut().cancel();
+    state.client.cut().cancel();
     std::future::pending().await
 }

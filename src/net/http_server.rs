@@ -1,9 +1,5 @@
 //! Connections of either door: accepted, served, and ended in order.
 
-mod manners;
-mod requests;
-mod unread;
-
 use std::{
     io,
     net::{self, SocketAddr},
@@ -24,14 +20,11 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use self::{
-    requests::Requests,
-    unread::{Socket, Streams},
+use super::{
+    Answers, Manners, Workers,
+    in_flight::Requests,
+    write_timeout::{Socket, Streams},
 };
-use crate::workers::Workers;
-
-pub use manners::Manners;
-pub use requests::Answers;
 
 /// A pause after an accept that failed for want of file descriptors, so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

@@ -18,8 +18,8 @@ use super::entered::Entered;
 use crate::{
     auth::Caller,
     error::Error,
-    intake::{self, NOT_FOR_CLIENTS},
-    live::Live,
+    pipeline::{self, NOT_FOR_CLIENTS},
+    state::AppState,
 };
 
 /// How much of a request that is refused is still read: closing on a client that sends would reset the connection before
@@ -69,11 +69,11 @@ fn respond(error: &Error, body: Body) -> Response {
     clippy::result_large_err,
     reason = "an answer is what the caller returns either way"
 )]
-pub fn guard(live: &Live, mut request: Request) -> Result<Request, Response> {
+pub fn guard(state: &AppState, mut request: Request) -> Result<Request, Response> {
     if is_ambiguous(request.headers()) {
         let error =
             Error::invalid("The request names two hosts, or a transfer coding but chunked.");
-        let mut response = Entered::turn_away(live, request, &error);
+        let mut response = Entered::turn_away(state, request, &error);
         let close = HeaderValue::from_static("close"); // whoever stands before us may see the next request elsewhere
         response.headers_mut().insert(header::CONNECTION, close);
         return Err(response);
@@ -81,22 +81,22 @@ pub fn guard(live: &Live, mut request: Request) -> Result<Request, Response> {
     if matches!(request.uri().path(), "/health" | "/ready" | "/metrics") {
         return Ok(request);
     }
-    match intake::admit(live, request.uri().path(), request.headers()) {
+    match pipeline::admit(state, request.uri().path(), request.headers()) {
         Ok(caller) => {
             request.extensions_mut().insert(CameWith(caller));
             match disguised(request.uri().path()) {
-                Some(error) => Err(Entered::turn_away(live, request, &error)),
+                Some(error) => Err(Entered::turn_away(state, request, &error)),
                 None => Ok(request),
             }
         }
-        Err(error) => Err(Entered::turn_away(live, request, &error)),
+        Err(error) => Err(Entered::turn_away(state, request, &error)),
     }
 }
 
 /// A 404 for a path that by its letters is forwarded, and to its server is a route that is not. Refused rather than taken for it:
 /// what reads the path behind us, once or twice decoded, is not ours to know, and no client spells it so in earnest.
 fn disguised(path: &str) -> Option<Error> {
-    let meant = intake::disguised(path)?;
+    let meant = pipeline::disguised(path)?;
     let hint = match NOT_FOR_CLIENTS.contains(&&*meant) {
         true => String::new(),
         false => format!(" Write it as {meant}."),

@@ -1,6 +1,6 @@
 //! The client's own choice: any form in which a request can already say whether to reason.
 
-use crate::openai::{ChatRequest, Object};
+use crate::api::{ChatRequest, Object};
 
 /// Top-level fields that are a choice whatever their value.
 const TOP: [&str; 7] = [

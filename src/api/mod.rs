@@ -2,21 +2,21 @@
 //!
 //! Nothing here waits, allocates per event, or knows of models. Fields we do not know stay byte for byte.
 
-mod edit;
+mod byte_edits;
+mod chat;
+mod json_object;
 mod message;
-mod named;
-mod object;
-mod request;
+mod model_field;
 mod sse;
 mod usage;
 
 /// The path of chat requests, the ones that are judged.
 pub const CHAT: &str = "/v1/chat/completions";
 
-pub use edit::{Change, apply};
+pub use byte_edits::{Change, apply};
+pub use chat::ChatRequest;
+pub use json_object::Object;
 pub use message::Message;
-pub use named::NamedModel;
-pub use object::Object;
-pub use request::ChatRequest;
+pub use model_field::NamedModel;
 pub use sse::SseScanner;
 pub use usage::{JsonUsage, Usage};

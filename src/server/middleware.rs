@@ -15,19 +15,19 @@ use http::Method;
 use hyper::body::Incoming;
 use tower::{Layer, ServiceExt, service_fn};
 
-use super::{cors, judged, refusal, request_id};
+use super::{chat, cors, error_response, request_id};
 use crate::{
-    connections::Answers,
+    api::CHAT,
     error::Error,
-    intake::REQUEST_ID,
-    live::{Live, Serving},
-    openai::CHAT,
+    net::Answers,
+    pipeline::REQUEST_ID,
+    state::{AppState, StateHandle},
 };
 
 /// Routes with all of that around them.
 #[derive(Debug, Clone)]
 pub struct Dressed {
-    serving: Serving,
+    state_handle: StateHandle,
     routes: Router,
     /// True for the door of clients.
     judges: bool,
@@ -35,21 +35,21 @@ pub struct Dressed {
 
 impl Dressed {
     /// Around `routes`. `judges`: chat requests are judged, by the handler that `routes` name.
-    pub(super) fn new(serving: Serving, routes: Router, judges: bool) -> Self {
+    pub(super) fn new(state_handle: StateHandle, routes: Router, judges: bool) -> Self {
         Self {
-            serving,
+            state_handle,
             routes,
             judges,
         }
     }
 
     /// Answers; browsers get the marks they ask for.
-    async fn cross_origin(&self, live: &Arc<Live>, request: Request) -> Response {
-        let Some(layer) = cors::layer(request.headers(), &live.config.server.cors) else {
-            return self.guarded(live, request).await;
+    async fn cross_origin(&self, state: &Arc<AppState>, request: Request) -> Response {
+        let Some(layer) = cors::layer(request.headers(), &state.config.server.cors) else {
+            return self.guarded(state, request).await;
         };
         let answers =
-            service_fn(async |request| Ok::<_, Infallible>(self.guarded(live, request).await));
+            service_fn(async |request| Ok::<_, Infallible>(self.guarded(state, request).await));
         // Apart, for it is large, and what holds it is copied for every request.
         let Ok(response) = Box::pin(layer.layer(answers).oneshot(request)).await;
         response
@@ -57,23 +57,23 @@ impl Dressed {
 
     /// The route that nearly all take is called by name: a match in axum's router, three boxes and as many copies of the handler's
     /// future are a tenth of what a request touches of the processor's caches.
-    async fn routed(&self, live: &Arc<Live>, request: Request) -> Response {
+    async fn routed(&self, state: &Arc<AppState>, request: Request) -> Response {
         if self.judges && request.uri().path() == CHAT && request.method() == Method::POST {
-            return Box::pin(judged::handle(State(live.clone()), request)).await;
+            return Box::pin(chat::handle(State(state.clone()), request)).await;
         }
         let Ok(response) = self.routes.clone().oneshot(request).await;
         response
     }
 
-    async fn guarded(&self, live: &Arc<Live>, request: Request) -> Response {
+    async fn guarded(&self, state: &Arc<AppState>, request: Request) -> Response {
         let answered = async {
-            match refusal::guard(live, request) {
-                Ok(request) => self.routed(live, request).await,
+            match error_response::guard(state, request) {
+                Ok(request) => self.routed(state, request).await,
                 Err(refused) => refused,
             }
         };
         let caught = AssertUnwindSafe(answered).catch_unwind().await; // the panic hook has said where
-        caught.unwrap_or_else(|_| refusal::answer(&Error::Internal))
+        caught.unwrap_or_else(|_| error_response::answer(&Error::Internal))
     }
 }
 
@@ -81,8 +81,8 @@ impl Answers for Dressed {
     async fn answer(&self, request: http::Request<Incoming>) -> Response {
         let mut request = request.map(Body::new);
         let id = request_id::stamp(&mut request);
-        let live = self.serving.live();
-        let mut response = self.cross_origin(&live, request).await;
+        let state = self.state_handle.load();
+        let mut response = self.cross_origin(&state, request).await;
         response.headers_mut().insert(REQUEST_ID, id);
         response
     }

@@ -2,31 +2,33 @@
 //!
 //! The doors differ in how bytes come and go; what a request may do, which mode it gets and what is said about it must not.
 
-mod decision;
-mod entered;
+mod admit;
+mod concurrency;
+mod decision_headers;
 mod guard;
 mod models;
+mod paths;
 mod request_id;
-mod route;
 
 use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
 
-pub use decision::{MODE, MODEL, told, wish};
-pub use entered::{About, Entered};
+pub use admit::{About, Entered};
+pub use concurrency::{Place, Places};
+pub use decision_headers::{MODE, MODEL, told, wish};
 pub use guard::admit;
 pub use models::{list, one, unread};
-pub use request_id::{REQUEST_ID, request_id};
-pub use route::{
+pub use paths::{
     NOT_FOR_CLIENTS, UNVERSIONED, decoded, disguised, is_inference, listed, route_name,
 };
+pub use request_id::{REQUEST_ID, request_id};
 
 use crate::{
+    api::{ChatRequest, NamedModel},
     error::Error,
-    live::Live,
-    openai::{ChatRequest, NamedModel},
     routing::{Mode, Routed},
+    state::AppState,
     telemetry::Record,
     upstream::Model,
 };
@@ -44,7 +46,7 @@ pub struct Judged {
 /// # Errors
 /// What is wrong with the request, or that its model is none of ours or not for its key.
 pub async fn judge(
-    live: &Live,
+    state: &AppState,
     bytes: Bytes,
     wish: Option<Mode>,
     entered: &mut Entered,
@@ -53,10 +55,13 @@ pub async fn judge(
     record.bytes.0 = bytes.len() as u64;
     let began = Instant::now();
     let request = ChatRequest::read(bytes)?;
-    let catalog = live.catalog.load_full();
+    let catalog = state.catalog.load_full();
     let target = models::resolve(&catalog, caller.as_deref(), request.model().as_deref())?;
-    let routed = live.router.route(request, wish, &target).await?;
-    record.decided = Some(decision::decided(&routed, began.elapsed().as_secs_f64()));
+    let routed = state.router.route(request, wish, &target).await?;
+    record.decided = Some(decision_headers::decided(
+        &routed,
+        began.elapsed().as_secs_f64(),
+    ));
     let model = catalog.model(&routed.model).cloned();
     note(model.as_deref(), record);
     Ok(Judged { routed, model })
@@ -92,11 +97,11 @@ pub fn named(
 /// # Errors
 /// When the request names none and there is a choice, or one that is none of ours or not for its key.
 pub fn model_of(
-    live: &Live,
+    state: &AppState,
     named: Option<&NamedModel>,
     entered: &mut Entered,
 ) -> Result<(Arc<str>, Option<Arc<Model>>), Error> {
-    let catalog = live.catalog.load();
+    let catalog = state.catalog.load();
     let name = named.map(|named| named.name.as_str());
     let target = models::resolve(&catalog, entered.caller.as_deref(), name)?;
     let (name, _) = target.choose(Mode::Unchanged);

@@ -10,25 +10,25 @@ use envoy_types::pb::envoy::service::ext_proc::v3::{
 use http::{HeaderValue, StatusCode, header};
 
 use super::{
+    body::Pieces,
     delivery::{Answers, End, Whole, pass},
-    heard::Heard,
+    headers::Heard,
     mode::BodyMode,
     mutation::{HeaderChange, Immediate, Way},
-    pieces::Pieces,
     prepare::{self, Prepared, Told},
     stage::{Purpose, Reading, Stage},
 };
 use crate::{
+    api::CHAT,
     error::Error,
-    intake::{self, About, Entered, REQUEST_ID},
-    live::Live,
-    openai::CHAT,
+    pipeline::{self, About, Entered, REQUEST_ID},
+    state::AppState,
     telemetry::Outcome,
 };
 
 /// One HTTP request and its answer.
 pub struct Exchange {
-    live: Arc<Live>,
+    state: Arc<AppState>,
     request_mode: BodyMode,
     response_mode: BodyMode,
     /// True when Envoy wants no answers (`observability_mode`).
@@ -41,9 +41,9 @@ pub struct Exchange {
 
 impl Exchange {
     /// An exchange of which nothing is known yet.
-    pub fn new(live: Arc<Live>) -> Self {
+    pub fn new(state: Arc<AppState>) -> Self {
         Self {
-            live,
+            state,
             request_mode: BodyMode::Unsaid,
             response_mode: BodyMode::Unsaid,
             only_observes: false,
@@ -110,22 +110,22 @@ impl Exchange {
         answers: &mut Answers,
     ) -> Result<(), Error> {
         let heard = Heard::read(head);
-        self.id = intake::request_id(&heard.headers);
+        self.id = pipeline::request_id(&heard.headers);
         // A prefix in front of /v1 is the route's business.
-        let path = intake::decoded(&heard.path);
+        let path = pipeline::decoded(&heard.path);
         let is_judged = path.ends_with(CHAT) && heard.method == "POST";
         let path = path.find("/v1/").map_or(&*path, |at| &path[at..]);
-        let is_inference = intake::is_inference(path);
+        let is_inference = pipeline::is_inference(path);
         let about = About {
             route: match (is_judged, is_inference) {
                 (true, _) => CHAT,
-                (false, true) => intake::route_name(path),
+                (false, true) => pipeline::route_name(path),
                 (false, false) => "-",
             },
             id: self.id.to_str().unwrap_or_default().into(),
             caller: None,
         };
-        let listed = intake::listed(path);
+        let listed = pipeline::listed(path);
         let is_counted = is_judged || (is_inference && listed.is_none());
         let entered = self.enter(about, &heard, is_counted)?;
         if let Some(listed) = listed.filter(|_| entered.is_restricted() && heard.method == "GET") {
@@ -141,7 +141,7 @@ impl Exchange {
                 let caller = entered.caller.clone();
                 self.stage = Stage::sent(entered);
                 if is_inference {
-                    intake::unread(&self.live, caller.as_deref(), heard.is_all)?;
+                    pipeline::unread(&self.state, caller.as_deref(), heard.is_all)?;
                 }
                 answers.push_back(Way::Request.headers(head));
                 return Ok(());
@@ -162,8 +162,8 @@ impl Exchange {
         let caller = entered.caller.clone();
         self.stage = Stage::sent(entered);
         let found = match listed.strip_prefix('/') {
-            None => intake::list(&self.live, caller.as_deref()),
-            Some(id) => intake::one(&self.live, caller.as_deref(), id)?,
+            None => pipeline::list(&self.state, caller.as_deref()),
+            Some(id) => pipeline::one(&self.state, caller.as_deref(), id)?,
         };
         if let Some(entered) = self.stage.entered() {
             entered.record.status = StatusCode::OK.as_u16();
@@ -176,7 +176,7 @@ impl Exchange {
 
     /// Begins to read the body of a request, if there may be one.
     async fn read(&mut self, heard: &Heard, answers: &mut Answers) -> Result<(), Error> {
-        let limit = self.live.config.server.max_body_bytes;
+        let limit = self.state.config.server.max_body_bytes;
         if heard.announced().is_some_and(|length| length > limit) {
             return Err(Error::TooLarge { limit });
         }
@@ -185,7 +185,7 @@ impl Exchange {
             ..
         }) = &mut self.stage
         {
-            *wish = intake::wish(&heard.headers)?;
+            *wish = pipeline::wish(&heard.headers)?;
         }
         if heard.is_all {
             return self.finish(End::Head, answers).await;
@@ -201,14 +201,14 @@ impl Exchange {
         heard: &Heard,
         is_counted: bool,
     ) -> Result<Entered, Error> {
-        match intake::admit(&self.live, &heard.path, &heard.headers) {
+        match pipeline::admit(&self.state, &heard.path, &heard.headers) {
             Ok(caller) => about.caller = caller,
             Err(error) => {
-                Entered::begin(&self.live, about).fail(&error);
+                Entered::begin(&self.state, about).fail(&error);
                 return Err(error);
             }
         }
-        let entered = Entered::enter(&self.live, about, &heard.headers);
+        let entered = Entered::enter(&self.state, about, &heard.headers);
         let (mut record, error) = match entered {
             Ok(entered) if !is_counted => return Ok(entered),
             Ok(entered) => match entered.count() {
@@ -247,7 +247,7 @@ impl Exchange {
         let mut head = HeaderChange::default();
         head.remove.extend(heard.ours().map(str::to_owned));
         head.reroute = !head.remove.is_empty();
-        if !self.live.keys.are_open() {
+        if !self.state.keys.are_open() {
             let credentials = ["authorization", "x-api-key"];
             head.remove.extend(
                 credentials
@@ -267,7 +267,7 @@ impl Exchange {
             pass(Way::Request, self.request_mode, body, answers);
             return Ok(());
         };
-        let limit = self.live.config.server.max_body_bytes;
+        let limit = self.state.config.server.max_body_bytes;
         let is_last = body.end_of_stream;
         if (reading.body.len() + body.body.len()) as u64 > limit {
             return Err(Error::TooLarge { limit });
@@ -280,7 +280,7 @@ impl Exchange {
             BodyMode::FullDuplex => Ok(()),
             // The rest of it will never be shown, so it cannot be judged.
             BodyMode::Partial => {
-                intake::unread(&self.live, reading.entered.caller.as_deref(), false)?;
+                pipeline::unread(&self.state, reading.entered.caller.as_deref(), false)?;
                 tracing::warn!(
                     "a body over Envoy's buffer limit in BUFFERED_PARTIAL mode goes on unjudged"
                 );
@@ -325,12 +325,12 @@ impl Exchange {
         let prepared = match &reading.purpose {
             Purpose::Judge(wish) => {
                 let (prepared, told) =
-                    prepare::judged(&self.live, body, *wish, &mut reading.entered).await?;
+                    prepare::judged(&self.state, body, *wish, &mut reading.entered).await?;
                 self.told = told;
                 prepared
             }
             Purpose::Name(content_type) => prepare::named(
-                &self.live,
+                &self.state,
                 body,
                 content_type.as_deref(),
                 &mut reading.entered,

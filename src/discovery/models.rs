@@ -7,10 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{due::Due, every, said::say};
+use super::{backoff::Due, every, log::say};
 use crate::{
-    live::Live,
     routing::Family,
+    state::AppState,
     upstream::{Catalog, Listing, Probed, Server, Unknown, look, probe},
 };
 
@@ -19,7 +19,7 @@ const ROUND: Duration = Duration::from_secs(2);
 
 /// Looks at the list of one server.
 pub struct Lists<'a> {
-    live: &'a Live,
+    state: &'a AppState,
     server: &'a Server,
     /// Why there was no list the last time.
     trouble: Option<String>,
@@ -30,9 +30,9 @@ pub struct Lists<'a> {
 
 impl<'a> Lists<'a> {
     /// A server that was not looked at under this configuration.
-    pub fn of(live: &'a Live, server: &'a Server) -> Self {
+    pub fn of(state: &'a AppState, server: &'a Server) -> Self {
         Self {
-            live,
+            state,
             server,
             trouble: None,
             is_first: true,
@@ -42,10 +42,10 @@ impl<'a> Lists<'a> {
 
     /// Looks again and again. Never returns.
     pub async fn watch(mut self) {
-        let mut rounds = every(self.live.config.upstream.discover_ms);
+        let mut rounds = every(self.state.config.upstream.discover_ms);
         loop {
             rounds.tick().await;
-            match look(&self.live.client, self.server).await {
+            match look(&self.state.client, self.server).await {
                 Ok(listing) => self.heard(listing).await,
                 Err(trouble) => self.missed(trouble),
             }
@@ -82,14 +82,14 @@ impl<'a> Lists<'a> {
                 endpoint.forget_refusal();
             }
             if news.hold(there) || found.contains_key(there) {
-                say(self.live, &catalog, model, endpoint);
+                say(self.state, &catalog, model, endpoint);
             }
         }
-        self.live.catalog.store(Arc::new(catalog));
+        self.state.catalog.store(Arc::new(catalog));
     }
 
     fn news<'l>(&mut self, now: &'l Listing) -> News<'l> {
-        let catalog = self.live.catalog.load();
+        let catalog = self.state.catalog.load();
         let before = catalog.known().listings.get(&self.server.url).cloned();
         let is_back = self.trouble.take().is_some();
         if is_back || before.is_none() {
@@ -127,7 +127,7 @@ impl<'a> Lists<'a> {
                 break;
             }
             let by_name = gated.get(&there).copied().flatten();
-            let answer = probe(&self.live.client, self.server, &there, by_name).await;
+            let answer = probe(&self.state.client, self.server, &there, by_name).await;
             if matches!(answer, Err(Unknown::Unheard)) {
                 if self.due.missed(&there) {
                     let server = &self.server.url;
@@ -143,7 +143,7 @@ impl<'a> Lists<'a> {
 
     /// The catalog of now, with this list, and with what was found out.
     fn with(&self, listing: &Listing, found: &BTreeMap<String, Option<Probed>>) -> Catalog {
-        let before = self.live.catalog.load();
+        let before = self.state.catalog.load();
         let mut known = before.known().clone();
         known.take_up(&self.server.url, listing.clone());
         for (there, probed) in found {
@@ -153,7 +153,7 @@ impl<'a> Lists<'a> {
                 None => known.probes.remove(&of),
             };
         }
-        before.rebuild(&self.live.config, known)
+        before.rebuild(&self.state.config, known)
     }
 }
 

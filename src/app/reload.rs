@@ -21,7 +21,7 @@ use tokio::{
 use crate::{
     app,
     config::{self, Flags, Problem, Problems, Written},
-    live::{Live, Serving},
+    state::{AppState, StateHandle},
     telemetry::Metrics,
 };
 
@@ -35,7 +35,7 @@ const SETTLED: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub struct Reload {
     /// Serves.
-    pub serving: Serving,
+    pub state_handle: StateHandle,
     /// What the command line said when the process started.
     pub flags: Flags,
     /// The files of what is written, as they were when they were read last.
@@ -90,15 +90,15 @@ impl Files {
 impl Reload {
     /// Takes up what changes, and everything on SIGHUP. Never returns.
     pub async fn run(mut self, mut hangup: Signal) {
-        self.serving.live().metrics.reload_ok(true);
+        self.state_handle.load().metrics.reload_ok(true);
         loop {
             tokio::select! {
                 _ = hangup.recv() => tracing::info!("SIGHUP: reading the configuration again"),
                 () = self.seen.changed() => tracing::info!("the configuration's files changed"),
             }
-            let (serving, flags) = (self.serving.clone(), self.flags.clone());
-            let taken = spawn_blocking(move || take_up(&serving, &flags)).await;
-            settle(&mut self.seen, taken, &self.serving.live().metrics);
+            let (state_handle, flags) = (self.state_handle.clone(), self.flags.clone());
+            let taken = spawn_blocking(move || take_up(&state_handle, &flags)).await;
+            settle(&mut self.seen, taken, &self.state_handle.load().metrics);
         }
     }
 }
@@ -115,17 +115,17 @@ fn settle(seen: &mut Files, taken: Result<Files, JoinError>, metrics: &Metrics) 
 }
 
 /// Serves by what is written now, or says why not; the files as they were read.
-fn take_up(serving: &Serving, flags: &Flags) -> Files {
-    let before = serving.live();
+fn take_up(state_handle: &StateHandle, flags: &Flags) -> Files {
+    let before = state_handle.load();
     let (written, seen) = read(flags);
     let taken = rebuilt(&before, written);
     let is_ok = taken.is_ok();
     match taken {
-        Ok(live) => {
-            for warning in live.config.warnings() {
+        Ok(state) => {
+            for warning in state.config.warnings() {
                 tracing::warn!(setting = warning.path, "{}", warning.message);
             }
-            serving.replace(live);
+            state_handle.replace(state);
             tracing::info!("the configuration is taken up");
         }
         Err(problems) => {
@@ -140,7 +140,7 @@ fn take_up(serving: &Serving, flags: &Flags) -> Files {
 }
 
 /// What a running gateway would be with this configuration, or everything that is in the way.
-fn rebuilt(before: &Live, written: Written) -> Result<Live, Problems> {
+fn rebuilt(before: &AppState, written: Written) -> Result<AppState, Problems> {
     let mut problems = written.problems();
     if written.is_whole {
         problems.add(app::obstacles(before, &written.config));

@@ -2,12 +2,12 @@
 
 use crate::{
     config::{BaseUrl, Config},
-    live::Live,
+    state::AppState,
     upstream::{Catalog, Endpoint, Model},
 };
 
 /// Says how a model at a server switches, and what of it is not as its name or the configuration says.
-pub fn say(live: &Live, catalog: &Catalog, model: &Model, endpoint: &Endpoint) {
+pub fn say(state: &AppState, catalog: &Catalog, model: &Model, endpoint: &Endpoint) {
     let (name, server) = (&*model.name, &endpoint.url);
     match endpoint.family {
         Some(family) => {
@@ -16,7 +16,7 @@ pub fn say(live: &Live, catalog: &Catalog, model: &Model, endpoint: &Endpoint) {
         None if model.gate => {
             tracing::warn!(
                 model = name,
-                fix = fix(&live.config, model),
+                fix = fix(&state.config, model),
                 "family not recognised; its requests are left alone. Name the family in the configuration"
             );
         }

@@ -1,0 +1,16 @@
+//! Sockets and threads: accept connections, serve HTTP on them, and end them in order.
+//!
+//! Both doors listen here. A connection stays on the [`Workers`] thread it was given to; [`tls`] wraps it, and a write timeout
+//! ends it when its client stops reading.
+
+mod http_server;
+mod in_flight;
+mod settings;
+pub mod tls;
+mod workers;
+mod write_timeout;
+
+pub use http_server::Door;
+pub use in_flight::Answers;
+pub use settings::Manners;
+pub use workers::Workers;

@@ -1,0 +1,114 @@
+//! The running gateway: what one configuration built, and the handle through which a reload replaces it.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use axum::extract::FromRef;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    auth::Keys,
+    config::Config,
+    net::tls::Certificates,
+    pipeline::Places,
+    routing::Router,
+    telemetry::Metrics,
+    upstream::{Catalog, Client},
+};
+
+/// Everything that a request needs of the running gateway.
+#[derive(Debug)]
+pub struct AppState {
+    /// What the operator wrote.
+    pub config: Config,
+    /// The certificates of the listeners that use TLS.
+    pub certificates: Certificates,
+    /// The client keys.
+    pub keys: Keys,
+    /// Decides.
+    pub router: Router,
+    /// The models there are now; swapped when a server lists others.
+    pub catalog: ArcSwap<Catalog>,
+    /// True when the configuration before this one was ready. Servers that a reload adds do not make the gateway unready.
+    pub was_ready: bool,
+    /// Connections to model servers.
+    pub client: Client,
+    /// Limits the requests in flight. Shared with earlier configurations, so that their requests count.
+    pub places: Arc<Places>,
+    /// Cancelled when the gateway has been asked to stop and is draining.
+    pub stopping: CancellationToken,
+    /// The instruments.
+    pub metrics: Arc<Metrics>,
+}
+
+impl AppState {
+    /// What still keeps the gateway from being ready; empty when it is ready.
+    pub fn pending(&self) -> Vec<String> {
+        let catalog = self.catalog.load();
+        let listings = catalog.pending.iter().filter(|_| !self.was_ready);
+        let mut pending: Vec<String> = listings
+            .map(|server| format!("the list of models of {server}"))
+            .collect();
+        if self.router.is_degraded() && self.config.classifier.required {
+            pending.push("the classifier".into());
+        }
+        if self.stopping.is_cancelled() {
+            pending.push("stopping".into());
+        }
+        pending
+    }
+
+    /// What does not work although requests are served.
+    pub fn degraded(&self) -> &'static [&'static str] {
+        match self.router.is_degraded() {
+            true => &["classifier"],
+            false => &[],
+        }
+    }
+}
+
+/// A shared handle on the current [`AppState`]. A reload replaces the state; a request keeps the one it began with.
+#[derive(Debug, Clone)]
+pub struct StateHandle(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    current: ArcSwap<AppState>,
+    changed: Notify,
+}
+
+impl StateHandle {
+    /// A handle on `state`.
+    pub fn new(state: AppState) -> Self {
+        Self(Arc::new(Shared {
+            current: ArcSwap::from_pointee(state),
+            changed: Notify::new(),
+        }))
+    }
+
+    /// The current state.
+    pub fn load(&self) -> Arc<AppState> {
+        self.0.current.load_full()
+    }
+
+    /// Makes `state` the current one for requests that begin from now on.
+    pub fn replace(&self, state: AppState) {
+        self.0.current.store(Arc::new(state));
+        self.0.changed.notify_waiters();
+    }
+
+    /// Waits until the current state is another one than `state`.
+    pub async fn changed_from(&self, state: &Arc<AppState>) {
+        let changed = self.0.changed.notified();
+        if Arc::ptr_eq(&self.load(), state) {
+            changed.await;
+        }
+    }
+}
+
+impl FromRef<StateHandle> for Arc<AppState> {
+    fn from_ref(handle: &StateHandle) -> Self {
+        handle.load()
+    }
+}
