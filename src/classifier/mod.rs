@@ -61,24 +61,24 @@ pub struct Domain {
     pub score: f64,
 }
 
-/// Why there is no classification.
+/// Why a text has no classification, so that the request gets `routing.fallback`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Miss {
+pub enum FallbackReason {
     /// `classifier.deadline_ms` passed.
     Late,
-    /// `classifier.queue` callers are waiting already, or so many that the answer is not likely within three fifths of the deadline.
+    /// `classifier.queue` requests wait already, or the expected wait is longer than three fifths of the deadline.
     Full,
     /// The model failed; the log says how.
     Failed,
-    /// There was no text to judge.
+    /// The request has no text to classify.
     Nothing,
-    /// The vocabulary cannot read the text.
+    /// Too many tokens of the text are unknown to the model's vocabulary.
     Unreadable,
 }
 
-impl Miss {
-    /// The word in logs and metrics.
+impl FallbackReason {
+    /// Its name in logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Late => "late",
@@ -181,7 +181,7 @@ impl Classifier {
     ///
     /// # Errors
     /// Why it could not.
-    pub async fn classify(&self, text: &str) -> Result<Classification, Miss> {
+    pub async fn classify(&self, text: &str) -> Result<Classification, FallbackReason> {
         let limit = self.deadline.mul_f64(LIKELY);
         self.remembered(Excerpt::of(text, self.max_tokens), Some(limit))
             .await
@@ -191,7 +191,7 @@ impl Classifier {
     ///
     /// # Errors
     /// Only when the model fails.
-    pub async fn classify_patiently(&self, text: &str) -> Result<Classification, Miss> {
+    pub async fn classify_patiently(&self, text: &str) -> Result<Classification, FallbackReason> {
         self.remembered(Excerpt::of(text, self.max_tokens), None)
             .await
     }
@@ -215,7 +215,7 @@ impl Classifier {
         &self,
         excerpt: Excerpt,
         limit: Option<Duration>,
-    ) -> Result<Classification, Miss> {
+    ) -> Result<Classification, FallbackReason> {
         self.lookups.ask();
         match &self.cache {
             // Whoever asks for the same content meanwhile waits for the same answer.
@@ -228,10 +228,14 @@ impl Classifier {
         }
     }
 
-    async fn ask(&self, excerpt: Excerpt, limit: Option<Duration>) -> Result<Classification, Miss> {
+    async fn ask(
+        &self,
+        excerpt: Excerpt,
+        limit: Option<Duration>,
+    ) -> Result<Classification, FallbackReason> {
         self.lookups.compute();
         let (reply, answer) = oneshot::channel();
         self.queue.push(Job { excerpt, reply }, limit).await?;
-        answer.await.unwrap_or(Err(Miss::Failed))
+        answer.await.unwrap_or(Err(FallbackReason::Failed))
     }
 }

@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 use tracing::{Span, error};
 
 use super::{
-    Classification, Miss,
+    Classification, FallbackReason,
     backlog::{Backlog, Place},
     depth::Depth,
     excerpt::Excerpt,
@@ -33,7 +33,7 @@ pub struct Job {
     /// What is to be judged.
     pub excerpt: Excerpt,
     /// Where the answer goes; closed when the caller left.
-    pub reply: oneshot::Sender<Result<Classification, Miss>>,
+    pub reply: oneshot::Sender<Result<Classification, FallbackReason>>,
 }
 
 /// What runs the texts of a batch; the loaded model.
@@ -115,10 +115,10 @@ impl Queue {
 
     /// Joins the queue. Whoever has a `limit` is refused at once when there is no room, or when the answer would likely come
     /// later than that; whoever has none waits for room.
-    pub async fn push(&self, job: Job, limit: Option<Duration>) -> Result<(), Miss> {
+    pub async fn push(&self, job: Job, limit: Option<Duration>) -> Result<(), FallbackReason> {
         let (size, came) = (job.excerpt.size, Instant::now());
         if limit.is_some_and(|limit| self.backlog.until_done(size) > limit) {
-            return Err(Miss::Full);
+            return Err(FallbackReason::Full);
         }
         let waiting = Waiting {
             job,
@@ -127,13 +127,17 @@ impl Queue {
             late: limit.map(|limit| came + limit),
         };
         let joined = match limit {
-            None => self.jobs.send(waiting).await.map_err(|_| Miss::Failed),
+            None => self
+                .jobs
+                .send(waiting)
+                .await
+                .map_err(|_| FallbackReason::Failed),
             Some(_) => self
                 .jobs
                 .try_send(waiting)
                 .map_err(|refusal| match refusal {
-                    TrySendError::Full(_) => Miss::Full,
-                    TrySendError::Closed(_) => Miss::Failed,
+                    TrySendError::Full(_) => FallbackReason::Full,
+                    TrySendError::Closed(_) => FallbackReason::Failed,
                 }),
         };
         if joined.is_ok() {
@@ -288,7 +292,7 @@ impl<R: Runs> Shared<R> {
                 Ok(Some(seen)) => Ok(seen),
                 Err(failure) => {
                     error!(parent: Span::none(), %failure, "the classifier failed");
-                    Err(Miss::Failed)
+                    Err(FallbackReason::Failed)
                 }
             };
             if let Some((reply, place, _)) = callers.get_mut(index).and_then(Option::take) {
@@ -323,7 +327,7 @@ impl<R: Runs> Shared<R> {
         let backlog = &self.unsure.backlog;
         let is_full = self.unsure.from.len() >= self.room;
         if late.is_some_and(|late| is_full || came + backlog.until_done(size) > late) {
-            let _ = job.reply.send(Err(Miss::Full));
+            let _ = job.reply.send(Err(FallbackReason::Full));
             return;
         }
         let place = backlog.clone().take(size);

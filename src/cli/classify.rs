@@ -15,7 +15,7 @@ use super::{load_config, serve::block_on};
 use crate::{
     api::ChatRequest,
     app::{classifier_options, policy},
-    classifier::{Classification, Classifier, Miss},
+    classifier::{Classification, Classifier, FallbackReason},
     config::Flags,
     routing::{Conversation, Mode, Policy, rounded},
     telemetry,
@@ -82,7 +82,7 @@ async fn deciding_turn(
     classifier: &Classifier,
     policy: &Policy,
     chat: &Conversation<'_>,
-) -> Result<Classification, Miss> {
+) -> Result<Classification, FallbackReason> {
     let mut walk = policy.walk(chat);
     while let Some(text) = walk.next_text() {
         walk.saw(classifier.classify_patiently(&text).await?);

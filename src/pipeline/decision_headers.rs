@@ -3,6 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::{
+    classifier::FallbackReason,
     error::Error,
     routing::{Decision, Mode, Routed},
     telemetry::Decided,
@@ -75,7 +76,7 @@ pub(super) fn decided(routed: &Routed, seconds: f64) -> Decided {
         why: decision.why.as_str(),
         score: decision.score,
         domain: decision.domain.clone(),
-        miss: decision.miss.map(|miss| miss.as_str()),
+        fallback_reason: decision.fallback_reason.map(FallbackReason::as_str),
         seconds,
     }
 }

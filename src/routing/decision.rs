@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::classifier::Miss;
+use crate::classifier::FallbackReason;
 
 /// What is asked of the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -82,7 +82,7 @@ pub struct Decision {
     /// The subject of the prompt, when the model names one.
     pub domain: Option<Arc<str>>,
     /// Why the classifier did not decide, when `why` is a fallback.
-    pub miss: Option<Miss>,
+    pub fallback_reason: Option<FallbackReason>,
 }
 
 impl Decision {
@@ -92,7 +92,7 @@ impl Decision {
             why,
             score: None,
             domain: None,
-            miss: None,
+            fallback_reason: None,
         }
     }
 }

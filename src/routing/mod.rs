@@ -26,7 +26,7 @@ pub use scan::{Verdict, Visit, Walk};
 
 use crate::{
     api::{Change, ChatRequest, apply},
-    classifier::{Classifier, Miss},
+    classifier::{Classifier, FallbackReason},
     error::Error,
 };
 
@@ -133,7 +133,7 @@ impl Router {
             Ok(())
         };
         let scored = timeout(self.classifier.deadline(), scores).await;
-        walk.end(scored.unwrap_or(Err(Miss::Late)).err())
+        walk.end(scored.unwrap_or(Err(FallbackReason::Late)).err())
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Conversation, Decision, Mode, Target, Why, client_choice, decision::rounded};
 use crate::{
     api::ChatRequest,
-    classifier::{Classification, Miss},
+    classifier::{Classification, FallbackReason},
 };
 
 /// How scores become modes. Built from the `routing` section of the configuration.
@@ -88,7 +88,7 @@ impl Policy {
         if seen.unreadable {
             return Decision {
                 score: Some(score),
-                ..self.fallback(Miss::Unreadable)
+                ..self.fallback(FallbackReason::Unreadable)
             };
         }
         let by_score = if score >= self.threshold {
@@ -110,9 +110,9 @@ impl Policy {
     }
 
     /// The decision when the classifier cannot say.
-    pub(super) fn fallback(&self, miss: Miss) -> Decision {
+    pub(super) fn fallback(&self, reason: FallbackReason) -> Decision {
         Decision {
-            miss: Some(miss),
+            fallback_reason: Some(reason),
             ..Decision::of(self.fallback, Why::Fallback)
         }
     }
@@ -175,8 +175,12 @@ mod tests {
         };
         let decision = policy().judge(&unreadable, false);
         assert_eq!(
-            (decision.mode, decision.why, decision.miss),
-            (Mode::Unchanged, Why::Fallback, Some(Miss::Unreadable))
+            (decision.mode, decision.why, decision.fallback_reason),
+            (
+                Mode::Unchanged,
+                Why::Fallback,
+                Some(FallbackReason::Unreadable)
+            )
         );
     }
 

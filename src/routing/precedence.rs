@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{Conversation, Decision, Family, Mode, Policy, Target, Why, policy::settled};
 use crate::{
     api::ChatRequest,
-    classifier::{Classification, Miss},
+    classifier::{Classification, FallbackReason},
 };
 
 /// All that a decision depends on.
@@ -24,7 +24,7 @@ struct Case {
     is_alias: bool,
     fallback: Mode,
     /// The score in thousandths, or why there is none.
-    score: Result<u32, Miss>,
+    score: Result<u32, FallbackReason>,
 }
 
 impl Case {
@@ -72,18 +72,18 @@ impl Case {
             return decision;
         }
         let mut walk = policy.walk(&chat);
-        let mut miss = None;
-        while let (None, Some(_)) = (miss, walk.next_text()) {
+        let mut reason = None;
+        while let (None, Some(_)) = (reason, walk.next_text()) {
             match self.score {
                 Ok(score) => walk.saw(seen(score)),
-                Err(Miss::Unreadable) => walk.saw(Classification {
+                Err(FallbackReason::Unreadable) => walk.saw(Classification {
                     unreadable: true,
                     ..seen(900)
                 }),
-                Err(why) => miss = Some(why),
+                Err(why) => reason = Some(why),
             }
         }
-        walk.end(miss).0
+        walk.end(reason).0
     }
 
     /// Every rule of the design, whether it applies, and what it says; the last one always does.
@@ -147,7 +147,12 @@ fn field() -> impl Strategy<Value = (&'static str, Value, bool)> {
 fn case() -> impl Strategy<Value = Case> {
     let mode = || prop::sample::select(&[Mode::Reasoning, Mode::Direct, Mode::Unchanged][..]);
     const FAMILIES: &[&str] = &["qwen3", "deepseek_v4", "gpt_oss", "always", "never"];
-    const MISSES: &[Miss] = &[Miss::Late, Miss::Full, Miss::Failed, Miss::Unreadable];
+    const FALLBACK_REASONS: &[FallbackReason] = &[
+        FallbackReason::Late,
+        FallbackReason::Full,
+        FallbackReason::Failed,
+        FallbackReason::Unreadable,
+    ];
     let of_body = (
         prop::option::weighted(0.2, mode()),
         field(),
@@ -163,7 +168,7 @@ fn case() -> impl Strategy<Value = Case> {
     );
     let score = prop_oneof![
         3 => (0..=1000u32).prop_map(Ok),
-        1 => prop::sample::select(MISSES).prop_map(Err),
+        1 => prop::sample::select(FALLBACK_REASONS).prop_map(Err),
     ];
     (of_body, of_target, mode(), score).prop_map(|(of_body, of_target, fallback, score)| {
         let (wish, field, soft_switch, limit, has_text, in_tool_loop) = of_body;
@@ -192,9 +197,9 @@ proptest! {
         let got = case.decide();
         let (_, mode, why) = case.table().into_iter().find(|(applies, ..)| *applies).unwrap();
         prop_assert_eq!((got.mode, got.why), (mode, why));
-        prop_assert_eq!(got.miss.is_some(), why == Why::Fallback);
+        prop_assert_eq!(got.fallback_reason.is_some(), why == Why::Fallback);
         let is_scored = matches!(why, Why::ToolLoop | Why::Classifier)
-            || (why == Why::Fallback && case.has_text && case.score == Err(Miss::Unreadable));
+            || (why == Why::Fallback && case.has_text && case.score == Err(FallbackReason::Unreadable));
         prop_assert_eq!(got.score.is_some(), is_scored);
     }
 }

@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 
 use super::{Conversation, Decision, Policy};
-use crate::classifier::{Classification, Miss};
+use crate::classifier::{Classification, FallbackReason};
 
 /// A walk under way.
 #[derive(Debug)]
@@ -86,27 +86,27 @@ impl<'c> Walk<'c> {
 
     /// Ends the walk: the decision, and the turns in the order they were looked at, the last one first.
     ///
-    /// `miss`: why a score could not be had. What is known by then does not decide, since how much that is depends on the
+    /// `reason`: why a score could not be had. What is known by then does not decide, since how much that is depends on the
     /// hour, and another replica would know more or less.
-    pub fn end(self, miss: Option<Miss>) -> (Decision, Vec<Visit>) {
+    pub fn end(self, reason: Option<FallbackReason>) -> (Decision, Vec<Visit>) {
         let Self {
             policy,
             conversation,
             mut visits,
             ..
         } = self;
-        if let Some(miss) = miss {
-            return (policy.fallback(miss), visits);
+        if let Some(reason) = reason {
+            return (policy.fallback(reason), visits);
         }
         let last_scored = visits
             .iter_mut()
             .rev()
             .find_map(|visit| Some((&mut visit.verdict, visit.seen.as_ref()?)));
         let Some((verdict, seen)) = last_scored else {
-            return (policy.fallback(Miss::Nothing), visits);
+            return (policy.fallback(FallbackReason::Nothing), visits);
         };
         let decision = policy.judge(seen, conversation.is_in_tool_loop());
-        if decision.miss.is_none() {
+        if decision.fallback_reason.is_none() {
             *verdict = Verdict::Decided;
         }
         (decision, visits)

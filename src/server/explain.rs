@@ -51,7 +51,7 @@ fn explain(model: &Model, mut routed: Routed) -> Response {
         "why": decision.why,
         "score": decision.score,
         "domain": last_seen.and_then(|seen| seen.domain.as_ref()),
-        "fallback": decision.miss,
+        "fallback": decision.fallback_reason,
         "model": &*routed.model,
         "family": family.map(|family| family.id),
         "endpoint": endpoint.map(|endpoint| json!({

@@ -276,8 +276,8 @@ impl Metrics {
             if let Some(score) = decided.score {
                 alike.score.record(&self.score, score, || vec![model()]);
             }
-            if let Some(miss) = decided.miss {
-                self.fallbacks.add(1, &[label("miss", miss)]);
+            if let Some(reason) = decided.fallback_reason {
+                self.fallbacks.add(1, &[label("miss", reason)]);
             }
         }
         let usage = record.usage;

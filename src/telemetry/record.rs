@@ -30,8 +30,8 @@ pub struct Decided {
     pub score: Option<f64>,
     /// The subject, when the model names one.
     pub domain: Option<Arc<str>>,
-    /// What kept the classifier from deciding.
-    pub miss: Option<&'static str>,
+    /// Why the classifier did not decide, when `why` is a fallback.
+    pub fallback_reason: Option<&'static str>,
     /// How long the decision took, in seconds.
     pub seconds: f64,
 }
@@ -183,7 +183,7 @@ impl Drop for Record {
             why = decided.map(|decided| decided.why),
             score = decided.and_then(|decided| decided.score),
             domain = decided.and_then(|decided| decided.domain.as_deref()),
-            miss = decided.and_then(|decided| decided.miss),
+            miss = decided.and_then(|decided| decided.fallback_reason),
             decision_ms = decided.map(|decided| milliseconds(decided.seconds)),
             stream = self.stream,
             headers_ms = self.headers_s.map(milliseconds),

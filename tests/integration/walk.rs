@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use thinkgate::{
     api::ChatRequest,
-    classifier::{Classification, Miss},
+    classifier::{Classification, FallbackReason},
     routing::{Conversation, Decision, Mode, Policy, Verdict, Visit, Why},
 };
 
@@ -61,7 +61,7 @@ fn walk(policy: &Policy, turns: &[Turn], fails_at: usize) -> (Decision, Vec<Visi
     let mut asked = 0;
     while let Some(text) = walk.next_text() {
         if asked == fails_at {
-            return walk.end(Some(Miss::Late));
+            return walk.end(Some(FallbackReason::Late));
         }
         walk.saw(seen(&text));
         asked += 1;
@@ -203,7 +203,7 @@ proptest! {
         prop_assume!(scores > 0);
         let fails_at = fails_at.index(scores);
         let (decision, visits) = walk(&policy, &turns, fails_at);
-        prop_assert_eq!((decision.mode, decision.why, decision.miss), (Mode::Unchanged, Why::Fallback, Some(Miss::Late)));
+        prop_assert_eq!((decision.mode, decision.why, decision.fallback_reason), (Mode::Unchanged, Why::Fallback, Some(FallbackReason::Late)));
         prop_assert_eq!(visits.iter().filter(|visit| visit.seen.is_some()).count(), fails_at);
     }
 }

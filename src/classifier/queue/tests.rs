@@ -33,11 +33,11 @@ impl Runs for Fragile {
     }
 }
 
-async fn score(queue: &Queue, text: &str) -> Result<f64, Miss> {
+async fn score(queue: &Queue, text: &str) -> Result<f64, FallbackReason> {
     let (reply, answer) = oneshot::channel();
     let excerpt = Excerpt::of(text, 16);
     queue.push(Job { excerpt, reply }, None).await?;
-    let seen = answer.await.unwrap_or(Err(Miss::Failed));
+    let seen = answer.await.unwrap_or(Err(FallbackReason::Failed));
     seen.map(|seen| seen.score)
 }
 
@@ -72,7 +72,7 @@ async fn whoever_would_be_late_is_refused_at_once() {
             .await
         {
             Ok(()) => answers.push(answer),
-            Err(miss) => assert_eq!(miss, Miss::Full),
+            Err(reason) => assert_eq!(reason, FallbackReason::Full),
         }
     }
     assert!(
@@ -143,11 +143,11 @@ async fn whoever_left_while_waiting_costs_nothing() {
 async fn a_model_that_panics_is_loaded_again_once_and_then_the_queue_is_down() {
     let queue = Queue::start(vec![Fragile(0.1)], || Ok(Fragile(0.2)), 4).unwrap();
     assert_eq!(score(&queue, "fine").await, Ok(0.1));
-    assert_eq!(score(&queue, "panic").await, Err(Miss::Failed));
+    assert_eq!(score(&queue, "panic").await, Err(FallbackReason::Failed));
     assert_eq!(score(&queue, "fine").await, Ok(0.2));
     assert!(!queue.is_down());
-    assert_eq!(score(&queue, "panic").await, Err(Miss::Failed));
-    assert_eq!(score(&queue, "fine").await, Err(Miss::Failed));
+    assert_eq!(score(&queue, "panic").await, Err(FallbackReason::Failed));
+    assert_eq!(score(&queue, "fine").await, Err(FallbackReason::Failed));
     assert!(queue.is_down());
 }
 
@@ -155,8 +155,8 @@ async fn a_model_that_panics_is_loaded_again_once_and_then_the_queue_is_down() {
 async fn a_model_that_cannot_be_loaded_again_is_down() {
     let broken = || Err(LoadError::from(std::io::Error::other("gone")));
     let queue = Queue::start(vec![Fragile(0.1)], broken, 4).unwrap();
-    assert_eq!(score(&queue, "panic").await, Err(Miss::Failed));
-    assert_eq!(score(&queue, "fine").await, Err(Miss::Failed));
+    assert_eq!(score(&queue, "panic").await, Err(FallbackReason::Failed));
+    assert_eq!(score(&queue, "fine").await, Err(FallbackReason::Failed));
     assert!(queue.is_down());
 }
 
@@ -258,14 +258,18 @@ impl Runs for Deep {
     }
 }
 
-async fn push(queue: &Queue, text: &str, limit: Option<Duration>) -> Result<Answer, Miss> {
+async fn push(
+    queue: &Queue,
+    text: &str,
+    limit: Option<Duration>,
+) -> Result<Answer, FallbackReason> {
     let (reply, answer) = oneshot::channel();
     let excerpt = Excerpt::of(text, 1_000);
     queue.push(Job { excerpt, reply }, limit).await?;
     Ok(answer)
 }
 
-type Answer = oneshot::Receiver<Result<Classification, Miss>>;
+type Answer = oneshot::Receiver<Result<Classification, FallbackReason>>;
 
 #[tokio::test]
 async fn a_plain_text_does_not_wait_behind_those_that_need_the_layers() {
@@ -338,7 +342,7 @@ async fn of_those_that_need_the_layers_the_late_ones_are_refused_and_plain_ones_
         match answer.await.unwrap() {
             Ok(_) if text == "hard" => decided += 1,
             Ok(_) => (),
-            Err(miss) => assert_eq!((text, miss), ("hard", Miss::Full)),
+            Err(reason) => assert_eq!((text, reason), ("hard", FallbackReason::Full)),
         }
     }
     assert!((1..=12).contains(&decided), "{decided} of 75");
