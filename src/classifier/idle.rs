@@ -2,10 +2,9 @@
 //! that of one that slept longer has to come from memory. A request alone, with a model on each of two cores, took a tenth longer when they
 //! took turns.
 
-use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
-    thread::{self, Thread},
-};
+use std::thread::{self, Thread};
+
+use parking_lot::Mutex;
 
 /// The threads that wait, the one that worked last at the end.
 #[derive(Debug, Default)]
@@ -19,7 +18,7 @@ impl Idle {
             if let Some(found) = look() {
                 return found;
             }
-            self.waiting().push(me.clone());
+            self.0.lock().push(me.clone());
             // What came before that woke nobody.
             let Some(found) = look() else {
                 thread::park();
@@ -35,27 +34,23 @@ impl Idle {
 
     /// There is something: wakes the thread that worked last, if one waits.
     pub fn wake(&self) {
-        if let Some(thread) = self.waiting().pop() {
+        if let Some(thread) = self.0.lock().pop() {
             thread.unpark();
         }
     }
 
     /// There will be nothing more: wakes all.
     pub fn wake_all(&self) {
-        for thread in self.waiting().drain(..) {
+        for thread in self.0.lock().drain(..) {
             thread.unpark();
         }
     }
 
     /// Takes a thread out; false when it was out already.
     fn leaves(&self, me: &Thread) -> bool {
-        let mut waiting = self.waiting();
+        let mut waiting = self.0.lock();
         let before = waiting.len();
         waiting.retain(|thread| thread.id() != me.id());
         waiting.len() < before
-    }
-
-    fn waiting(&self) -> MutexGuard<'_, Vec<Thread>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

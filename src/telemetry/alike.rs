@@ -7,13 +7,14 @@
 use std::{
     collections::HashMap,
     hash::Hash,
-    sync::{Arc, OnceLock, PoisonError, RwLock},
+    sync::{Arc, OnceLock},
 };
 
 use opentelemetry::{
     KeyValue,
     metrics::{BoundCounter, BoundHistogram, Counter, Histogram},
 };
+use parking_lot::RwLock;
 
 /// Kinds remembered at most; then they are forgotten and bound anew. What there is usually, is some dozens.
 const MOST: usize = 2000;
@@ -31,12 +32,12 @@ impl<K, B> Default for Kinds<K, B> {
 impl<K: Hash + Eq, B: Default> Kinds<K, B> {
     /// What is bound for this kind.
     pub fn of(&self, kind: K) -> Arc<B> {
-        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let known = self.0.read();
         if let Some(bound) = known.get(&kind) {
             return bound.clone();
         }
         drop(known);
-        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.0.write();
         if known.len() >= MOST {
             known.clear();
         }

@@ -6,11 +6,12 @@
 use std::{
     io::{self, Write},
     mem,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     thread,
     time::Duration,
 };
 
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use tracing_subscriber::fmt::MakeWriter;
 
 /// How long lines are gathered before they are written.
@@ -67,8 +68,7 @@ impl Lines {
         loop {
             let mut waiting = self.waiting();
             while waiting.bytes.is_empty() && !waiting.is_over {
-                let changed = self.0.changed.wait(waiting);
-                waiting = changed.unwrap_or_else(PoisonError::into_inner);
+                self.0.changed.wait(&mut waiting);
             }
             if !waiting.is_over {
                 drop(waiting);
@@ -86,16 +86,14 @@ impl Lines {
             bytes.clear();
             if is_over {
                 self.waiting().is_written = true;
-                return self.0.changed.notify_all();
+                self.0.changed.notify_all();
+                return;
             }
         }
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.0
-            .waiting
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.0.waiting.lock()
     }
 }
 
@@ -105,7 +103,7 @@ impl Drop for Writing {
         let mut waiting = self.lines.waiting();
         waiting.is_over = true;
         changed.notify_all();
-        let _ = changed.wait_timeout_while(waiting, LAST_LINES, |waiting| !waiting.is_written); // in whatever way it ended
+        let _ = changed.wait_while_for(&mut waiting, |waiting| !waiting.is_written, LAST_LINES); // in whatever way it ended
     }
 }
 

@@ -1,16 +1,13 @@
 //! The instruments, all in one place, and their Prometheus text.
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use opentelemetry::{
     KeyValue, StringValue,
     metrics::{Counter, Gauge, Histogram, Meter, MeterProvider, UpDownCounter},
 };
 use opentelemetry_sdk::metrics::SdkMeterProvider;
+use parking_lot::Mutex;
 use prometheus::{Encoder, Registry, TextEncoder};
 
 use super::{
@@ -204,13 +201,15 @@ impl Metrics {
 
     /// What the health checks say of a server.
     pub fn well(&self, server: &str, is_well: bool) {
-        locked(&self.well).insert(server.to_owned(), is_well);
+        self.well.lock().insert(server.to_owned(), is_well);
     }
 
     /// From now on only these servers are checked; nothing is shown of others.
     pub fn checked<'s>(&self, servers: impl Iterator<Item = &'s str>) {
         let servers: Vec<&str> = servers.collect();
-        locked(&self.well).retain(|server, _| servers.contains(&server.as_str()));
+        self.well
+            .lock()
+            .retain(|server, _| servers.contains(&server.as_str()));
     }
 
     /// Shows how many scores were had so far, by where they came from.
@@ -319,10 +318,6 @@ struct Alike {
     reasoning: Count,
 }
 
-fn locked(verdicts: &Mutex<Verdicts>) -> MutexGuard<'_, Verdicts> {
-    verdicts.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// Shows the verdicts as they are when they are asked for: a gauge that is set would keep that of a server that is gone.
 fn shows(meter: &Meter, verdicts: &Arc<Mutex<Verdicts>>) {
     let verdicts = verdicts.clone();
@@ -330,7 +325,7 @@ fn shows(meter: &Meter, verdicts: &Arc<Mutex<Verdicts>>) {
         .u64_observable_gauge("thinkgate.upstream.well")
         .with_description("1 while the server's health checks say that it is well")
         .with_callback(move |gauge| {
-            for (server, is_well) in &*locked(&verdicts) {
+            for (server, is_well) in &*verdicts.lock() {
                 gauge.observe(u64::from(*is_well), &[label("server", server.clone())]);
             }
         })

@@ -8,10 +8,9 @@
 //! an answer that is whole. One that was sent before them ends it too, since answers take minutes: it takes back the failures so
 //! far, not those that follow, so that a server that fails every new request is left out all the same.
 
-use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 /// When an endpoint is left out, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +74,7 @@ impl Default for Breaker {
 impl Breaker {
     /// True when a request may go there now.
     pub fn admits(&self, now: Instant) -> bool {
-        match *self.state() {
+        match *self.state.lock() {
             State::Closed { .. } => true,
             State::Open { until, .. } => now >= until,
         }
@@ -83,7 +82,7 @@ impl Breaker {
 
     /// Takes what [`Breaker::admits`] offers. Of several that ask at once, one gets the trial of an open breaker.
     pub fn enter(&self, now: Instant, patience: Patience) -> bool {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         match &mut *state {
             State::Closed { .. } => true,
             State::Open { until, .. } if now >= *until => {
@@ -97,7 +96,7 @@ impl Breaker {
     /// An answer came to its end, to a request that was sent at `began`. What was sent before the endpoint was left out says
     /// nothing of how it is since.
     pub fn succeeded(&self, began: Instant) -> Turned {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         match *state {
             State::Closed { .. } => {
                 *state = WELL;
@@ -114,7 +113,7 @@ impl Breaker {
     /// The body of an answer began. It may run for minutes, for which a trial does not keep the others waiting: they may go there,
     /// and until an answer is whole the next failure is enough to leave the endpoint out again.
     pub fn begun(&self, began: Instant, patience: Patience) -> Turned {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         match *state {
             State::Open { since, .. } if began >= since => {
                 *state = State::Closed {
@@ -130,7 +129,7 @@ impl Breaker {
     /// The endpoint failed a request that it was sent at `began`. One that was under way when the latest failure was counted, and
     /// fails right behind it, is the same failure.
     pub fn failed(&self, began: Instant, now: Instant, patience: Patience) -> Turned {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let until = now + patience.open;
         match &mut *state {
             State::Closed {
@@ -153,10 +152,6 @@ impl Breaker {
                 Turned::Not
             }
         }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use http::{HeaderValue, Uri};
+use parking_lot::Mutex;
 
 use super::{
     Health, Probed,
@@ -131,19 +132,11 @@ impl Endpoint {
     /// The server asked to be left alone for so long (`Retry-After`); counts where there is another to ask.
     pub(super) fn rest(&self, time: Duration) {
         let until = Instant::now() + time.min(REST);
-        *self
-            .condition
-            .rest
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(until);
+        *self.condition.rest.lock() = Some(until);
     }
 
     fn rests(&self, now: Instant) -> bool {
-        let mut rest = self
-            .condition
-            .rest
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut rest = self.condition.rest.lock();
         let rests = rest.is_some_and(|until| now < until);
         if !rests {
             *rest = None;
@@ -197,24 +190,19 @@ impl Endpoint {
     /// True when the server took a request only without the switch that we would send. Of another one, after the configuration
     /// or a probe has named it, nothing is known.
     pub fn refuses(&self) -> bool {
-        let refused = *self.refused();
+        let refused = *self.condition.refused.lock();
         let both = refused.zip(self.family);
         both.is_some_and(|(refused, family)| std::ptr::eq(refused, family))
     }
 
     /// Remembers that the server takes requests only without our switch.
     pub(super) fn remember_refusal(&self) {
-        *self.refused() = self.family;
+        *self.condition.refused.lock() = self.family;
     }
 
     /// Its server was away, or lists the model otherwise: it may have come back with other flags.
     pub fn forget_refusal(&self) {
-        *self.refused() = None;
-    }
-
-    fn refused(&self) -> MutexGuard<'_, Option<&'static Family>> {
-        let refused = self.condition.refused.lock();
-        refused.unwrap_or_else(PoisonError::into_inner)
+        *self.condition.refused.lock() = None;
     }
 
     /// The server answered what it was sent at `began`, whatever it said, to the end.

@@ -3,12 +3,10 @@
 //! Several results in a row turn the verdict, so that one lost packet does not ("N results flip", as in pingora's load balancer
 //! and Kubernetes' probes). A server that was never asked is taken to be well.
 
-use std::{
-    num::NonZeroU32,
-    sync::{Mutex, PoisonError},
-};
+use std::num::NonZeroU32;
 
 use http::Method;
+use parking_lot::Mutex;
 
 use super::{Client, Server, client::innermost};
 
@@ -35,15 +33,12 @@ impl Default for Health {
 impl Health {
     /// The verdict.
     pub fn is_well(&self) -> bool {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .is_well
+        self.0.lock().is_well
     }
 
     /// Takes a result into account; the verdict when this one turned it. `results`: how many in a row it takes.
     pub fn heard(&self, is_well: bool, results: NonZeroU32) -> Option<bool> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.0.lock();
         if state.is_well == is_well {
             state.against = 0;
             return None;

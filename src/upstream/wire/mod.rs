@@ -19,7 +19,7 @@ use std::{
     collections::HashMap,
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Weak,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -27,6 +27,7 @@ use std::{
 
 use http::Request;
 use hyper_util::client::legacy::connect::Connection as _;
+use parking_lot::Mutex;
 
 use self::{
     open::{Connector, opened},
@@ -187,7 +188,7 @@ impl Wire {
 
 impl Inner {
     fn shelf(&self, origin: &Origin) -> Arc<Shelf> {
-        let mut shelves = self.shelves();
+        let mut shelves = self.shelves.lock();
         match shelves.get(&origin.key) {
             Some(shelf) => shelf.clone(),
             None => shelves.entry(origin.key.clone()).or_default().clone(),
@@ -195,14 +196,10 @@ impl Inner {
     }
 
     fn look(&self) {
-        let all: Vec<_> = self.shelves().values().cloned().collect();
+        let all: Vec<_> = self.shelves.lock().values().cloned().collect();
         for shelf in all {
             shelf.look(self.keep);
         }
-    }
-
-    fn shelves(&self) -> MutexGuard<'_, Shelves> {
-        self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,9 +1,8 @@
 //! Where the connections to one server lie while they are not used.
 
-use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use super::{Connection, http1, http2::Shared};
 
@@ -22,7 +21,7 @@ struct Kept {
 impl Shelf {
     /// One that is not known to be closed. `keep`: how long one may have lain here.
     pub(super) fn take(&self, keep: Duration) -> Option<Connection> {
-        let mut kept = self.kept();
+        let mut kept = self.0.lock();
         if let Some((taken, shared)) = &mut kept.shared
             && shared.is_free()
         {
@@ -38,23 +37,19 @@ impl Shelf {
     }
 
     pub(super) fn put(&self, connection: Box<http1::Connection>) {
-        self.kept().own.push((Instant::now(), connection));
+        self.0.lock().own.push((Instant::now(), connection));
     }
 
     pub(super) fn share(&self, connection: Shared) {
-        self.kept().shared = Some((Instant::now(), connection));
+        self.0.lock().shared = Some((Instant::now(), connection));
     }
 
     /// Lets go of those that their server has closed, and that were not used for as long as `keep`.
     pub(super) fn look(&self, keep: Duration) {
-        let mut kept = self.kept();
+        let mut kept = self.0.lock();
         kept.own
             .retain_mut(|(since, connection)| since.elapsed() < keep && connection.is_free());
         kept.shared
             .take_if(|(taken, shared)| taken.elapsed() >= keep || !shared.is_free());
-    }
-
-    fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
