@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cosine_similarity
 
-from . import warmstart
+from . import warm_start
 from .pretrained import minilm_dir
 
 
@@ -62,15 +62,15 @@ def run(model, tokenizer, start_table, texts: list[str], out: Path, steps: int, 
 
     generator = torch.Generator().manual_seed(seed)
     stream = batches(encoded, 2560, 96, generator)
-    bert = warmstart.teacher().to(device)
+    bert = warm_start.teacher().to(device)
     width = model.config.hidden_size
-    maps = nn.ModuleList([nn.Linear(width, width) for _ in warmstart.TARGETS])
+    maps = nn.ModuleList([nn.Linear(width, width) for _ in warm_start.TARGETS])
     sentence = nn.Linear(width, width)
     for linear in [*maps, sentence]:
         nn.init.eye_(linear.weight)
         nn.init.zeros_(linear.bias)
     ids, mask = next(stream)
-    warmstart.start(model, bert.cpu(), torch.tensor(start_table), ids, to_mine[ids], mask)
+    warm_start.start(model, bert.cpu(), torch.tensor(start_table), ids, to_mine[ids], mask)
     bert.to(device)
     model.to(device).train()
     seen: list[torch.Tensor] = []
@@ -98,7 +98,7 @@ def run(model, tokenizer, start_table, texts: list[str], out: Path, steps: int, 
         last = model.model(input_ids=to_mine.to(device)[ids], attention_mask=mask).last_hidden_state
         real = mask.bool()
         layers = []
-        for linear, target, mine in zip(maps, warmstart.TARGETS, seen, strict=True):
+        for linear, target, mine in zip(maps, warm_start.TARGETS, seen, strict=True):
             goal = wanted[target][real]
             layers.append((linear(mine[real]) - goal).pow(2).mean() / goal.var())
         m = mask.unsqueeze(-1).float()

@@ -20,7 +20,6 @@ import hashlib
 import json
 import os
 import random
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -33,13 +32,11 @@ from onnx import TensorProto, helper
 from tokenizers import Tokenizer
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-import export_onnx  # noqa: E402
-from router import data, early_graph, epoch, finetune  # noqa: E402
-from router.early_graph import Rule, at  # noqa: E402
-from router.graph import Graph  # noqa: E402
-from router.model import SUBJECTS, Exit  # noqa: E402
-from router.reading import encode  # noqa: E402
+from . import data, early_exit_graph, export, finetune, training_epoch
+from .early_exit_graph import Rule, at
+from .encoding import encode
+from .graph import Graph
+from .model import SUBJECTS, Exit
 
 BUDGET = 0.002  # share of decisions on held-out prompts that may become others
 NAMED, UNNAMED = 0.8, "other"  # how likely the exit's subject must be, and the subject of texts that have none
@@ -65,17 +62,17 @@ def prompts(parts: dict[str, list[data.Prompt]], scale: float) -> tuple[list[dat
     bare = [p for p in parts["train"] if p.source in (*data.PER_EPOCH, "mmlu_pro")]
     options = [replace(p, text=p.full()) for p in bare if p.source == "mmlu_pro"]
     bare, options = (some[: int(len(some) * scale)] for some in (bare, options))
-    dressed = [p for seed in (4000, 4001) for p in epoch.draw(parts["train"], seed, scale=scale)]
-    return dressed + bare + options, epoch.draw(parts["valid"], 77, scale=scale)
+    dressed = [p for seed in (4000, 4001) for p in training_epoch.draw(parts["train"], seed, scale=scale)]
+    return dressed + bare + options, training_epoch.draw(parts["valid"], 77, scale=scale)
 
 
 def ask(model: onnx.ModelProto, rows: list[list[int]], reasoning: list[int]) -> Taught:
     """What a graph says of each text alone; as many at once as there are processors."""
-    sess = export_onnx.session(model.SerializeToString())
+    sess = export.session(model.SerializeToString())
     out = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for outputs in pool.map(lambda row: export_onnx.run(sess, [row])[0], rows, chunksize=64):
-            logits, domains = (export_onnx.softmax(o) for o in outputs)
+        for outputs in pool.map(lambda row: export.run(sess, [row])[0], rows, chunksize=64):
+            logits, domains = (export.softmax(o) for o in outputs)
             out.append((logits[reasoning].sum(), domains))
             if len(out) % 10_000 == 0:
                 print(f"  {len(out)} of {len(rows)} read", flush=True)
@@ -85,10 +82,10 @@ def ask(model: onnx.ModelProto, rows: list[list[int]], reasoning: list[int]) -> 
 def embeddings(model: onnx.ModelProto, vocabulary: int) -> torch.Tensor:
     """What the layers read of each token of the vocabulary."""
     g = Graph(model)
-    name, _ = early_graph.places(g)
+    name, _ = early_exit_graph.places(g)
     del g.model.graph.output[:]
     g.model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
-    sess = export_onnx.session(g.finish().SerializeToString())
+    sess = export.session(g.finish().SerializeToString())
     inputs = {i.name for i in sess.get_inputs()}
     rows = [np.arange(at, min(at + 64, vocabulary))[None] for at in range(0, vocabulary, 64)]
     feeds = ({"input_ids": row, "attention_mask": np.ones_like(row)} for row in rows)
@@ -176,7 +173,7 @@ def give(folder: Path, parts: dict[str, list[data.Prompt]], work: Path, budget: 
     train, valid = (taught(model, some, reasoning, work) for some in rows)
     learnt = fit(with_known_subjects(train, texts[0]), embeddings(model, tokenizer.get_vocab_size()), values["pad_token_id"])
     unnamed = own["domain_labels"].index(UNNAMED)
-    with_exit = early_graph.Writer(model, learnt).write(1, Rule(NAMED, unnamed, READ, SHARE))
+    with_exit = early_exit_graph.Writer(model, learnt).write(1, Rule(NAMED, unnamed, READ, SHARE))
     early = ask(at(with_exit, 0), valid.rows, reasoning)
     sure, report = choose(early.reasoning, valid.reasoning, knows(early.subjects, unnamed), budget)
     print("early exit: " + ", ".join(f"{k} {v:.4f}" for k, v in report.items()), flush=True)

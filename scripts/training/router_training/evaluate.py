@@ -8,16 +8,13 @@ Every number is of the exported model as the gateway runs it, a prompt at a time
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
 from tokenizers import Tokenizer
 
-sys.path.insert(0, str(Path(__file__).parent))
-import export_onnx  # noqa: E402
-from router import data, measure  # noqa: E402
+from . import data, export, metrics
 
 
 class Classifier:
@@ -30,15 +27,15 @@ class Classifier:
         self.domains = config["thinkgate"]["domain_labels"]
         self.longest = config["thinkgate"].get("max_tokens", 512)
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self.session = export_onnx.session(folder / "model.onnx")
+        self.session = export.session(folder / "model.onnx")
         self.seen: dict[str, tuple[float, int]] = {}
 
     def judge(self, texts: list[str]) -> list[tuple[float, int]]:
         """P(reasoning), rounded to three digits as the gateway does, and the index of the subject."""
         fresh = [t for t in dict.fromkeys(texts) if t not in self.seen]
-        rows = export_onnx.encode(self.tokenizer, fresh, self.longest)
-        for text, outputs in zip(fresh, export_onnx.run(self.session, rows), strict=True):
-            p = float(export_onnx.softmax(outputs[0])[self.reasoning].sum())
+        rows = export.encode(self.tokenizer, fresh, self.longest)
+        for text, outputs in zip(fresh, export.run(self.session, rows), strict=True):
+            p = float(export.softmax(outputs[0])[self.reasoning].sum())
             self.seen[text] = (round(p, 3), int(outputs[1].argmax()) if len(outputs) > 1 else -1)
         return [self.seen[t] for t in texts]
 
@@ -52,7 +49,7 @@ class Classifier:
         return sum(t == "[UNK]" for t in tokens) / max(1, len(tokens))
 
 
-def mmlu(c: Classifier, test: list[data.Prompt], baseline: measure.WordCounts | None) -> dict:
+def mmlu(c: Classifier, test: list[data.Prompt], baseline: metrics.WordCounts | None) -> dict:
     """Reasoning by question (does solving it compute?) and subject, without and with the answer choices.
 
     The label is a share of models, so a border must be chosen: the valley between its two peaks (`data.pays`), and for
@@ -63,13 +60,13 @@ def mmlu(c: Classifier, test: list[data.Prompt], baseline: measure.WordCounts | 
     out = {"questions": len(rows)}
     for name, texts in (("question", [p.text for p in rows]), ("with options", [p.full() for p in rows])):
         judged = c.judge(texts)
-        out[name] = measure.by_question(np.array([j[0] for j in judged]), share)
-        out[name]["ece"] = measure.ece(np.array([j[0] for j in judged]), np.array([q.label for q in rows]))
+        out[name] = metrics.by_question(np.array([j[0] for j in judged]), share)
+        out[name]["ece"] = metrics.ece(np.array([j[0] for j in judged]), np.array([q.label for q in rows]))
         out[name]["subject"] = float((np.array([j[1] for j in judged]) == np.array([c.domains.index(p.subject) for p in rows])).mean())
     if baseline:
         p, subjects = baseline.judge([p.text for p in rows])
         out["word counts"] = {
-            **measure.by_question(p, share),
+            **metrics.by_question(p, share),
             "subject": float(np.mean([a == b.subject for a, b in zip(subjects, rows, strict=True)])),
         }
     return out
@@ -114,23 +111,23 @@ def main() -> None:
     c = Classifier(args.model)
     parts = data.read(args.data)
     test = parts["test"]
-    report = {"mmlu_pro": mmlu(c, test, measure.WordCounts(parts["train"] + parts["valid"]) if args.baseline else None)}
+    report = {"mmlu_pro": mmlu(c, test, metrics.WordCounts(parts["train"] + parts["valid"]) if args.baseline else None)}
     for name, path in (("everyday", args.everyday), ("everyday, fresh", args.fresh), ("everyday, by another author", args.blind)):
         if path.exists():
             report[name] = everyday(c, path)
-    report["unseen kinds"] = measure.unseen_kinds(c, test)
-    report["flips"] = measure.flips(c, test, args.everyday)
-    report["calibration"] = measure.calibration(c, test)
-    report["sources"] = measure.sources(c, test)
-    report["languages"] = measure.languages_held_out(c)
-    report["second turns"] = measure.second_turns(c, args.data)
-    report["paired"] = measure.paired(c, args.data)
-    report["ms at 64 tokens, one thread"] = export_onnx.median_ms(c.session)
-    report["batch difference in P"] = export_onnx.batch_difference(
-        c.session, export_onnx.encode(c.tokenizer, [p.text for p in test[:320]], 512), c.reasoning
+    report["unseen kinds"] = metrics.unseen_kinds(c, test)
+    report["flips"] = metrics.flips(c, test, args.everyday)
+    report["calibration"] = metrics.calibration(c, test)
+    report["sources"] = metrics.sources(c, test)
+    report["languages"] = metrics.languages_held_out(c)
+    report["second turns"] = metrics.second_turns(c, args.data)
+    report["paired"] = metrics.paired(c, args.data)
+    report["ms at 64 tokens, one thread"] = export.median_ms(c.session)
+    report["batch difference in P"] = export.batch_difference(
+        c.session, export.encode(c.tokenizer, [p.text for p in test[:320]], 512), c.reasoning
     )
     report["bytes"] = sum(f.stat().st_size for f in args.model.iterdir())
-    measure.show(report)
+    metrics.show(report)
     if args.json:
         args.json.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
 

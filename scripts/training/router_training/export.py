@@ -15,7 +15,6 @@ import json
 import logging
 import os
 import shutil
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -29,9 +28,9 @@ import torch
 from tokenizers import Tokenizer
 from transformers.models.modernbert import modeling_modernbert
 
-sys.path.insert(0, str(Path(__file__).parent))
-from router import fuse, int8, model as router_model  # noqa: E402
-from router.reading import encode  # noqa: E402
+from . import fuse, int8
+from . import model as router_model
+from .encoding import encode
 
 TOLERANCE = 1e-3
 BUILT_IN_PROMPTS = [

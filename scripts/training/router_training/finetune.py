@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from torch.nn.functional import cross_entropy
 
-from . import epoch
+from . import training_epoch
 from .data import Prompt
 from .model import SUBJECTS
-from .reading import encode
+from .encoding import encode
 
 SUBJECT_WEIGHT = 1.0
 
@@ -76,7 +76,7 @@ def run(
         if only:
             prompts = [p for p in train if p.source == only]
         else:
-            prompts = epoch.draw(train, seed * 1000 + number, without, scale)
+            prompts = training_epoch.draw(train, seed * 1000 + number, without, scale)
         rows = encode(tokenizer, [p.text for p in prompts], longest)
         batches = groups(rows, tokens, random.Random(seed * 1000 + number))
         total = epochs * len(batches)

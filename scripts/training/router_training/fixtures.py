@@ -17,9 +17,8 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-import export_onnx  # noqa: E402
-from router import model as router_model  # noqa: E402
+from . import export
+from . import model as router_model
 
 SUBJECTS = {
     "math": ["the square root of 2 is irrational", "an integral of x squared", "the prime numbers", "a quadratic equation", "a matrix"],
@@ -135,10 +134,10 @@ def main() -> None:
             model.save_pretrained(scratch)
             tok.save(f"{scratch}/tokenizer.json")
             labels = ["math", "physics", "chemistry", "engineering", "computer science", "economics"] if subjects_only else None
-            export_onnx.export(scratch, out / "models" / name, TEXTS, False, labels)
+            export.export(scratch, out / "models" / name, TEXTS, False, labels)
             model = router_model.load(scratch)
         for text in TEXTS:
-            ids = export_onnx.encode(tok, [text], 512)[0]
+            ids = export.encode(tok, [text], 512)[0]
             with torch.no_grad():
                 logits, domain = model(torch.tensor([ids]), torch.ones(1, len(ids), dtype=torch.long))
             records.append({"model": name, "text": text, "input_ids": ids, "logits": logits[0].tolist(),

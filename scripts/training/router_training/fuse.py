@@ -21,15 +21,13 @@ before; no kernel was tried on CUDA.
 """
 
 import sys
-from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime as ort
 from onnx import TensorProto
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from router.graph import MICROSOFT, Graph, Mismatch  # noqa: E402
+from .graph import MICROSOFT, Graph, Mismatch
 
 LOWEST = np.finfo(np.float32).min
 FAR = 1e9  # the position of a key that does not count: outside of every window

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from . import languages, puzzles
 from .data import Prompt, part, pays, rows
+from .prompts import languages, puzzles
 
 DIRECT_SOURCES = {"clinc150", "banking77", "ifeval", "self_instruct", "simpleqa"}
 WRAPPERS = [

@@ -16,7 +16,7 @@ def package_dir(name: str) -> Path:
     """Folder of an installed package, without importing it (its engine may be built for another Python)."""
     spec = importlib.util.find_spec(name)
     if spec is None or not spec.submodule_search_locations:
-        raise SystemExit(f"{name} is not installed: pip install -r scripts/requirements-train.txt")
+        raise SystemExit(f"{name} is not installed: pip install -e scripts/training")
     return Path(next(iter(spec.submodule_search_locations)))
 
 

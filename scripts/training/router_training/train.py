@@ -11,15 +11,13 @@ import argparse
 import json
 import logging
 import random
-import sys
 from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer
 
-sys.path.insert(0, str(Path(__file__).parent))
-import export_onnx  # noqa: E402
-from router import data, distil, early, epoch, finetune, model as router_model, recipe, vocabulary  # noqa: E402
+from . import data, distil, early_exit, export, finetune, recipe, training_epoch, vocabulary
+from .model import RouterModel, config
 
 DISTIL_STEPS = 854
 GENERATED_TEXTS = 8000  # read beside the prompts of the folder
@@ -72,8 +70,8 @@ def main() -> None:
     parts = data.read(args.data)
     print(", ".join(f"{k} {len(v)}" for k, v in parts.items()), flush=True)
 
-    model = router_model.RouterModel(router_model.config(len(start)))
-    texts = data.distillation_texts(args.data) + epoch.generated_texts(GENERATED_TEXTS)
+    model = RouterModel(config(len(start)))
+    texts = data.distillation_texts(args.data) + training_epoch.generated_texts(GENERATED_TEXTS)
     distil.run(model, tokenizer, start, texts, args.work / "distil.pt", args.distil_steps, device=device)
     without = frozenset(filter(None, args.without.split(",")))
     recipe.follow(model, tokenizer, parts["train"], args.work, without, args.scale, device)
@@ -83,11 +81,11 @@ def main() -> None:
     checkpoint = args.work / "checkpoint"
     model.to("cpu").save_pretrained(checkpoint)
     Tokenizer.from_file(str(args.work / "vocabulary" / "tokenizer.json")).save(str(checkpoint / "tokenizer.json"))
-    prompts = [p.text for p in epoch.draw(parts["valid"], 7, scale=0.2)]
+    prompts = [p.text for p in training_epoch.draw(parts["valid"], 7, scale=0.2)]
     prompts = random.Random(7).sample(prompts, 1500)
     # A little more than it was trained on (128): longer held-out prompts have the cross entropy they have at 192 (0.311, 0.310), in three quarters of the time.
-    report = export_onnx.export(str(checkpoint), args.out, prompts, True, ["reasoning"], max_tokens=144)
-    report["early_exit"] = early.give(args.out, parts, args.work, scale=args.scale)
+    report = export.export(str(checkpoint), args.out, prompts, True, ["reasoning"], max_tokens=144)
+    report["early_exit"] = early_exit.give(args.out, parts, args.work, scale=args.scale)
     (args.work / "export.json").write_text(json.dumps({**report, "temperature": temperature, "offset": offset}, indent=1) + "\n")
 
 

@@ -2,9 +2,9 @@
 
 import random
 
-from . import asks, deliberate, languages, orderings, puzzles, written
-from .augment import SHORT_BEFORE, augment, conversation
 from .data import PER_EPOCH, Prompt
+from .prompts import deliberate, handwritten, languages, orderings, puzzles, short
+from .prompts.augment import SHORT_BEFORE, augment, conversation
 
 # Fewer from templates than there are real prompts: a model that sees a template often learns the template.
 GENERATED = {
@@ -92,16 +92,16 @@ def generated(r: random.Random, kind: str) -> Prompt:
         text, label, name = puzzles.draw(r)
         return Prompt(text, label, f"puzzle:{name}")
     if kind == "asks":
-        text, label, name = asks.draw(r)
+        text, label, name = short.draw(r)
         return Prompt(text, label, f"ask:{name}")
     if kind == "deliberate":
         text, label = deliberate.draw(r)
         return Prompt(text, label, "deliberate" if label > 0.5 else "plain")
     if kind == "written":
-        text, label = written.draw(r)
+        text, label = handwritten.draw(r)
         return Prompt(text, label, "written")
     if kind == "voices":
-        text, label = written.voice(r)
+        text, label = handwritten.voice(r)
         return Prompt(text, label, "voices")
     if kind == "orderings":
         return Prompt(orderings.ordering(r), 0.95, "ordering") if r.random() < 0.75 else Prompt(orderings.reading(r), 0.06, "ordering:text")

@@ -1,143 +1,153 @@
-"""What early.py and early_graph.py promise, on small random models: run with `python -m unittest scripts/router/test_early.py`."""
-
-import contextlib
-import io
-import sys
-import unittest
-from pathlib import Path
+"""The early exit of a graph answers some texts before the layers, on small random models."""
 
 import numpy as np
 import onnx
+import pytest
 import torch
+from small_models import VOCABULARY, exported, random_rows, small_model
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-import export_onnx  # noqa: E402
-from router import early, finetune, fuse, int8  # noqa: E402
-from router.early_graph import Rule, Writer, at  # noqa: E402
-from router.graph import Mismatch  # noqa: E402
-from router.model import Exit  # noqa: E402
-from router.test_fuse import VOCABULARY, exported, quietly, rows, small  # noqa: E402
+from router_training import early_exit, export, finetune, fuse, int8
+from router_training.early_exit_graph import Rule, Writer, at
+from router_training.graph import Mismatch
+from router_training.model import Exit
 
-TEXTS = rows([1, 3, 16, 31, 50, 64, 95, 96, 100, 127, 129, 160, 191, 193, 230, 256])  # some are long enough for blocks of attention
-READ, SHARE = 33, 0.7
-ANYHOW = Rule(named=0, unnamed=0, read=READ, share=SHARE)
-SHAPES = [
-    {"local_attention": 32, "domain_labels": ["a", "b", "c"]},
-    {"local_attention": 2, "global_attn_every_n_layers": 1, "domain_labels": ["a", "b"]},  # no windows, so no padding to blocks
-]
+# Some are long enough for attention in blocks.
+TEXTS = random_rows([1, 3, 16, 31, 50, 64, 95, 96, 100, 127, 129, 160, 191, 193, 230, 256])
+EXCERPT, SHARE = 33, 0.7
+ANY_SUBJECT = Rule(named=0, unnamed=0, read=EXCERPT, share=SHARE)
+SHAPES = ["window of 16", "no windows"]
+
+
+class Case:
+    """A graph without an exit, an exit of random weights, and the graph with that exit."""
+
+    def __init__(self, shape: str):
+        self.plain, _ = fuse.fuse(int8.quantise(exported(shape), random_rows([40, 9, 130])))
+        torch.manual_seed(3)
+        self.subjects = len(small_model(shape).config.domain_labels)
+        self.exit = Exit(32, self.subjects).eval()
+        with torch.no_grad():
+            self.exit.out.weight.mul_(40)
+            self.exit.norm.running_mean.uniform_(-0.2, 0.2)
+            self.exit.norm.running_var.uniform_(0.5, 2)
+        self.model = self.with_exit(1, ANY_SUBJECT)
+
+    def with_exit(self, threshold: float, rule: Rule) -> onnx.ModelProto:
+        return Writer(self.plain, self.exit).write(threshold, rule)
+
+
+@pytest.fixture(scope="module")
+def cases() -> dict[str, Case]:
+    return {shape: Case(shape) for shape in SHAPES}
+
+
+@pytest.fixture(params=SHAPES)
+def case(request, cases) -> Case:
+    return cases[request.param]
 
 
 def answers(model: onnx.ModelProto, texts=TEXTS) -> list:
-    """Both outputs of each text alone."""
-    return export_onnx.run(export_onnx.session(model.SerializeToString()), texts)
+    """Both outputs for each text, alone in its batch."""
+    return export.run(export.session(model.SerializeToString()), texts)
 
 
 def excerpt(text: list[int]) -> list[int]:
-    """What the layers read of a text of which the exit is not sure."""
-    return text if len(text) <= READ else text[: READ // 2] + text[-(READ - READ // 2) :]
+    """What the layers read of a text that does not leave at the exit."""
+    return text if len(text) <= EXCERPT else text[: EXCERPT // 2] + text[-(EXCERPT - EXCERPT // 2) :]
 
 
-def together(model: onnx.ModelProto, plain: onnx.ModelProto, texts=TEXTS) -> list:
-    """What is to be said of texts of which the exit is not sure: by it, and by the layers without it."""
-    shares = [SHARE * min(1, READ / len(text)) for text in texts]
-    both = zip(answers(at(model, 0), texts), answers(plain, [excerpt(text) for text in texts]), shares, strict=True)
-    return [[(1 - share) * a + share * b for a, b in zip(early, late, strict=True)] for early, late, share in both]
+def combined(case: Case, texts=TEXTS, model: onnx.ModelProto | None = None) -> list:
+    """The expected outputs for texts that do not leave: a weighted mean of the exit's and the layers' logits."""
+    shares = [SHARE * min(1, EXCERPT / len(text)) for text in texts]
+    by_exit = answers(at(model or case.model, 0), texts)
+    by_layers = answers(case.plain, [excerpt(text) for text in texts])
+    return [
+        [(1 - share) * early + share * late for early, late in zip(a, b, strict=True)]
+        for a, b, share in zip(by_exit, by_layers, shares, strict=True)
+    ]
 
 
-def furthest(these, others) -> float:
+def largest_difference(some, others) -> float:
     """The largest difference of a logit."""
-    return max(float(np.abs(a - b).max()) for x, y in zip(these, others, strict=True) for a, b in zip(x, y, strict=True))
+    return max(float(np.abs(a - b).max()) for x, y in zip(some, others, strict=True) for a, b in zip(x, y, strict=True))
 
 
-class Early(unittest.TestCase):
-    """Graphs with an exit of random weights."""
-
-    @classmethod
-    def setUpClass(cls):
-        cls.models = []
-        with quietly() as scratch:
-            for shape in SHAPES:
-                plain = fuse.fuse(int8.quantise(exported(small(**shape), scratch), rows([40, 9, 130])))[0]
-                learnt = Exit(32, len(shape["domain_labels"])).eval()
-                with torch.no_grad():
-                    learnt.out.weight.mul_(40)
-                    learnt.norm.running_mean.uniform_(-0.2, 0.2)
-                    learnt.norm.running_var.uniform_(0.5, 2)
-                cls.models.append((plain, learnt, Writer(plain, learnt).write(1, ANYHOW)))
-
-    def test_unsure_texts_are_answered_by_the_exit_and_by_layers_that_read_their_ends(self):
-        for plain, _, model in self.models:
-            self.assertLess(furthest(together(model, plain), answers(model)), 1e-5)
-
-    def test_sure_texts_are_answered_as_pytorch_answers_them(self):
-        for plain, learnt, model in self.models:
-            table = early.embeddings(plain, VOCABULARY)
-            for text, (logits, subjects) in zip(TEXTS, answers(at(model, 0)), strict=True):
-                ids, mask = finetune.pad([text])
-                with torch.no_grad():
-                    want = learnt(table[ids], mask.float())[0].numpy()
-                self.assertLess(abs(want[0] - (logits[1] - logits[0])), 0.2)  # its products are integers in the graph
-                self.assertLess(np.abs(want[1:] - subjects).max(), 0.2)
-
-    def test_in_a_batch_of_both_each_has_the_answer_that_it_has_alone(self):
-        for plain, _, model in self.models:
-            gaps = np.sort([abs(float(logits[1] - logits[0])) for logits, _ in answers(at(model, 0))])
-            middle = at(model, float(1 / (1 + np.exp(-gaps[len(gaps) // 2 - 1 : len(gaps) // 2 + 1].mean()))))
-            alone = answers(middle)
-            by_layers = sum(furthest([a], [b]) < 1e-5 for a, b in zip(alone, together(model, plain), strict=True))
-            self.assertEqual(by_layers, len(TEXTS) // 2)
-            self.assertLess(export_onnx.batch_difference(export_onnx.session(middle.SerializeToString()), TEXTS, [1]), 1e-6)
-
-    def test_a_text_whose_subject_is_unsure_goes_on_unless_it_is_likeliest_to_have_none(self):
-        plain, learnt, model = self.models[0]
-        at_the_exit, by_layers = answers(at(model, 0)), together(model, plain)
-        subjects = np.array([export_onnx.softmax(s) for _, s in at_the_exit])
-        gaps = np.array([abs(logits[1] - logits[0]) for logits, _ in at_the_exit])
-        least = float(np.sort(gaps)[4])
-        for unnamed in range(3):
-            named = float(np.median(subjects.max(1)))
-            leaves = (gaps > least) & ((subjects.max(1) >= named) | (subjects.argmax(1) == unnamed))
-            got = answers(Writer(plain, learnt).write(float(1 / (1 + np.exp(-least - 1e-5))), Rule(named, unnamed, READ, SHARE)))
-            want = [exit if leave else layers for exit, layers, leave in zip(at_the_exit, by_layers, leaves, strict=True)]
-            self.assertLess(furthest(want, got), 1e-5)
-            self.assertTrue(0 < leaves.sum() < len(TEXTS))
-
-    def test_a_second_exit_one_without_integers_and_long_excerpts_are_refused(self):
-        plain, learnt, model = self.models[0]
-        with self.assertRaisesRegex(Mismatch, "has an exit"):
-            Writer(model, learnt)
-        with self.assertRaisesRegex(Mismatch, "in blocks"):
-            Writer(plain, learnt).write(1, Rule(named=0, unnamed=0, read=96, share=SHARE))
-        floats = onnx.ModelProto()
-        floats.CopyFrom(plain)
-        for node in floats.graph.node:
-            for names in (node.input, node.output):
-                for i, name in enumerate(names):
-                    names[i] = name.replace("_u8", "_other")
-        with self.assertRaisesRegex(Mismatch, "no quantised embeddings"):
-            Writer(floats, learnt)
-
-    def test_the_threshold_is_the_lowest_within_the_budget(self):
-        whole = np.array([0.9] * 98 + [0.2, 0.2])
-        exits = np.array([0.95] * 90 + [0.8] * 8 + [0.72, 0.86])
-        known = np.ones(100, bool)
-        self.assertEqual(early.choose(exits, whole, known, 0.02)[0], 0.70)
-        sure, report = early.choose(exits, whole, known, 0.01)
-        self.assertEqual((sure, report["changed"]), (0.73, 0.01))
-        self.assertAlmostEqual(report["exits"], 0.99)
-        self.assertEqual(early.choose(exits, whole, known, 0.0)[0], 0.87)
-
-    def test_padding_alone_is_unsure_after_training(self):
-        texts = rows([5, 9, 20, 40]) * 40
-        taught = early.Taught(texts, np.array([0.01, 0.99] * 80, np.float32), np.full((160, 3), 1 / 3, np.float32))
-        plain, _, _ = self.models[0]
-        with contextlib.redirect_stdout(io.StringIO()):
-            learnt = early.fit(taught, early.embeddings(plain, VOCABULARY), 0, epochs=30)
-        model = Writer(plain, learnt).write(0.8, ANYHOW)
-        blank = [[0] * n for n in (1, 9, 60)]
-        self.assertLess(furthest(answers(model, blank), together(model, plain, blank)), 1e-5)
-        self.assertGreater(furthest(answers(model, texts[:2]), together(model, plain, texts[:2])), 0.01)
+def probability_of_gap(gap: float) -> float:
+    """The probability of the likelier of two classes whose logits differ by `gap`."""
+    return float(1 / (1 + np.exp(-gap)))
 
 
-if __name__ == "__main__":
-    unittest.main()
+def test_unsure_texts_get_the_mean_of_exit_and_layers(case):
+    assert largest_difference(combined(case), answers(case.model)) < 1e-5
+
+
+def test_sure_texts_get_what_pytorch_computes_for_the_exit(case):
+    table = early_exit.embeddings(case.plain, VOCABULARY)
+    for text, (logits, subjects) in zip(TEXTS, answers(at(case.model, 0)), strict=True):
+        ids, mask = finetune.pad([text])
+        with torch.no_grad():
+            want = case.exit(table[ids], mask.float())[0].numpy()
+        # The graph's products are integers.
+        assert abs(want[0] - (logits[1] - logits[0])) < 0.2
+        assert np.abs(want[1:] - subjects).max() < 0.2
+
+
+def test_in_a_mixed_batch_each_text_gets_the_answer_that_it_gets_alone(case):
+    gaps = np.sort([abs(float(logits[1] - logits[0])) for logits, _ in answers(at(case.model, 0))])
+    middle = at(case.model, probability_of_gap(gaps[len(gaps) // 2 - 1 : len(gaps) // 2 + 1].mean()))
+    by_layers = sum(largest_difference([a], [b]) < 1e-5 for a, b in zip(answers(middle), combined(case), strict=True))
+    assert by_layers == len(TEXTS) // 2
+    assert export.batch_difference(export.session(middle.SerializeToString()), TEXTS, [1]) < 1e-6
+
+
+@pytest.mark.parametrize("unnamed", range(3))
+def test_a_text_of_unsure_subject_stays_unless_it_likely_has_none(cases, unnamed):
+    case = cases["window of 16"]
+    by_exit, by_layers = answers(at(case.model, 0)), combined(case)
+    subjects = np.array([export.softmax(s) for _, s in by_exit])
+    gaps = np.array([abs(logits[1] - logits[0]) for logits, _ in by_exit])
+    least = float(np.sort(gaps)[4])
+    named = float(np.median(subjects.max(1)))
+    leaves = (gaps > least) & ((subjects.max(1) >= named) | (subjects.argmax(1) == unnamed))
+    got = answers(case.with_exit(probability_of_gap(least + 1e-5), Rule(named, unnamed, EXCERPT, SHARE)))
+    want = [early if leave else late for early, late, leave in zip(by_exit, by_layers, leaves, strict=True)]
+    assert largest_difference(want, got) < 1e-5
+    assert 0 < leaves.sum() < len(TEXTS)
+
+
+def test_a_graph_that_cannot_take_an_exit_is_refused(cases):
+    case = cases["window of 16"]
+    with pytest.raises(Mismatch, match="has an exit"):
+        Writer(case.model, case.exit)
+    with pytest.raises(Mismatch, match="in blocks"):
+        case.with_exit(1, Rule(named=0, unnamed=0, read=96, share=SHARE))
+    floats = onnx.ModelProto()
+    floats.CopyFrom(case.plain)
+    for node in floats.graph.node:
+        for names in (node.input, node.output):
+            for i, name in enumerate(names):
+                names[i] = name.replace("_u8", "_other")
+    with pytest.raises(Mismatch, match="no quantised embeddings"):
+        Writer(floats, case.exit)
+
+
+def test_the_threshold_is_the_lowest_within_the_budget():
+    whole = np.array([0.9] * 98 + [0.2, 0.2])
+    exits = np.array([0.95] * 90 + [0.8] * 8 + [0.72, 0.86])
+    known = np.ones(100, bool)
+    assert early_exit.choose(exits, whole, known, 0.02)[0] == 0.70
+    sure, report = early_exit.choose(exits, whole, known, 0.01)
+    assert (sure, report["changed"]) == (0.73, 0.01)
+    assert report["exits"] == pytest.approx(0.99)
+    assert early_exit.choose(exits, whole, known, 0.0)[0] == 0.87
+
+
+def test_padding_alone_never_leaves_at_a_trained_exit(cases):
+    case = cases["window of 16"]
+    texts = random_rows([5, 9, 20, 40]) * 40
+    taught = early_exit.Taught(texts, np.array([0.01, 0.99] * 80, np.float32), np.full((160, case.subjects), 1 / case.subjects, np.float32))
+    exit = early_exit.fit(taught, early_exit.embeddings(case.plain, VOCABULARY), 0, epochs=30)
+    model = Writer(case.plain, exit).write(0.8, ANY_SUBJECT)
+    blank = [[0] * n for n in (1, 9, 60)]
+    assert largest_difference(answers(model, blank), combined(case, blank, model)) < 1e-5
+    assert largest_difference(answers(model, texts[:2]), combined(case, texts[:2], model)) > 0.01
