@@ -21,7 +21,7 @@ pub enum Error {
     },
     /// No key, or one that is not configured.
     #[error("{0}")]
-    Key(&'static str),
+    Unauthorized(&'static str),
     /// A model name that is neither configured nor discovered.
     #[error("The model `{model}` does not exist. Models here: {known}.")]
     ModelNotFound {
@@ -41,10 +41,10 @@ pub enum Error {
     RouteNotFound(String),
     /// A path that is ours with a method that is not.
     #[error("Method {0} is not allowed here.")]
-    Method(String),
+    MethodNotAllowed(String),
     /// A body over `server.max_body_bytes`.
     #[error("The request body is larger than the limit of {limit} bytes (server.max_body_bytes).")]
-    TooLarge {
+    BodyTooLarge {
         /// The limit, in bytes.
         limit: u64,
     },
@@ -79,7 +79,7 @@ pub enum Error {
     Stopping,
     /// The client took longer over its body than a limit allows.
     #[error("The request body came too slowly: over {setting} = {limit_ms} ms.")]
-    Slow {
+    BodyTimeout {
         /// Which limit, by its name in the configuration.
         setting: Limit,
         /// Its value, in milliseconds.
@@ -87,7 +87,7 @@ pub enum Error {
     },
     /// The client stopped sending before its body was complete.
     #[error("The request body ended early.")]
-    Incomplete,
+    IncompleteBody,
     /// A defect of ours.
     #[error("Internal error.")]
     Internal,
@@ -158,13 +158,13 @@ impl Error {
     /// The HTTP status.
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::Invalid { .. } | Self::Incomplete => StatusCode::BAD_REQUEST,
-            Self::Key(_) => StatusCode::UNAUTHORIZED,
+            Self::Invalid { .. } | Self::IncompleteBody => StatusCode::BAD_REQUEST,
+            Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
             Self::ModelNotAllowed(_) => StatusCode::FORBIDDEN,
             Self::ModelNotFound { .. } | Self::RouteNotFound(_) => StatusCode::NOT_FOUND,
-            Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Slow { .. } => StatusCode::REQUEST_TIMEOUT,
-            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::BodyTimeout { .. } => StatusCode::REQUEST_TIMEOUT,
+            Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::RateLimited { .. } | Self::Overloaded => StatusCode::TOO_MANY_REQUESTS,
             Self::NoEndpoint(_) | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             Self::Unreachable | Self::Reset => StatusCode::BAD_GATEWAY,
@@ -185,7 +185,7 @@ impl Error {
     /// OpenAI's `code` of the error, when there is one; also the reason in the log line and the metrics.
     pub fn code(&self) -> Option<&'static str> {
         match self {
-            Self::Key(_) => Some("invalid_api_key"),
+            Self::Unauthorized(_) => Some("invalid_api_key"),
             Self::ModelNotFound { .. } => Some("model_not_found"),
             Self::ModelNotAllowed(_) => Some("model_not_allowed"),
             Self::RateLimited { .. } => Some("rate_limit_exceeded"),
@@ -203,11 +203,11 @@ impl Error {
     /// A short word for logs and metrics; always there, from a closed set.
     pub fn reason(&self) -> &'static str {
         self.code().unwrap_or(match self {
-            Self::TooLarge { .. } => "too_large",
+            Self::BodyTooLarge { .. } => "too_large",
             Self::RouteNotFound(_) => "route_not_found",
-            Self::Method(_) => "method_not_allowed",
-            Self::Slow { .. } => "body_timeout",
-            Self::Incomplete => "incomplete",
+            Self::MethodNotAllowed(_) => "method_not_allowed",
+            Self::BodyTimeout { .. } => "body_timeout",
+            Self::IncompleteBody => "incomplete",
             _ => "invalid_request",
         })
     }
@@ -225,9 +225,11 @@ impl Error {
     pub fn headers(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> + use<> {
         let json = HeaderValue::from_static("application/json");
         let retry_after = self.retry_after().map(HeaderValue::from);
-        let bearer = matches!(self, Self::Key(_)).then(|| HeaderValue::from_static("Bearer"));
+        let bearer =
+            matches!(self, Self::Unauthorized(_)).then(|| HeaderValue::from_static("Bearer"));
         // What still comes of a body that is waited for no longer is no request (RFC 9110, 15.5.9).
-        let close = matches!(self, Self::Slow { .. }).then(|| HeaderValue::from_static("close"));
+        let close =
+            matches!(self, Self::BodyTimeout { .. }).then(|| HeaderValue::from_static("close"));
         [
             (header::CONTENT_TYPE, Some(json)),
             (header::RETRY_AFTER, retry_after),

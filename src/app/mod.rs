@@ -19,7 +19,7 @@ use crate::{
     discovery, ext_proc,
     net::Workers,
     net::tls::{self, Certificate, Certificates},
-    net::{Door, Manners},
+    net::{HttpServer, ServerSettings},
     routing::{Policy, Router},
     server,
     state::{AppState, StateHandle},
@@ -70,7 +70,7 @@ pub fn build(config: Config) -> anyhow::Result<AppState> {
     let metrics = Arc::new(Metrics::new()?);
     let (certificates, classifier) = loaded(&config)?;
     let lookups = classifier.lookups().clone();
-    metrics.scores(move || {
+    metrics.register_score_counter(move || {
         [
             ("model", lookups.computed()),
             ("cache", lookups.remembered()),
@@ -104,7 +104,7 @@ pub fn rebuild(before: &AppState, config: Config) -> anyhow::Result<AppState> {
     let catalog = before.catalog.load();
     let server_keys = server_keys(&config)?;
     Ok(AppState {
-        certificates: Certificates::read(&config)?,
+        certificates: Certificates::load(&config)?,
         keys: Keys::new(&config.auth, Some(&before.keys)).map_err(anyhow::Error::msg)?,
         router: Router::new(before.router.classifier().clone(), policy(&config.routing)),
         catalog: ArcSwap::from_pointee(catalog.under(&config, server_keys.clone())),
@@ -130,7 +130,7 @@ fn server_keys(config: &Config) -> anyhow::Result<Arc<ServerKeys>> {
 
 /// What the configuration names outside itself.
 fn loaded(config: &Config) -> Result<(Certificates, Classifier), Problems> {
-    let certificates = Certificates::read(config);
+    let certificates = Certificates::load(config);
     let classifier = Classifier::start(&classifier_options(&config.classifier));
     let mut problems = Problems::default();
     if let Err(found) = &certificates {
@@ -154,7 +154,7 @@ pub fn obstacles(before: &AppState, config: &Config) -> Vec<Problem> {
     let message = "takes a restart; it differs from what is served with";
     let mut found: Vec<Problem> = fixed.map(|path| Problem::new(path, message)).collect();
     found.extend(config.idle().map(|why| Problem::new("models", why)));
-    found.extend(Certificates::read(config).err().unwrap_or_default().0);
+    found.extend(Certificates::load(config).err().unwrap_or_default().0);
     found.extend(stray_domains(config, before.router.classifier()));
     found
 }
@@ -196,12 +196,12 @@ pub struct Listener {
 }
 
 impl Listener {
-    fn door<A>(self, routes: A, manners: Manners) -> Door<A> {
-        Door {
+    fn server<A>(self, handler: A, settings: ServerSettings) -> HttpServer<A> {
+        HttpServer {
             listener: self.socket,
             tls: self.tls,
-            routes,
-            manners,
+            handler,
+            settings,
         }
     }
 }
@@ -270,28 +270,28 @@ pub async fn run(
     if let Some((reload, hangup)) = reload {
         tasks.spawn(over.clone().run_until_cancelled_owned(reload.run(hangup)));
     }
-    let manners = Manners::of(&state.config.server);
+    let server_settings = ServerSettings::from_config(&state.config.server);
     let cut = state.client.cut();
     let http = listeners
         .http
-        .door(server::routes(state_handle.clone()), manners);
+        .server(server::routes(state_handle.clone()), server_settings);
     let mut served = vec![http.serve(&workers, &stop, cut).boxed()];
     if let Some(listener) = listeners.ops {
-        let door = listener.door(server::ops_routes(state_handle.clone()), manners);
-        served.push(door.serve(&workers, &stop, cut).boxed());
+        let server = listener.server(server::ops_routes(state_handle.clone()), server_settings);
+        served.push(server.serve(&workers, &stop, cut).boxed());
     }
     if let (Some(settings), Some(listener)) = (&state.config.ext_proc, listeners.ext_proc) {
         let (routes, health) = ext_proc::routes(state_handle.clone(), settings);
         tasks.spawn(health.report(stop.clone()));
-        let manners = Manners {
-            streams: Some(settings.max_streams),
-            window: Some(BODY_WINDOW),
-            keeps_idle: true, // the next request would wait for a new connection
-            serves_late_comers: false, // Envoy is told to go elsewhere, and would come back at once
-            ..manners
+        let server_settings = ServerSettings {
+            max_streams: Some(settings.max_streams),
+            stream_window: Some(BODY_WINDOW),
+            keep_idle: true, // the next request would wait for a new connection
+            accept_while_draining: false, // Envoy is told to go elsewhere, and would come back at once
+            ..server_settings
         };
-        let door = listener.door(routes, manners);
-        served.push(door.serve(&workers, &stop, cut).boxed());
+        let server = listener.server(routes, server_settings);
+        served.push(server.serve(&workers, &stop, cut).boxed());
     }
     tokio::select! {
         _ = futures_util::future::join_all(served) => {}

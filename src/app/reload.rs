@@ -90,7 +90,7 @@ impl Files {
 impl Reload {
     /// Takes up what changes, and everything on SIGHUP. Never returns.
     pub async fn run(mut self, mut hangup: Signal) {
-        self.state_handle.load().metrics.reload_ok(true);
+        self.state_handle.load().metrics.set_reload_ok(true);
         loop {
             tokio::select! {
                 _ = hangup.recv() => tracing::info!("SIGHUP: reading the configuration again"),
@@ -109,7 +109,7 @@ fn settle(seen: &mut Files, taken: Result<Files, JoinError>, metrics: &Metrics) 
         Ok(now) => *seen = now,
         Err(error) => {
             tracing::error!(%error, "the configuration could not be read");
-            metrics.reload_ok(false);
+            metrics.set_reload_ok(false);
         }
     }
 }
@@ -135,7 +135,7 @@ fn take_up(state_handle: &StateHandle, flags: &Flags) -> Files {
             tracing::error!("the configuration is not taken up; the one before it is served on");
         }
     }
-    before.metrics.reload_ok(is_ok); // last: whoever reads it may rely on it
+    before.metrics.set_reload_ok(is_ok); // last: whoever reads it may rely on it
     seen
 }
 
@@ -186,7 +186,7 @@ mod tests {
     #[tokio::test]
     async fn a_reload_that_panics_shows_as_one_that_failed() {
         let metrics = Metrics::new().unwrap();
-        metrics.reload_ok(true);
+        metrics.set_reload_ok(true);
         let mut seen = Files::default();
         let panics = spawn_blocking(|| -> Files { panic!("a defect") }).await;
         settle(&mut seen, panics, &metrics);

@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, num::NonZeroU32, sync::Arc};
 use http::{HeaderMap, header};
 use subtle::ConstantTimeEq;
 
-use self::rate_limit::Rate;
+use self::rate_limit::RateLimiter;
 use crate::{
     config::{Auth, Digest, Key},
     error::Error,
@@ -25,7 +25,7 @@ pub struct Caller {
     /// The models and aliases it may be used for, by the names that clients write; `None` is all.
     models: Option<BTreeSet<String>>,
     /// Shared with the same key of an earlier configuration.
-    rate: Option<Arc<Rate>>,
+    limiter: Option<Arc<RateLimiter>>,
 }
 
 impl Keys {
@@ -43,7 +43,7 @@ impl Keys {
     }
 
     /// True when everybody may come in, and their credentials are meant for the model server.
-    pub fn are_open(&self) -> bool {
+    pub fn allow_anonymous(&self) -> bool {
         self.0.is_empty()
     }
 
@@ -51,11 +51,11 @@ impl Keys {
     ///
     /// # Errors
     /// A 401 when it carries none, or one that is not configured.
-    pub fn admit(&self, headers: &HeaderMap) -> Result<Option<Arc<Caller>>, Error> {
-        if self.are_open() {
+    pub fn authenticate(&self, headers: &HeaderMap) -> Result<Option<Arc<Caller>>, Error> {
+        if self.allow_anonymous() {
             return Ok(None);
         }
-        let key = presented(headers).ok_or(Error::Key(
+        let key = key_from_headers(headers).ok_or(Error::Unauthorized(
             "No API key: send it as `Authorization: Bearer KEY`.",
         ))?;
         let key = Digest::of(key);
@@ -66,7 +66,9 @@ impl Keys {
                 false => found,
             };
         let owner = self.0.iter().fold(None, matching);
-        owner.map(Some).ok_or(Error::Key("Incorrect API key."))
+        owner
+            .map(Some)
+            .ok_or(Error::Unauthorized("Incorrect API key."))
     }
 
     fn caller(&self, name: &str) -> Option<&Caller> {
@@ -81,11 +83,11 @@ impl Caller {
         Self {
             name: key.name.as_str().into(),
             models: key.models.clone().map(BTreeSet::from_iter),
-            rate: rate.map(|rate| {
+            limiter: rate.map(|rate| {
                 known
-                    .and_then(|known| known.rate.clone())
+                    .and_then(|known| known.limiter.clone())
                     .filter(|known| known.per_minute() == rate)
-                    .unwrap_or_else(|| Arc::new(Rate::new(rate)))
+                    .unwrap_or_else(|| Arc::new(RateLimiter::new(rate)))
             }),
         }
     }
@@ -99,13 +101,15 @@ impl Caller {
     ///
     /// # Errors
     /// A 429 when it has none left.
-    pub fn count(&self) -> Result<(), Error> {
-        self.rate.as_ref().map_or(Ok(()), |rate| rate.take())
+    pub fn check_rate(&self) -> Result<(), Error> {
+        self.limiter
+            .as_ref()
+            .map_or(Ok(()), |limiter| limiter.check())
     }
 }
 
 /// The key of a request, as OpenAI's clients send it, or Anthropic's.
-fn presented(headers: &HeaderMap) -> Option<&str> {
+fn key_from_headers(headers: &HeaderMap) -> Option<&str> {
     let bearer = headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
@@ -136,7 +140,7 @@ mod tests {
 
     fn admit(keys: &Keys, header: &'static str, value: &str) -> Result<Option<Arc<Caller>>, Error> {
         let pair = (header.parse().unwrap(), value.parse().unwrap());
-        keys.admit(&HeaderMap::from_iter([pair]))
+        keys.authenticate(&HeaderMap::from_iter([pair]))
     }
 
     #[test]
@@ -160,14 +164,19 @@ mod tests {
         ] {
             assert!(admit(&known, header, value).is_err(), "{header}: {value}");
         }
-        assert!(Keys::default().admit(&HeaderMap::new()).unwrap().is_none());
+        assert!(
+            Keys::default()
+                .authenticate(&HeaderMap::new())
+                .unwrap()
+                .is_none()
+        );
     }
 
     #[test]
     fn a_new_configuration_gives_nobody_their_requests_again() {
         let take = |keys: &Keys, key: &str| {
             let caller = admit(keys, "x-api-key", key).unwrap().unwrap();
-            caller.count().is_ok()
+            caller.check_rate().is_ok()
         };
         let first = keys(vec![key("alice", "sk-a", Some(1))], None);
         assert!(take(&first, "sk-a") && !take(&first, "sk-a"));

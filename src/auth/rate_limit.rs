@@ -10,12 +10,12 @@ use governor::{
 use crate::error::Error;
 
 /// The requests of one key, counted.
-pub struct Rate {
+pub struct RateLimiter {
     per_minute: NonZeroU32,
     limiter: DefaultDirectRateLimiter,
 }
 
-impl Rate {
+impl RateLimiter {
     /// A rate of which nothing is used yet.
     pub fn new(per_minute: NonZeroU32) -> Self {
         Self {
@@ -33,21 +33,21 @@ impl Rate {
     ///
     /// # Errors
     /// A 429 when there is none left; that one is not counted.
-    pub fn take(&self) -> Result<(), Error> {
+    pub fn check(&self) -> Result<(), Error> {
         self.limiter.check().map_err(|later| Error::RateLimited {
-            retry_s: whole_seconds(later.wait_time_from(DefaultClock::default().now())),
+            retry_s: retry_after_seconds(later.wait_time_from(DefaultClock::default().now())),
         })
     }
 }
 
-impl fmt::Debug for Rate {
+impl fmt::Debug for RateLimiter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} a minute", self.per_minute)
     }
 }
 
 /// Rounded up, and never none: a client that comes back at once would be refused again.
-fn whole_seconds(wait: Duration) -> u64 {
+fn retry_after_seconds(wait: Duration) -> u64 {
     (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
 }
 
@@ -57,11 +57,11 @@ mod tests {
 
     #[test]
     fn a_minutes_worth_passes_at_once_and_then_a_client_is_told_when_to_come_back() {
-        let rate = Rate::new(const { NonZeroU32::new(3).unwrap() });
+        let rate = RateLimiter::new(const { NonZeroU32::new(3).unwrap() });
         for _ in 0..3 {
-            rate.take().unwrap();
+            rate.check().unwrap();
         }
-        let Err(Error::RateLimited { retry_s }) = rate.take() else {
+        let Err(Error::RateLimited { retry_s }) = rate.check() else {
             panic!("a fourth one passed")
         };
         assert!((1..=20).contains(&retry_s), "{retry_s}");
@@ -70,7 +70,7 @@ mod tests {
     #[test]
     fn a_wait_is_rounded_up() {
         for (wait_ms, seconds) in [(0, 1), (1, 1), (1000, 1), (1001, 2), (20_000, 20)] {
-            assert_eq!(whole_seconds(Duration::from_millis(wait_ms)), seconds);
+            assert_eq!(retry_after_seconds(Duration::from_millis(wait_ms)), seconds);
         }
     }
 }

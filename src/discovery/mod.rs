@@ -24,7 +24,7 @@ pub async fn servers_of(state_handle: StateHandle) {
         let checked = servers.iter().filter(|_| is_checked);
         state
             .metrics
-            .checked(checked.map(|server| server.url.as_str()));
+            .retain_servers(checked.map(|server| server.url.as_str()));
         let watched = join_all(servers.iter().map(|server| watch(&state, server)));
         let watched = async {
             watched.await;
@@ -69,6 +69,8 @@ async fn checks(state: &AppState, server: &Server) {
             (Some(true), _) => tracing::info!(server = %server.url, "the server is well again"),
             _ => {}
         }
-        state.metrics.well(server.url.as_str(), health.is_well());
+        state
+            .metrics
+            .set_server_healthy(server.url.as_str(), health.is_well());
     }
 }

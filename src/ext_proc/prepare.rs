@@ -62,7 +62,7 @@ pub fn named(
     content_type: Option<&str>,
     entered: &mut Entered,
 ) -> Result<Prepared, Error> {
-    entered.record.bytes.0 = body.len() as u64;
+    entered.record.bytes_in = body.len() as u64;
     let mut head = HeaderChange::default();
     let found = pipeline::named(content_type, &body, entered)?;
     let (name, model) = match pipeline::model_of(state, found.as_ref(), entered) {

@@ -178,7 +178,7 @@ impl Exchange {
     async fn read(&mut self, heard: &Heard, answers: &mut Answers) -> Result<(), Error> {
         let limit = self.state.config.server.max_body_bytes;
         if heard.announced().is_some_and(|length| length > limit) {
-            return Err(Error::TooLarge { limit });
+            return Err(Error::BodyTooLarge { limit });
         }
         if let Stage::Reading(Reading {
             purpose: Purpose::Judge(wish),
@@ -247,7 +247,7 @@ impl Exchange {
         let mut head = HeaderChange::default();
         head.remove.extend(heard.ours().map(str::to_owned));
         head.reroute = !head.remove.is_empty();
-        if !self.state.keys.are_open() {
+        if !self.state.keys.allow_anonymous() {
             let credentials = ["authorization", "x-api-key"];
             head.remove.extend(
                 credentials
@@ -270,7 +270,7 @@ impl Exchange {
         let limit = self.state.config.server.max_body_bytes;
         let is_last = body.end_of_stream;
         if (reading.body.len() + body.body.len()) as u64 > limit {
-            return Err(Error::TooLarge { limit });
+            return Err(Error::BodyTooLarge { limit });
         }
         reading.body.push(body.body.into());
         match self.request_mode {

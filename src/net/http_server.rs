@@ -21,70 +21,75 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Answers, Manners, Workers,
-    in_flight::Requests,
-    write_timeout::{Socket, Streams},
+    Handler, ServerSettings, Workers,
+    in_flight::RequestTracker,
+    write_timeout::{StreamExecutor, WriteTimeoutStream},
 };
 
 /// A pause after an accept that failed for want of file descriptors, so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// What is cut has this long to say so to its client.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+const ABORT_GRACE: Duration = Duration::from_secs(1);
 
 /// A socket and what is served on it.
-pub struct Door<A> {
+pub struct HttpServer<A> {
     /// Where connections come in.
     pub listener: TcpListener,
     /// What answers them.
-    pub routes: A,
+    pub handler: A,
     /// With a certificate: TLS on every connection.
     pub tls: Option<TlsAcceptor>,
     /// How connections are treated.
-    pub manners: Manners,
+    pub settings: ServerSettings,
 }
 
-impl<A: Answers> Door<A> {
-    /// Serves until `stop`; then lets what runs finish, until shortly after `cut`. With nothing in flight it returns at once.
-    pub async fn serve(self, workers: &Workers, stop: &CancellationToken, cut: &CancellationToken) {
+impl<A: Handler> HttpServer<A> {
+    /// Serves until `stop`; then lets what runs finish, until shortly after `abort`. With nothing in flight it returns at once.
+    pub async fn serve(
+        self,
+        workers: &Workers,
+        stop: &CancellationToken,
+        abort: &CancellationToken,
+    ) {
         let Self {
             listener,
-            routes,
+            handler,
             tls,
-            manners,
+            settings,
         } = self;
         let mut connections = JoinSet::new();
-        let mut spawn = Spawn {
-            builder: Arc::new(manners.builder()),
-            workers: workers.in_turn(),
-            manners,
+        let mut acceptor = Acceptor {
+            builder: Arc::new(settings.builder()),
+            workers: workers.round_robin(),
+            settings,
             stop: stop.clone(),
-            routes,
+            handler,
             tls,
         };
         loop {
             tokio::select! {
-                accepted = listener.accept() => spawn.accepted(accepted, &mut connections).await,
+                accepted = listener.accept() => acceptor.accepted(accepted, &mut connections).await,
                 Some(_) = connections.join_next() => {}
                 () = stop.cancelled() => break,
             }
         }
         // Late comers are not told to stop but allowed one request: told at once, they would end before it is read.
-        spawn.builder = Arc::new(manners.builder_of_one());
-        spawn.stop = CancellationToken::new();
-        let late = manners.serves_late_comers.then_some(listener); // closed otherwise, so that nobody waits in its queue
+        acceptor.builder = Arc::new(settings.builder_without_keep_alive());
+        acceptor.stop = CancellationToken::new();
+        let late = settings.accept_while_draining.then_some(listener); // closed otherwise, so that nobody waits in its queue
         let drained = async {
             while !connections.is_empty() {
                 tokio::select! {
                     // A probe that asks whether we are ready hears that we are not, and a client that comes late is served.
-                    accepted = next_of(late.as_ref()) => spawn.accepted(accepted, &mut connections).await,
+                    accepted = next_of(late.as_ref()) => acceptor.accepted(accepted, &mut connections).await,
                     _ = connections.join_next() => {}
                 }
             }
         };
         let had_their_time = async {
-            cut.cancelled().await;
-            sleep(LAST_WORDS).await;
+            abort.cancelled().await;
+            sleep(ABORT_GRACE).await;
         };
         tokio::select! {
             () = drained => return,
@@ -107,16 +112,16 @@ async fn next_of(listener: Option<&TcpListener>) -> io::Result<(TcpStream, Socke
 }
 
 /// Gives connections to workers in turn.
-struct Spawn<W, A> {
-    builder: Arc<Builder<Streams>>,
+struct Acceptor<W, A> {
+    builder: Arc<Builder<StreamExecutor>>,
     workers: W,
-    routes: A,
+    handler: A,
     tls: Option<TlsAcceptor>,
-    manners: Manners,
+    settings: ServerSettings,
     stop: CancellationToken,
 }
 
-impl<'a, W: Iterator<Item = &'a Handle>, A: Answers> Spawn<W, A> {
+impl<'a, W: Iterator<Item = &'a Handle>, A: Handler> Acceptor<W, A> {
     async fn accepted(
         &mut self,
         accepted: io::Result<(TcpStream, SocketAddr)>,
@@ -130,9 +135,9 @@ impl<'a, W: Iterator<Item = &'a Handle>, A: Answers> Spawn<W, A> {
             }
         };
         let connection = Connection {
-            routes: self.routes.clone(),
+            handler: self.handler.clone(),
             builder: self.builder.clone(),
-            manners: self.manners,
+            settings: self.settings,
             stop: self.stop.clone(),
         };
         if let Some(worker) = self.workers.next() {
@@ -144,13 +149,13 @@ impl<'a, W: Iterator<Item = &'a Handle>, A: Answers> Spawn<W, A> {
 
 /// What a connection needs to be served.
 struct Connection<A> {
-    routes: A,
-    builder: Arc<Builder<Streams>>,
-    manners: Manners,
+    handler: A,
+    builder: Arc<Builder<StreamExecutor>>,
+    settings: ServerSettings,
     stop: CancellationToken,
 }
 
-impl<A: Answers> Connection<A> {
+impl<A: Handler> Connection<A> {
     /// Shakes hands if need be, and serves.
     async fn open(self, stream: net::TcpStream, tls: Option<TlsAcceptor>) {
         // Registered here, so that this thread hears of its bytes.
@@ -158,12 +163,12 @@ impl<A: Answers> Connection<A> {
             return;
         };
         let _ = stream.set_nodelay(true); // an event leaves when it arrives; on a socket without the option it still leaves
-        let stream = Socket::read_within(self.manners.unread, stream);
+        let stream = WriteTimeoutStream::new(self.settings.write_timeout, stream);
         let Some(tls) = tls else {
             return self.serve(stream).await;
         };
         tokio::select! {
-            shaken = timeout(self.manners.headers, tls.accept(stream)) => match shaken {
+            shaken = timeout(self.settings.header_timeout, tls.accept(stream)) => match shaken {
                 Ok(Ok(stream)) => self.serve(stream).await,
                 Ok(Err(error)) => tracing::debug!(%error, "no TLS handshake"),
                 Err(_) => tracing::debug!("no TLS handshake in time"),
@@ -174,20 +179,20 @@ impl<A: Answers> Connection<A> {
 
     async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: S) {
         let Self {
-            routes,
+            handler,
             builder,
-            manners,
+            settings,
             stop,
         } = self;
-        let requests = Arc::new(Requests::default());
+        let requests = Arc::new(RequestTracker::default());
         let answers = requests.clone();
-        let service = service_fn(move |request| answers.clone().answer(routes.clone(), request));
+        let service = service_fn(move |request| answers.clone().handle(handler.clone(), request));
         let connection = builder.serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);
         // HTTP/1 limits the time for headers itself, but only from the bytes on that tell it from HTTP/2.
         let idles = async {
-            requests.none_for(manners.headers).await;
-            if manners.keeps_idle && requests.were_there() {
+            requests.idle_for(settings.header_timeout).await;
+            if settings.keep_idle && requests.any_seen() {
                 std::future::pending::<()>().await;
             }
         };
@@ -206,7 +211,7 @@ impl<A: Answers> Connection<A> {
                 // Over HTTP/2 the last of an answer may wait for a client that never asks for it.
                 tokio::select! {
                     served = connection => served,
-                    () = requests.none_for(manners.unread) => return,
+                    () = requests.idle_for(settings.write_timeout) => return,
                 }
             }
         };

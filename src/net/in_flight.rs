@@ -20,16 +20,16 @@ use hyper::body::Incoming;
 use tokio::time::sleep;
 use tower::ServiceExt;
 
-use super::write_timeout::noted;
+use super::write_timeout::record_progress;
 
 /// What answers the requests of a door.
-pub trait Answers: Clone + Send + Sync + 'static {
+pub trait Handler: Clone + Send + Sync + 'static {
     /// The answer to one; a failure is an answer.
-    fn answer(&self, request: Request<Incoming>) -> impl Future<Output = Response<Body>> + Send;
+    fn handle(&self, request: Request<Incoming>) -> impl Future<Output = Response<Body>> + Send;
 }
 
-impl Answers for Router {
-    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+impl Handler for Router {
+    async fn handle(&self, request: Request<Incoming>) -> Response<Body> {
         let Ok(response) = self.clone().oneshot(request).await;
         response
     }
@@ -37,42 +37,42 @@ impl Answers for Router {
 
 /// How many requests of a connection there are and were.
 #[derive(Debug, Default)]
-pub struct Requests {
+pub struct RequestTracker {
     running: AtomicUsize,
-    answered: AtomicUsize,
+    completed: AtomicUsize,
 }
 
-impl Requests {
+impl RequestTracker {
     /// Answers one.
-    pub async fn answer(
+    pub async fn handle(
         self: Arc<Self>,
-        routes: impl Answers,
+        handler: impl Handler,
         request: Request<Incoming>,
-    ) -> Result<Response<Answer>, Infallible> {
-        let running = Running::count(self);
-        let mut answers = pin!(routes.answer(request));
-        let response = poll_fn(|cx| noted(answers.as_mut().poll(cx))).await;
-        Ok(response.map(|body| Answer {
+    ) -> Result<Response<TrackedBody>, Infallible> {
+        let running = ActiveRequest::count(self);
+        let mut answers = pin!(handler.handle(request));
+        let response = poll_fn(|cx| record_progress(answers.as_mut().poll(cx))).await;
+        Ok(response.map(|body| TrackedBody {
             body,
             _running: running,
         }))
     }
 
     /// True once there was one.
-    pub fn were_there(&self) -> bool {
-        self.answered.load(Ordering::Relaxed) > 0 || self.is_running()
+    pub fn any_seen(&self) -> bool {
+        self.completed.load(Ordering::Relaxed) > 0 || self.is_active()
     }
 
-    fn is_running(&self) -> bool {
+    fn is_active(&self) -> bool {
         self.running.load(Ordering::Relaxed) > 0
     }
 
     /// Ready when there was none for so long; sees it within twice the time.
-    pub async fn none_for(&self, time: Duration) {
+    pub async fn idle_for(&self, time: Duration) {
         loop {
-            let before = self.answered.load(Ordering::Relaxed);
+            let before = self.completed.load(Ordering::Relaxed);
             sleep(time).await;
-            if !self.is_running() && self.answered.load(Ordering::Relaxed) == before {
+            if !self.is_active() && self.completed.load(Ordering::Relaxed) == before {
                 return;
             }
         }
@@ -81,30 +81,30 @@ impl Requests {
 
 /// Counts a request as running until it is dropped.
 #[derive(Debug)]
-struct Running(Arc<Requests>);
+struct ActiveRequest(Arc<RequestTracker>);
 
-impl Running {
-    fn count(requests: Arc<Requests>) -> Self {
+impl ActiveRequest {
+    fn count(requests: Arc<RequestTracker>) -> Self {
         requests.running.fetch_add(1, Ordering::Relaxed);
         Self(requests)
     }
 }
 
-impl Drop for Running {
+impl Drop for ActiveRequest {
     fn drop(&mut self) {
-        self.0.answered.fetch_add(1, Ordering::Relaxed);
+        self.0.completed.fetch_add(1, Ordering::Relaxed);
         self.0.running.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 /// The body of an answer on its way to the client.
 #[derive(Debug)]
-pub struct Answer {
+pub struct TrackedBody {
     body: Body,
-    _running: Running,
+    _running: ActiveRequest,
 }
 
-impl http_body::Body for Answer {
+impl http_body::Body for TrackedBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -112,7 +112,7 @@ impl http_body::Body for Answer {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        noted(Pin::new(&mut self.body).poll_frame(cx))
+        record_progress(Pin::new(&mut self.body).poll_frame(cx))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -133,19 +133,19 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_connection_is_idle_only_while_nothing_runs() {
         const TIME: Duration = Duration::from_secs(10);
-        let requests = Arc::new(Requests::default());
+        let requests = Arc::new(RequestTracker::default());
         let began = Instant::now();
-        requests.none_for(TIME).await;
+        requests.idle_for(TIME).await;
         assert_eq!(began.elapsed(), TIME);
-        assert!(!requests.were_there());
-        let running = Running::count(requests.clone());
-        assert!(requests.were_there());
+        assert!(!requests.any_seen());
+        let running = ActiveRequest::count(requests.clone());
+        assert!(requests.any_seen());
         let runs = async {
             sleep(6 * TIME + TIME / 2).await;
             drop(running);
             Instant::now()
         };
-        let (ended, ()) = tokio::join!(runs, requests.none_for(TIME));
+        let (ended, ()) = tokio::join!(runs, requests.idle_for(TIME));
         let idle = ended.elapsed();
         assert!(idle >= TIME && idle <= 2 * TIME, "{idle:?}");
     }

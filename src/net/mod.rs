@@ -10,7 +10,7 @@ pub mod tls;
 mod workers;
 mod write_timeout;
 
-pub use http_server::Door;
-pub use in_flight::Answers;
-pub use settings::Manners;
+pub use http_server::HttpServer;
+pub use in_flight::Handler;
+pub use settings::ServerSettings;
 pub use workers::Workers;

@@ -15,7 +15,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::config::{Config, Problem, Problems, Tls};
 
 /// Chooses `ring` for every client and server of the process; later calls change nothing.
-pub fn choose_provider() {
+pub fn install_crypto_provider() {
     let _ = ring::default_provider().install_default();
 }
 
@@ -36,7 +36,7 @@ impl Certificates {
     ///
     /// # Errors
     /// Of either door, which file is missing, is not PEM, or does not fit the other.
-    pub fn read(config: &Config) -> Result<Self, Problems> {
+    pub fn load(config: &Config) -> Result<Self, Problems> {
         let read = |path: &str, files: Option<&Tls>| {
             let read = files.map(certificate).transpose();
             read.map_err(|error| Problem::new(path, format!("{error:#}")))
@@ -73,7 +73,7 @@ pub fn acceptor(
     current: impl Fn() -> Option<Certificate> + Send + Sync + 'static,
     alpn: &[&str],
 ) -> TlsAcceptor {
-    choose_provider();
+    install_crypto_provider();
     let mut config = ServerConfig::builder()
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(Resolver(current)));

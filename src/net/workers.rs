@@ -18,7 +18,7 @@ thread_local! {
 pub struct Workers {
     handles: Vec<Handle>,
     threads: Vec<thread::JoinHandle<()>>,
-    over: CancellationToken,
+    shutdown: CancellationToken,
 }
 
 impl Workers {
@@ -28,7 +28,7 @@ impl Workers {
     }
 
     /// Which worker the caller runs on; 0 outside of them.
-    pub fn here() -> usize {
+    pub fn current_index() -> usize {
         INDEX.get()
     }
 
@@ -40,15 +40,15 @@ impl Workers {
         let mut workers = Self {
             handles: Vec::new(),
             threads: Vec::new(),
-            over: CancellationToken::new(),
+            shutdown: CancellationToken::new(),
         };
         for index in 0..Self::count() {
             let runtime = Builder::new_current_thread().enable_all().build()?;
             workers.handles.push(runtime.handle().clone());
-            let over = workers.over.clone();
+            let shutdown = workers.shutdown.clone();
             let run = move || {
                 INDEX.set(index);
-                runtime.block_on(over.cancelled());
+                runtime.block_on(shutdown.cancelled());
                 runtime.shutdown_background(); // a name that is still being looked up does not delay the exit
             };
             let thread = thread::Builder::new().name(format!("worker-{index}"));
@@ -58,14 +58,14 @@ impl Workers {
     }
 
     /// The workers in turn, for ever.
-    pub fn in_turn(&self) -> impl Iterator<Item = &Handle> {
+    pub fn round_robin(&self) -> impl Iterator<Item = &Handle> {
         self.handles.iter().cycle()
     }
 }
 
 impl Drop for Workers {
     fn drop(&mut self) {
-        self.over.cancel();
+        self.shutdown.cancel();
         for thread in self.threads.drain(..) {
             let _ = thread.join(); // one that panicked has said so
         }

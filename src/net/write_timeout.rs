@@ -19,23 +19,23 @@ use tokio::{
 
 /// How long something waits to be taken.
 #[derive(Debug)]
-struct Unread {
+struct StallTimer {
     limit: Duration,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-impl Unread {
+impl StallTimer {
     fn new(limit: Duration) -> Self {
         Self { limit, timer: None }
     }
 
     /// Some of it was taken, or nothing waits.
-    fn taken(&mut self) {
+    fn reset(&mut self) {
         self.timer = None;
     }
 
     /// It waits; ready when it has for too long.
-    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let limit = self.limit;
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(limit)));
         timer.as_mut().poll(cx)
@@ -44,30 +44,30 @@ impl Unread {
 
 /// A socket that fails when its peer takes nothing for too long. Below TLS, so that a handshake is held to it too.
 #[derive(Debug)]
-pub struct Socket<S> {
+pub struct WriteTimeoutStream<S> {
     inner: S,
-    unread: Unread,
+    stall: StallTimer,
 }
 
-impl<S> Socket<S> {
+impl<S> WriteTimeoutStream<S> {
     /// `stream`, of which something has to be taken within `limit` once it is full.
-    pub fn read_within(limit: Duration, stream: S) -> Self {
+    pub fn new(limit: Duration, stream: S) -> Self {
         Self {
             inner: stream,
-            unread: Unread::new(limit),
+            stall: StallTimer::new(limit),
         }
     }
 
-    fn watched<T>(
+    fn check_write<T>(
         &mut self,
         cx: &mut Context<'_>,
         written: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         if written.is_ready() {
-            self.unread.taken();
+            self.stall.reset();
             return written;
         }
-        ready!(self.unread.poll_over(cx));
+        ready!(self.stall.poll_expired(cx));
         Poll::Ready(Err(io::Error::new(
             io::ErrorKind::TimedOut,
             "the client took nothing within server.write_idle_ms",
@@ -75,7 +75,7 @@ impl<S> Socket<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for WriteTimeoutStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -85,14 +85,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeoutStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.inner).poll_write(cx, bytes);
-        self.watched(cx, written)
+        self.check_write(cx, written)
     }
 
     fn poll_write_vectored(
@@ -101,7 +101,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.inner).poll_write_vectored(cx, slices);
-        self.watched(cx, written)
+        self.check_write(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -119,65 +119,65 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
 
 thread_local! {
     /// What the stream that is polled heard last of its answer.
-    static HEARD: Cell<Heard> = const { Cell::new(Heard::Nothing) };
+    static PROGRESS: Cell<Progress> = const { Cell::new(Progress::NotPolled) };
 }
 
 /// What a stream of HTTP/2 hears of its answer, or the answer's body, in one turn.
 #[derive(Debug, Clone, Copy)]
-enum Heard {
+enum Progress {
     /// It did not ask: its client gives no room.
-    Nothing,
+    NotPolled,
     /// It got a piece.
-    Piece,
+    Ready,
     /// There is none yet.
-    Wait,
+    Pending,
 }
 
 /// Notes what an answer, or its body, says to the stream that asks.
-pub fn noted<T>(polled: Poll<T>) -> Poll<T> {
-    HEARD.set(match polled {
-        Poll::Ready(_) => Heard::Piece,
-        Poll::Pending => Heard::Wait,
+pub fn record_progress<T>(polled: Poll<T>) -> Poll<T> {
+    PROGRESS.set(match polled {
+        Poll::Ready(_) => Progress::Ready,
+        Poll::Pending => Progress::Pending,
     });
     polled
 }
 
 /// Runs the streams of HTTP/2, each until its client takes nothing of it for too long; then it is reset.
 #[derive(Debug, Clone, Copy)]
-pub struct Streams {
+pub struct StreamExecutor {
     limit: Duration,
 }
 
-impl Streams {
-    /// Streams of which something has to be taken within `limit`.
-    pub fn read_within(limit: Duration) -> Self {
+impl StreamExecutor {
+    /// StreamExecutor of which something has to be taken within `limit`.
+    pub fn new(limit: Duration) -> Self {
         Self { limit }
     }
 }
 
-impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for StreamExecutor {
     fn execute(&self, stream: F) {
-        tokio::spawn(while_read(stream, self.limit));
+        tokio::spawn(run_until_stalled(stream, self.limit));
     }
 }
 
-async fn while_read(stream: impl Future<Output = ()>, limit: Duration) {
+async fn run_until_stalled(stream: impl Future<Output = ()>, limit: Duration) {
     let mut stream = pin!(stream);
-    let mut unread = Unread::new(limit);
+    let mut stall = StallTimer::new(limit);
     poll_fn(|cx| {
-        HEARD.set(Heard::Nothing);
+        PROGRESS.set(Progress::NotPolled);
         if stream.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
         }
-        match HEARD.get() {
-            Heard::Nothing => {}
-            Heard::Piece => unread.taken(), // there was room for the one before
-            Heard::Wait => {
-                unread.taken();
+        match PROGRESS.get() {
+            Progress::NotPolled => {}
+            Progress::Ready => stall.reset(), // there was room for the one before
+            Progress::Pending => {
+                stall.reset();
                 return Poll::Pending;
             }
         }
-        unread.poll_over(cx)
+        stall.poll_expired(cx)
     })
     .await;
 }
@@ -196,7 +196,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_takes_nothing_ends_the_write_and_one_that_takes_little_does_not() {
         let (near, mut far) = duplex(10);
-        let mut socket = Socket::read_within(LIMIT, near);
+        let mut socket = WriteTimeoutStream::new(LIMIT, near);
         let began = Instant::now();
         let reads = async {
             for _ in 0..20 {
@@ -219,10 +219,10 @@ mod tests {
         let read = async {
             for _ in 0..20 {
                 sleep(LIMIT - Duration::from_secs(1)).await; // the client gives no room
-                let _ = noted(Poll::Ready(())); // and takes another piece, which is there already
+                let _ = record_progress(Poll::Ready(())); // and takes another piece, which is there already
             }
         };
-        while_read(read, LIMIT).await;
+        run_until_stalled(read, LIMIT).await;
         assert!(began.elapsed() > 15 * LIMIT, "{:?}", began.elapsed());
     }
 
@@ -231,10 +231,10 @@ mod tests {
         let began = Instant::now();
         let ours = async {
             let mut thinks = pin!(sleep(100 * LIMIT));
-            poll_fn(|cx| noted(thinks.as_mut().poll(cx))).await;
+            poll_fn(|cx| record_progress(thinks.as_mut().poll(cx))).await;
             std::future::pending().await
         };
-        while_read(ours, LIMIT).await;
+        run_until_stalled(ours, LIMIT).await;
         assert_eq!(began.elapsed(), 101 * LIMIT);
     }
 }

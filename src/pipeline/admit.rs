@@ -53,7 +53,7 @@ impl Entered {
     ) -> Result<Self, (Box<Record>, Error)> {
         let caller = about.caller.clone();
         let record = Self::begin(state, about);
-        telemetry::adopt(&record.span, headers);
+        telemetry::set_parent(&record.span, headers);
         match state.places.take(state.config.server.max_in_flight) {
             Some(place) => Ok(Self {
                 place,
@@ -75,6 +75,8 @@ impl Entered {
     /// # Errors
     /// A 429 when the key has none left.
     pub fn count(&self) -> Result<(), Error> {
-        self.caller.as_ref().map_or(Ok(()), |caller| caller.count())
+        self.caller
+            .as_ref()
+            .map_or(Ok(()), |caller| caller.check_rate())
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     classifier::FallbackReason,
     error::Error,
     routing::{Decision, Mode, Routed},
-    telemetry::Decided,
+    telemetry::DecisionRecord,
 };
 
 /// The wish in a request, and the decision in an answer.
@@ -69,9 +69,9 @@ pub fn told(
 }
 
 /// The decision as it is recorded.
-pub(super) fn decided(routed: &Routed, seconds: f64) -> Decided {
+pub(super) fn decision_record(routed: &Routed, seconds: f64) -> DecisionRecord {
     let decision = &routed.decision;
-    Decided {
+    DecisionRecord {
         mode: decision.mode.as_str(),
         why: decision.why.as_str(),
         score: decision.score,

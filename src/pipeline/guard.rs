@@ -19,7 +19,7 @@ pub fn admit(
     if has_dot_segment(path) {
         return Err(Error::invalid("The path has a dot segment."));
     }
-    state.keys.admit(headers)
+    state.keys.authenticate(headers)
 }
 
 /// `.` and `..`, raw or encoded, mean another path to whoever resolves them later than we do.

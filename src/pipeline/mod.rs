@@ -52,13 +52,13 @@ pub async fn judge(
     entered: &mut Entered,
 ) -> Result<Judged, Error> {
     let Entered { record, caller, .. } = entered;
-    record.bytes.0 = bytes.len() as u64;
+    record.bytes_in = bytes.len() as u64;
     let began = Instant::now();
     let request = ChatRequest::read(bytes)?;
     let catalog = state.catalog.load_full();
     let target = models::resolve(&catalog, caller.as_deref(), request.model().as_deref())?;
     let routed = state.router.route(request, wish, &target).await?;
-    record.decided = Some(decision_headers::decided(
+    record.decision = Some(decision_headers::decision_record(
         &routed,
         began.elapsed().as_secs_f64(),
     ));

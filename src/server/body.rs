@@ -32,7 +32,7 @@ pub async fn read(
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > limit) {
-        return Err((Error::TooLarge { limit }, body));
+        return Err((Error::BodyTooLarge { limit }, body));
     }
     let latest = Instant::now() + Duration::from_millis(limits.body_ms);
     let mut first = Bytes::new();
@@ -42,20 +42,20 @@ pub async fn read(
         let frame = match timeout_at(pause.min(latest), body.frame()).await {
             Ok(None) => break,
             Ok(Some(Ok(frame))) => frame,
-            Ok(Some(Err(_))) => return Err((Error::Incomplete, body)),
+            Ok(Some(Err(_))) => return Err((Error::IncompleteBody, body)),
             Err(_) => {
                 let (setting, limit_ms) = match pause < latest {
                     true => (Limit::BodyIdle, limits.body_idle_ms),
                     false => (Limit::Body, limits.body_ms),
                 };
-                return Err((Error::Slow { setting, limit_ms }, body));
+                return Err((Error::BodyTimeout { setting, limit_ms }, body));
             }
         };
         let Ok(data) = frame.into_data() else {
             continue;
         }; // trailers say nothing we need
         if (first.len() + all.len() + data.len()) as u64 > limit {
-            return Err((Error::TooLarge { limit }, body));
+            return Err((Error::BodyTooLarge { limit }, body));
         }
         // Most bodies come in one piece, which is then used as it is.
         if first.is_empty() && all.is_empty() {

@@ -74,7 +74,7 @@ async fn forward(
         method: parts.method.clone(),
         path: parts.uri.path_and_query().map_or("/", |path| path.as_str()),
         headers: &parts.headers,
-        pass_credentials: state.keys.are_open(),
+        pass_credentials: state.keys.allow_anonymous(),
         looked_at: true,
         streams: routed.request.streams(),
         render: |endpoint: &Endpoint, switched| {
@@ -89,7 +89,7 @@ async fn forward(
             let relay = response.body_mut();
             routed.settle_at(endpoint.family, relay.refused());
             let Decision { mode, why, .. } = &routed.decision;
-            relay.record().settle(mode.as_str(), why.as_str());
+            relay.record().set_mode(mode.as_str(), why.as_str());
             relay.hold(place);
             response
                 .headers_mut()

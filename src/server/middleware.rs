@@ -19,7 +19,7 @@ use super::{chat, cors, error_response, request_id};
 use crate::{
     api::CHAT,
     error::Error,
-    net::Answers,
+    net::Handler,
     pipeline::REQUEST_ID,
     state::{AppState, StateHandle},
 };
@@ -77,8 +77,8 @@ impl Dressed {
     }
 }
 
-impl Answers for Dressed {
-    async fn answer(&self, request: http::Request<Incoming>) -> Response {
+impl Handler for Dressed {
+    async fn handle(&self, request: http::Request<Incoming>) -> Response {
         let mut request = request.map(Body::new);
         let id = request_id::stamp(&mut request);
         let state = self.state_handle.load();

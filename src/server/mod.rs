@@ -95,7 +95,7 @@ async fn unknown(State(state): State<Arc<AppState>>, request: Request) -> Respon
 }
 
 async fn not_allowed(State(state): State<Arc<AppState>>, request: Request) -> Response {
-    let error = Error::Method(request.method().to_string());
+    let error = Error::MethodNotAllowed(request.method().to_string());
     Entered::turn_away(&state, request, &error)
 }
 

@@ -31,7 +31,7 @@ pub async fn handle(State(state): State<Arc<AppState>>, request: Request) -> Res
         Ok(bytes) => bytes,
         Err((error, rest)) => return entered.refuse(&error, Some(rest)),
     };
-    entered.record().bytes.0 = bytes.len() as u64;
+    entered.record().bytes_in = bytes.len() as u64;
     let (model, named) = match model_for(&state, &parts, &bytes, entered.inner()) {
         Ok(found) => found,
         Err(error) => return entered.refuse(&error, None),
@@ -40,7 +40,7 @@ pub async fn handle(State(state): State<Arc<AppState>>, request: Request) -> Res
         method: parts.method.clone(),
         path: parts.uri.path_and_query().map_or("/", |path| path.as_str()),
         headers: &parts.headers,
-        pass_credentials: state.keys.are_open(),
+        pass_credentials: state.keys.allow_anonymous(),
         looked_at: false,
         streams: false, // as far as we know
         render: |endpoint: &Endpoint, _switched| {

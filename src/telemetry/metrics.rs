@@ -28,7 +28,7 @@ const SCORE: [f64; 9] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9];
 
 /// How one attempt at an endpoint went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Attempt {
+pub enum AttemptOutcome {
     /// It answered, with whatever status.
     Answered,
     /// It answered that another should be asked.
@@ -43,7 +43,7 @@ pub enum Attempt {
     Replaced,
 }
 
-impl Attempt {
+impl AttemptOutcome {
     fn as_str(self) -> &'static str {
         match self {
             Self::Answered => "answered",
@@ -57,7 +57,7 @@ impl Attempt {
 }
 
 /// What the health checks say of every server that is checked.
-type Verdicts = BTreeMap<String, bool>;
+type ServerHealth = BTreeMap<String, bool>;
 
 /// All instruments. Labels are closed sets or configured and discovered names, never a client's text.
 pub struct Metrics {
@@ -73,11 +73,11 @@ pub struct Metrics {
     fallbacks: Counter<u64>,
     attempts: Counter<u64>,
     retries: Counter<u64>,
-    well: Arc<Mutex<Verdicts>>,
+    health: Arc<Mutex<ServerHealth>>,
     reload_ok: Gauge<u64>,
     tokens: Counter<u64>,
     alike: Kinds<Kind, Alike>,
-    attempted: Kinds<(Arc<str>, Arc<str>, Attempt), Count>,
+    attempted: Kinds<(Arc<str>, Arc<str>, AttemptOutcome), Count>,
 }
 
 impl fmt::Debug for Metrics {
@@ -101,8 +101,8 @@ impl Metrics {
         let provider = SdkMeterProvider::builder().with_reader(exporter).build();
         let meter = provider.meter("thinkgate");
         let seconds = |name, about, bounds: &[f64]| seconds(&meter, name, about, bounds);
-        let well = Arc::default();
-        shows(&meter, &well);
+        let health = Arc::default();
+        register_health_gauge(&meter, &health);
         Ok(Self {
             requests: counter(
                 &meter,
@@ -148,7 +148,7 @@ impl Metrics {
                 "thinkgate.upstream.retries",
                 "Wishes to try another endpoint: made, or over the budget",
             ),
-            well,
+            health,
             reload_ok: meter
                 .u64_gauge("thinkgate.config.reload_ok")
                 .with_description(
@@ -176,12 +176,12 @@ impl Metrics {
     }
 
     /// One more or less request being served.
-    pub fn in_flight(&self, change: i64) {
+    pub fn add_in_flight(&self, change: i64) {
         self.in_flight.add(change, &[]);
     }
 
     /// One attempt at an endpoint.
-    pub fn attempt(&self, model: &Arc<str>, endpoint: &Arc<str>, outcome: Attempt) {
+    pub fn count_attempt(&self, model: &Arc<str>, endpoint: &Arc<str>, outcome: AttemptOutcome) {
         let attempt = (model.clone(), endpoint.clone(), outcome);
         self.attempted.of(attempt).add(&self.attempts, 1, || {
             vec![
@@ -193,27 +193,30 @@ impl Metrics {
     }
 
     /// A request would have gone to another endpoint; `made`: it did, otherwise the budget was spent.
-    pub fn retry(&self, model: &Arc<str>, made: bool) {
+    pub fn count_retry(&self, model: &Arc<str>, made: bool) {
         let outcome = if made { "made" } else { "over_budget" };
         let labels = [label("model", model.clone()), label("outcome", outcome)];
         self.retries.add(1, &labels);
     }
 
     /// What the health checks say of a server.
-    pub fn well(&self, server: &str, is_well: bool) {
-        self.well.lock().insert(server.to_owned(), is_well);
+    pub fn set_server_healthy(&self, server: &str, healthy: bool) {
+        self.health.lock().insert(server.to_owned(), healthy);
     }
 
     /// From now on only these servers are checked; nothing is shown of others.
-    pub fn checked<'s>(&self, servers: impl Iterator<Item = &'s str>) {
+    pub fn retain_servers<'s>(&self, servers: impl Iterator<Item = &'s str>) {
         let servers: Vec<&str> = servers.collect();
-        self.well
+        self.health
             .lock()
             .retain(|server, _| servers.contains(&server.as_str()));
     }
 
     /// Shows how many scores were had so far, by where they came from.
-    pub fn scores(&self, so_far: impl Fn() -> [(&'static str, u64); 2] + Send + Sync + 'static) {
+    pub fn register_score_counter(
+        &self,
+        so_far: impl Fn() -> [(&'static str, u64); 2] + Send + Sync + 'static,
+    ) {
         self.meter
             .u64_observable_counter("thinkgate.classifier.scores")
             .with_description(
@@ -228,15 +231,15 @@ impl Metrics {
     }
 
     /// Whether the configuration that is served is the one that is written.
-    pub fn reload_ok(&self, ok: bool) {
+    pub fn set_reload_ok(&self, ok: bool) {
         self.reload_ok.record(u64::from(ok), &[]);
     }
 
-    pub(super) fn finished(&self, record: &Record) {
+    pub(super) fn record_request(&self, record: &Record) {
         let (mode, why) = record
-            .decided
+            .decision
             .as_ref()
-            .map_or(("", ""), |decided| (decided.mode, decided.why));
+            .map_or(("", ""), |decision| (decision.mode, decision.why));
         let (status, reason, route) = (record.status, record.reason(), record.route);
         let alike = self.alike.of(Kind {
             model: record.model.clone(),
@@ -267,15 +270,15 @@ impl Metrics {
                 });
             }
         }
-        if let Some(decided) = &record.decided {
+        if let Some(decision) = &record.decision {
             let labels = || vec![label("why", why)];
             alike
                 .classify
-                .record(&self.classify, decided.seconds, labels);
-            if let Some(score) = decided.score {
+                .record(&self.classify, decision.seconds, labels);
+            if let Some(score) = decision.score {
                 alike.score.record(&self.score, score, || vec![model()]);
             }
-            if let Some(reason) = decided.fallback_reason {
+            if let Some(reason) = decision.fallback_reason {
                 self.fallbacks.add(1, &[label("miss", reason)]);
             }
         }
@@ -318,15 +321,15 @@ struct Alike {
     reasoning: Count,
 }
 
-/// Shows the verdicts as they are when they are asked for: a gauge that is set would keep that of a server that is gone.
-fn shows(meter: &Meter, verdicts: &Arc<Mutex<Verdicts>>) {
-    let verdicts = verdicts.clone();
+/// Shows the health as they are when they are asked for: a gauge that is set would keep that of a server that is gone.
+fn register_health_gauge(meter: &Meter, health: &Arc<Mutex<ServerHealth>>) {
+    let health = health.clone();
     meter
         .u64_observable_gauge("thinkgate.upstream.well")
         .with_description("1 while the server's health checks say that it is well")
         .with_callback(move |gauge| {
-            for (server, is_well) in &*verdicts.lock() {
-                gauge.observe(u64::from(*is_well), &[label("server", server.clone())]);
+            for (server, healthy) in &*health.lock() {
+                gauge.observe(u64::from(*healthy), &[label("server", server.clone())]);
             }
         })
         .build();

@@ -20,9 +20,9 @@ use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::Subscribe
 use json::Json;
 use lines::{Lines, Writing};
 
-pub use metrics::{Attempt, Metrics};
-pub use record::{Decided, Outcome, Record};
-pub use trace::{adopt, inject};
+pub use metrics::{AttemptOutcome, Metrics};
+pub use record::{DecisionRecord, Outcome, Record};
+pub use trace::{inject, set_parent};
 
 use crate::config::{LogFormat, Telemetry};
 

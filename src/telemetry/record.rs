@@ -21,7 +21,7 @@ pub enum Outcome {
 
 /// The decision, as far as it is recorded.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Decided {
+pub struct DecisionRecord {
     /// The mode that was sent.
     pub mode: &'static str,
     /// What decided.
@@ -57,7 +57,7 @@ pub struct Record {
     /// How many endpoints were tried.
     pub attempts: u32,
     /// The decision, on judged routes.
-    pub decided: Option<Decided>,
+    pub decision: Option<DecisionRecord>,
     /// The status the client got; 0 when it left before one.
     pub status: u16,
     /// True when the answer was a stream of events.
@@ -66,8 +66,10 @@ pub struct Record {
     pub headers_s: Option<f64>,
     /// From the attempt that answered to its first body byte, in seconds.
     pub first_chunk_s: Option<f64>,
-    /// Body bytes the client sent and got.
-    pub bytes: (u64, u64),
+    /// Body bytes the client sent.
+    pub bytes_in: u64,
+    /// Body bytes the client got.
+    pub bytes_out: u64,
     /// What the model server counted.
     pub usage: Usage,
     /// How it ended.
@@ -77,7 +79,7 @@ pub struct Record {
 impl Record {
     /// Begins the record of a request. In a place of its own: it is handed on a dozen times.
     pub fn start(metrics: Arc<Metrics>, route: &'static str, request_id: Arc<str>) -> Box<Self> {
-        metrics.in_flight(1);
+        metrics.add_in_flight(1);
         let span = info_span!(
             target: trace::TARGET, "request", otel.name = route, otel.kind = "server", http.route = route,
             request_id = &*request_id, http.response.status_code = Empty, gen_ai.request.model = Empty,
@@ -95,12 +97,13 @@ impl Record {
             model: "".into(),
             endpoint: None,
             attempts: 0,
-            decided: None,
+            decision: None,
             status: 0,
             stream: false,
             headers_s: None,
             first_chunk_s: None,
-            bytes: (0, 0),
+            bytes_in: 0,
+            bytes_out: 0,
             usage: Usage::default(),
             outcome: Outcome::ClientGone,
         })
@@ -113,9 +116,9 @@ impl Record {
     }
 
     /// Says which mode the bytes had that the endpoint answered, and why.
-    pub fn settle(&mut self, mode: &'static str, why: &'static str) {
-        if let Some(decided) = &mut self.decided {
-            (decided.mode, decided.why) = (mode, why);
+    pub fn set_mode(&mut self, mode: &'static str, why: &'static str) {
+        if let Some(decision) = &mut self.decision {
+            (decision.mode, decision.why) = (mode, why);
         }
     }
 
@@ -129,7 +132,7 @@ impl Record {
     }
 
     /// A request that nobody ended, dropped by a panic: its client did not leave, and gets a 500 if it got nothing yet.
-    fn panicked(&mut self) {
+    fn fail_panicked(&mut self) {
         let error = Error::Internal;
         self.outcome = Outcome::Failed(error.reason());
         if self.status == 0 {
@@ -147,11 +150,11 @@ impl Record {
         span.record("server.address", self.endpoint.as_deref());
         span.record("gen_ai.usage.input_tokens", self.usage.prompt);
         span.record("gen_ai.usage.output_tokens", self.usage.completion);
-        if let Some(decided) = &self.decided {
-            span.record("thinkgate.mode", decided.mode);
-            span.record("thinkgate.why", decided.why);
-            span.record("thinkgate.score", decided.score);
-            span.record("thinkgate.domain", decided.domain.as_deref());
+        if let Some(decision) = &self.decision {
+            span.record("thinkgate.mode", decision.mode);
+            span.record("thinkgate.why", decision.why);
+            span.record("thinkgate.score", decision.score);
+            span.record("thinkgate.domain", decision.domain.as_deref());
         }
         if self.outcome != Outcome::Complete {
             span.record("error.type", self.reason());
@@ -162,12 +165,12 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         if self.outcome == Outcome::ClientGone && thread::panicking() {
-            self.panicked();
+            self.fail_panicked();
         }
-        self.metrics.in_flight(-1);
-        self.metrics.finished(self);
+        self.metrics.add_in_flight(-1);
+        self.metrics.record_request(self);
         self.close_span();
-        let decided = self.decided.as_ref();
+        let decision = self.decision.as_ref();
         let milliseconds = |seconds: f64| (seconds * 1e6).round() / 1e3;
         info!(
             target: "thinkgate::access",
@@ -179,18 +182,18 @@ impl Drop for Record {
             attempts = self.attempts,
             status = self.status,
             outcome = self.reason(),
-            mode = decided.map(|decided| decided.mode),
-            why = decided.map(|decided| decided.why),
-            score = decided.and_then(|decided| decided.score),
-            domain = decided.and_then(|decided| decided.domain.as_deref()),
-            miss = decided.and_then(|decided| decided.fallback_reason),
-            decision_ms = decided.map(|decided| milliseconds(decided.seconds)),
+            mode = decision.map(|decision| decision.mode),
+            why = decision.map(|decision| decision.why),
+            score = decision.and_then(|decision| decision.score),
+            domain = decision.and_then(|decision| decision.domain.as_deref()),
+            miss = decision.and_then(|decision| decision.fallback_reason),
+            decision_ms = decision.map(|decision| milliseconds(decision.seconds)),
             stream = self.stream,
             headers_ms = self.headers_s.map(milliseconds),
             first_chunk_ms = self.first_chunk_s.map(milliseconds),
             total_ms = milliseconds(self.started.elapsed().as_secs_f64()),
-            bytes_in = self.bytes.0,
-            bytes_out = self.bytes.1,
+            bytes_in = self.bytes_in,
+            bytes_out = self.bytes_out,
             prompt_tokens = self.usage.prompt,
             completion_tokens = self.usage.completion,
             reasoning_tokens = self.usage.reasoning,

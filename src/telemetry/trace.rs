@@ -32,7 +32,7 @@ pub fn provider(address: &BaseUrl) -> anyhow::Result<SdkTracerProvider> {
 
 /// The exporter runs on a thread of its own, outside the runtime, and so needs a client that blocks.
 fn collector_client() -> anyhow::Result<reqwest::blocking::Client> {
-    tls::choose_provider();
+    tls::install_crypto_provider();
     // The client must be made off the runtime's threads: it brings a small runtime of its own.
     let made = std::thread::spawn(|| reqwest::blocking::Client::builder().no_proxy().build());
     Ok(made
@@ -50,7 +50,7 @@ pub fn layer<S: Subscriber + for<'a> LookupSpan<'a>>(
 }
 
 /// Makes `span` a part of the trace that the client's headers name.
-pub fn adopt(span: &Span, headers: &HeaderMap) {
+pub fn set_parent(span: &Span, headers: &HeaderMap) {
     if !span.is_disabled() {
         let _ = span.set_parent(TraceContextPropagator::new().extract(&Carrier(headers)));
     }

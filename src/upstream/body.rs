@@ -144,7 +144,7 @@ impl Relay {
             self.record.first_chunk_s = Some(sent.elapsed().as_secs_f64());
             self.endpoint().begins(sent);
         }
-        self.record.bytes.1 += data.len() as u64;
+        self.record.bytes_out += data.len() as u64;
         match &mut self.look {
             Look::Sse(scanner) => scanner.scan(data),
             Look::Json(usage) => usage.scan(data),

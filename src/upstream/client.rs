@@ -71,7 +71,7 @@ pub struct Client {
 
 /// For questions of our own: no environment, no redirects, no decompression.
 fn own(limits: Limits) -> Result<reqwest::Client, reqwest::Error> {
-    tls::choose_provider();
+    tls::install_crypto_provider();
     reqwest::Client::builder()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
@@ -139,13 +139,13 @@ impl Client {
 
     /// What the requests of the thread that asks wait for, to hear of the cut.
     pub(super) fn cut_here(&self) -> &CancellationToken {
-        let here = Workers::here() % self.cuts.len();
+        let here = Workers::current_index() % self.cuts.len();
         &self.cuts[here] // as many as workers, one at least
     }
 
     /// The connections of the thread that asks.
     pub(super) fn wire(&self) -> &Wire {
-        let here = Workers::here() % self.workers.len();
+        let here = Workers::current_index() % self.workers.len();
         &self.workers[here] // as many as workers, one at least
     }
 }

@@ -13,7 +13,7 @@ use tracing::Span;
 use super::{Client, Endpoint, headers::Head, reply::Reply, sending::Sending, wire::Lost};
 use crate::{
     error::{Error, Limit},
-    telemetry::{Attempt, inject},
+    telemetry::{AttemptOutcome, inject},
 };
 
 /// A connection that its server closed while it lay unused is found dead by the time its answer would take to begin. What fails
@@ -79,7 +79,7 @@ impl Exchange<'_> {
             return Err(failure);
         }
         let metrics = &self.client.metrics;
-        metrics.attempt(self.model, &self.endpoint.label, Attempt::Replaced);
+        metrics.count_attempt(self.model, &self.endpoint.label, AttemptOutcome::Replaced);
         self.ask_once(body).await
     }
 

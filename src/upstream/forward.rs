@@ -21,7 +21,7 @@ use super::{
 use crate::{
     error::{Error, Limit},
     routing::Rendered,
-    telemetry::{Attempt, Record},
+    telemetry::{AttemptOutcome, Record},
 };
 
 /// A request ready to be sent to any endpoint of a model.
@@ -83,7 +83,7 @@ impl<R: Fn(&Endpoint, bool) -> Rendered> Forward<'_, R> {
             let result = attempt.await.unwrap_or(Err(Error::Stopping.into()));
             client
                 .metrics
-                .attempt(&model.name, &endpoint.label, outcome(&result));
+                .count_attempt(&model.name, &endpoint.label, outcome(&result));
             if result.is_ok() {
                 record.headers_s = Some(sent.elapsed().as_secs_f64());
             }
@@ -233,7 +233,7 @@ impl Trail<'_> {
             return None;
         }
         let granted = client.budget.spend();
-        client.metrics.retry(model, granted);
+        client.metrics.count_retry(model, granted);
         match granted {
             true => again.or_else(|| self.pool().pick()),
             false => None,
@@ -283,14 +283,14 @@ fn moves_on(failure: &Failure) -> bool {
 }
 
 /// How an attempt is counted.
-fn outcome(result: &Result<(Reply, bool), Failure>) -> Attempt {
+fn outcome(result: &Result<(Reply, bool), Failure>) -> AttemptOutcome {
     match result {
-        Ok((response, _)) if asks_for_another(response.status()) => Attempt::Refused,
-        Ok(_) => Attempt::Answered,
+        Ok((response, _)) if asks_for_another(response.status()) => AttemptOutcome::Refused,
+        Ok(_) => AttemptOutcome::Answered,
         Err(failure) => match failure.error {
-            Error::Unreachable => Attempt::Unreachable,
-            Error::Timeout { .. } => Attempt::Timeout,
-            _ => Attempt::Reset,
+            Error::Unreachable => AttemptOutcome::Unreachable,
+            Error::Timeout { .. } => AttemptOutcome::Timeout,
+            _ => AttemptOutcome::Reset,
         },
     }
 }

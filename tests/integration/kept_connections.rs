@@ -19,7 +19,7 @@ fn workers() -> usize {
 
 /// A client that keeps its connection, and so stays on one worker; the statuses of as many requests.
 async fn on_one_worker(gateway: &Gateway, requests: usize) -> Vec<u16> {
-    thinkgate::net::tls::choose_provider();
+    thinkgate::net::tls::install_crypto_provider();
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let url = format!("http://{}/v1/chat/completions", gateway.address);
     let mut statuses = Vec::new();

@@ -186,7 +186,7 @@ async fn keys_limits_and_origins_hold_from_the_next_request_on() {
 
 #[tokio::test]
 async fn a_certificate_that_is_renewed_is_shown_to_whoever_comes_next() {
-    thinkgate::net::tls::choose_provider(); // for the client of this test
+    thinkgate::net::tls::install_crypto_provider(); // for the client of this test
     let (folder, renewed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let server = Server::friendly().await;
     let (cert, key) = certificate(folder.path());

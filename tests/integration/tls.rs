@@ -54,7 +54,7 @@ fn a_key_that_is_not_the_certificates_is_named_at_the_start() {
     let ((cert, _), (_, key)) = (certificate(one.path()), certificate(other.path()));
     let yaml =
         format!("{{listen: '127.0.0.1:0', server: {{ tls: {{ cert: '{cert}', key: '{key}' }} }}}}");
-    let error = Certificates::read(&Config::from_yaml(&yaml).unwrap())
+    let error = Certificates::load(&Config::from_yaml(&yaml).unwrap())
         .err()
         .unwrap();
     let said = format!("{error:#}");

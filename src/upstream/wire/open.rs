@@ -26,7 +26,7 @@ pub type Connector = HttpsConnector<HttpConnector>;
 /// # Errors
 /// When the system's certificates cannot be read.
 pub fn connector() -> Result<Connector, rustls::Error> {
-    tls::choose_provider();
+    tls::install_crypto_provider();
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false); // what has TLS comes through here, too
     tcp.set_nodelay(true);

@@ -190,7 +190,7 @@ async fn headers_of_100_kilobytes_pass_both_ways_and_larger_ones_are_refused() {
 /// A model server that speaks HTTP/2 over TLS and answers a chat with the `x-long` it came with.
 async fn echoing_over_http2(cert: &str, key: &str) -> (SocketAddr, AbortOnDropHandle<()>) {
     let yaml = format!("server: {{ tls: {{ cert: '{cert}', key: '{key}' }} }}");
-    let certificate = Certificates::read(&Config::from_yaml(&yaml).unwrap()).unwrap();
+    let certificate = Certificates::load(&Config::from_yaml(&yaml).unwrap()).unwrap();
     let acceptor = tls::acceptor(move || certificate.server.clone(), &["h2"]);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
