@@ -66,12 +66,12 @@ fn walk(criterion: &mut Criterion) {
     let conversation = Conversation::of(&request).unwrap();
     group.bench_function("64 turns, scores at hand", |bencher| {
         bencher.iter(|| {
-            let mut walk = policy.walk(&conversation);
-            while let Some(text) = walk.next_text() {
+            let mut scan = policy.scan(&conversation);
+            while let Some(text) = scan.next_text() {
                 black_box(text);
-                walk.saw(unclear());
+                scan.observe(unclear());
             }
-            black_box(walk.end(None))
+            black_box(scan.finish(None))
         });
     });
     group.finish();
@@ -147,7 +147,7 @@ fn stream(criterion: &mut Criterion) {
             bencher.iter(|| {
                 let mut scanner = SseScanner::default();
                 pieces.iter().for_each(|piece| scanner.scan(piece));
-                assert!(scanner.said_last_word());
+                assert!(scanner.is_terminated());
             });
         });
     };

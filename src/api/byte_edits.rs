@@ -43,7 +43,7 @@ pub fn apply(request: &ChatRequest, changes: &[Change]) -> Bytes {
     if changes.is_empty() {
         return request.bytes().clone();
     }
-    let mut edit = Splices::of(request.object());
+    let mut edit = ByteEdits::of(request.object());
     for (index, change) in changes.iter().enumerate() {
         match change {
             Change::Set([key], json) => edit.set(request.object(), key, json.to_string()),
@@ -76,7 +76,7 @@ fn merged(request: &ChatRequest, parent: &str, changes: &[Change]) -> String {
     let Ok(object) = Object::read(text) else {
         return text.to_owned();
     }; // read a line above
-    let mut edit = Splices::of(&object);
+    let mut edit = ByteEdits::of(&object);
     for (child, json) in children {
         edit.set(&object, child, json.to_string());
     }
@@ -125,12 +125,12 @@ fn quoted(text: &str) -> String {
 }
 
 /// Replacements in a text, to be applied in one go.
-struct Splices {
+struct ByteEdits {
     splices: Vec<(Range<usize>, String)>,
     comma: bool,
 }
 
-impl Splices {
+impl ByteEdits {
     fn of(object: &Object) -> Self {
         Self {
             splices: Vec::with_capacity(2),

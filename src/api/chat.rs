@@ -7,7 +7,7 @@ use crate::error::Error;
 
 /// The top-level fields that we read or write. Of each there may be only one: a server takes the last of two equal keys, a
 /// scanner in front of it might take the first, and such a difference is how filters are fooled.
-const OURS: [&str; 13] = [
+const GUARDED_FIELDS: [&str; 13] = [
     "model",
     "messages",
     "chat_template_kwargs",
@@ -39,7 +39,7 @@ impl ChatRequest {
         let text = std::str::from_utf8(&bytes)
             .map_err(|_| Error::invalid("The request body is not UTF-8."))?;
         let object = Object::read(text).map_err(|error| not_json(text, &error))?;
-        if let Some(key) = object.repeated(&OURS) {
+        if let Some(key) = object.repeated(&GUARDED_FIELDS) {
             return Err(Error::invalid_field(
                 key,
                 format!("`{key}` stands in the request more than once."),
@@ -61,7 +61,7 @@ impl ChatRequest {
             };
             let kwargs = Object::read(kwargs).map_err(|_| wrong("must be an object"))?;
             if kwargs
-                .repeated(&OURS)
+                .repeated(&GUARDED_FIELDS)
                 .or_else(|| kwargs.repeated(&["thinking_mode"]))
                 .is_some()
             {

@@ -95,20 +95,20 @@ impl<'a> Message<'a> {
 
     fn read(index: usize, entry: &'a str) -> Result<Self, Error> {
         if !entry.starts_with('{') {
-            return Err(at_fault(index, "", "must be an object"));
+            return Err(message_error(index, "", "must be an object"));
         }
         let mistyped = "has a repeated or mistyped `role` or `content`";
-        let wire = serde_json::from_str(entry).map_err(|_| at_fault(index, "", mistyped))?;
+        let wire = serde_json::from_str(entry).map_err(|_| message_error(index, "", mistyped))?;
         Self::of(index, wire)
     }
 
     fn of(index: usize, wire: Wire<'a>) -> Result<Self, Error> {
         let role = wire
             .role
-            .ok_or_else(|| at_fault(index, ".role", "is missing"))?;
+            .ok_or_else(|| message_error(index, ".role", "is missing"))?;
         let content = wire.content.map_or("null", RawValue::get);
         let what = "must be a string, an array of parts, or null";
-        let not_content = || at_fault(index, ".content", what);
+        let not_content = || message_error(index, ".content", what);
         let texts = match content.as_bytes().first() {
             Some(b'"') => vec![content],
             Some(b'[') => texts_of_parts(content).ok_or_else(not_content)?,
@@ -153,7 +153,7 @@ impl<'a> Message<'a> {
 }
 
 /// What is wrong with a message, or with a field of it.
-fn at_fault(index: usize, field: &str, what: &str) -> Error {
+fn message_error(index: usize, field: &str, what: &str) -> Error {
     let at = format!("messages[{index}]{field}");
     Error::invalid_field(at.clone(), format!("`{at}` {what}."))
 }

@@ -17,6 +17,6 @@ pub use byte_edits::{Change, apply};
 pub use chat::ChatRequest;
 pub use json_object::Object;
 pub use message::Message;
-pub use model_field::NamedModel;
+pub use model_field::ModelField;
 pub use sse::SseScanner;
 pub use usage::{JsonUsage, Usage};

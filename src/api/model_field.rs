@@ -15,14 +15,14 @@ const MAX_PART_HEAD_BYTES: usize = 16 << 10;
 
 /// Where the body of an unjudged request names its model.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NamedModel {
+pub struct ModelField {
     /// The name.
     pub name: String,
     span: Range<usize>,
     in_json: bool,
 }
 
-impl NamedModel {
+impl ModelField {
     /// Finds the name, if the body has one. A body that is neither JSON nor multipart has none.
     ///
     /// # Errors
@@ -55,9 +55,9 @@ impl NamedModel {
         Ok((!named.name.is_empty()).then_some(named)) // an empty name is none, as for vLLM
     }
 
-    /// True when no other reader finds a name either where [`NamedModel::find`] finds none: the body is empty, a JSON object,
+    /// True when no other reader finds a name either where [`ModelField::find`] finds none: the body is empty, a JSON object,
     /// or an upload. Of JSON that we cannot read that is not so: Python reads it in UTF-16, and with a `NaN` in it.
-    pub fn is_absent(content_type: Option<&str>, body: &[u8]) -> bool {
+    pub fn has_no_model(content_type: Option<&str>, body: &[u8]) -> bool {
         let object = || Object::read(std::str::from_utf8(body).ok()?).ok();
         body.is_empty() || boundary(content_type).is_some() || object().is_some()
     }
@@ -91,7 +91,7 @@ fn wrong() -> Error {
 }
 
 /// Finds the field `model` of a multipart form (RFC 7578), with its place in the bytes, in one pass over them.
-fn in_upload(boundary: &str, body: &[u8]) -> Result<Option<NamedModel>, Error> {
+fn in_upload(boundary: &str, body: &[u8]) -> Result<Option<ModelField>, Error> {
     let line = format!("\n--{boundary}");
     let delimiter = memmem::Finder::new(line.as_bytes());
     let next = |from: usize| Some(from + delimiter.find(&body[from..])? + line.len());
@@ -131,7 +131,7 @@ fn in_upload(boundary: &str, body: &[u8]) -> Result<Option<NamedModel>, Error> {
         let bytes = body.get(value..next - line.len());
         let name = bytes.and_then(|bytes| std::str::from_utf8(bytes.strip_suffix(b"\r")?).ok());
         let name = name.ok_or_else(wrong)?.to_owned();
-        found = Some(NamedModel {
+        found = Some(ModelField {
             span: value..value + name.len(),
             name,
             in_json: false,
@@ -169,7 +169,7 @@ mod tests {
             "--x\r\ncontent-disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\n\r\n\u{1}\u{2}\r\n\
              --x\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nwhisper\r\n--x--\r\n",
         );
-        let found = NamedModel::find(Some("multipart/form-data; boundary=x"), &body)
+        let found = ModelField::find(Some("multipart/form-data; boundary=x"), &body)
             .unwrap()
             .unwrap();
         assert_eq!(found.name, "whisper");
@@ -186,7 +186,7 @@ mod tests {
     fn an_upload_that_names_two_models_is_refused() {
         let part = "--x\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\n";
         let body = Bytes::from(format!("{part}a\r\n{part}b\r\n--x--\r\n"));
-        assert!(NamedModel::find(Some("multipart/form-data; boundary=x"), &body).is_err());
+        assert!(ModelField::find(Some("multipart/form-data; boundary=x"), &body).is_err());
         for other in [
             ";name=\"model\"",
             ";  name = model",
@@ -195,7 +195,7 @@ mod tests {
         ] {
             let again = format!("--x\r\nContent-Disposition: form-data{other}\r\n\r\n");
             let body = Bytes::from(format!("{part}a\r\n{again}b\r\n--x--\r\n"));
-            let found = NamedModel::find(Some("multipart/form-data; boundary=x"), &body);
+            let found = ModelField::find(Some("multipart/form-data; boundary=x"), &body);
             assert!(found.is_err(), "{other}");
         }
     }
@@ -215,7 +215,7 @@ mod tests {
             ("\r\n--", ""),
         ] {
             let body = Bytes::from(line.repeat(SIZE / line.len()) + end);
-            let found = NamedModel::find(Some("multipart/form-data; boundary=x"), &body);
+            let found = ModelField::find(Some("multipart/form-data; boundary=x"), &body);
             assert!(!matches!(found, Ok(Some(_))), "{line:?} {end:?}");
         }
         // What grew with the square of the size took hours; all eight take a fraction of a second each.
@@ -225,7 +225,7 @@ mod tests {
     #[test]
     fn a_form_with_too_many_parts_or_too_long_a_head_is_refused() {
         let find = |body: String| {
-            NamedModel::find(Some("multipart/form-data; boundary=x"), &Bytes::from(body))
+            ModelField::find(Some("multipart/form-data; boundary=x"), &Bytes::from(body))
         };
         let part = |name: &str, value: &str| {
             format!("--x\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
@@ -250,7 +250,7 @@ mod tests {
         let head = b"--x\r\nContent-Disposition: form-data; name=model\r\n\r\n";
         for value in [&b"\xff"[..], b"a\n--x\r\n\r\nb"] {
             let body = Bytes::from([head, value, b"\r\n--x--\r\n"].concat());
-            let found = NamedModel::find(Some("multipart/form-data; boundary=x"), &body);
+            let found = ModelField::find(Some("multipart/form-data; boundary=x"), &body);
             assert!(found.is_err(), "{value:?}");
         }
     }
@@ -268,14 +268,14 @@ mod tests {
             (b"[]", false),
             (&utf16, false),
         ] {
-            assert_eq!(NamedModel::is_absent(None, body), absent, "{body:?}");
+            assert_eq!(ModelField::has_no_model(None, body), absent, "{body:?}");
         }
     }
 
     #[test]
     fn the_model_in_json_is_found_and_renamed() {
         let body = Bytes::from_static(b"{\"input\": 1.0,\"model\" : \"a\\/b\" }");
-        let found = NamedModel::find(Some("application/json"), &body)
+        let found = ModelField::find(Some("application/json"), &body)
             .unwrap()
             .unwrap();
         assert_eq!(
@@ -286,16 +286,16 @@ mod tests {
             )
         );
         assert_eq!(
-            NamedModel::find(None, &Bytes::from_static(b"{\"input\":1}")).unwrap(),
+            ModelField::find(None, &Bytes::from_static(b"{\"input\":1}")).unwrap(),
             None
         );
         assert_eq!(
-            NamedModel::find(None, &Bytes::from_static(b"not json")).unwrap(),
+            ModelField::find(None, &Bytes::from_static(b"not json")).unwrap(),
             None
         );
-        assert!(NamedModel::find(None, &Bytes::from_static(b"{\"model\":1}")).is_err());
+        assert!(ModelField::find(None, &Bytes::from_static(b"{\"model\":1}")).is_err());
         assert!(
-            NamedModel::find(
+            ModelField::find(
                 None,
                 &Bytes::from_static(b"{\"model\":\"a\",\"model\":\"b\"}")
             )

@@ -22,7 +22,7 @@ pub struct SseScanner {
     in_line: bool,
     after_cr: bool,
     at_boundary: bool,
-    said_last_word: bool,
+    is_terminated: bool,
     in_error_event: bool,
     usage: Usage,
 }
@@ -35,7 +35,7 @@ impl Default for SseScanner {
             in_line: false,
             after_cr: false,
             at_boundary: true,
-            said_last_word: false,
+            is_terminated: false,
             in_error_event: false,
             usage: Usage::default(),
         }
@@ -78,8 +78,8 @@ impl SseScanner {
     }
 
     /// True once the server sent `[DONE]` or an error event of its own.
-    pub fn said_last_word(&self) -> bool {
-        self.said_last_word
+    pub fn is_terminated(&self) -> bool {
+        self.is_terminated
     }
 
     /// The token counts seen so far.
@@ -129,7 +129,7 @@ impl SseScanner {
     fn data(&mut self, data: &[u8]) {
         let says = |word: &Finder<'_>| word.find(data).is_some();
         if data == b"[DONE]" || self.in_error_event || (says(&ERROR) && is_error(data)) {
-            self.said_last_word = true;
+            self.is_terminated = true;
         } else if says(&USAGE) {
             self.usage.read(data);
         }
@@ -157,17 +157,14 @@ mod tests {
         for cut in 0..=STREAM.len() {
             let mut scanner = SseScanner::default();
             scanner.scan(&STREAM.as_bytes()[..cut]);
-            assert!(
-                !scanner.said_last_word() || cut >= STREAM.len() - 2,
-                "{cut}"
-            );
+            assert!(!scanner.is_terminated() || cut >= STREAM.len() - 2, "{cut}");
             scanner.scan(&STREAM.as_bytes()[cut..]);
-            assert!(scanner.said_last_word() && scanner.at_boundary(), "{cut}");
+            assert!(scanner.is_terminated() && scanner.at_boundary(), "{cut}");
             assert_eq!(scanner.usage().completion, Some(5), "{cut}");
         }
         let mut scanner = SseScanner::default();
         STREAM.bytes().for_each(|byte| scanner.scan(&[byte]));
-        assert!(scanner.said_last_word() && scanner.at_boundary());
+        assert!(scanner.is_terminated() && scanner.at_boundary());
         assert_eq!(scanner.usage().prompt, Some(3));
     }
 
@@ -195,11 +192,11 @@ mod tests {
         ] {
             let mut scanner = SseScanner::default();
             scanner.scan(text.as_bytes());
-            assert!(scanner.said_last_word(), "{text}");
+            assert!(scanner.is_terminated(), "{text}");
         }
         let mut scanner = SseScanner::default();
         scanner.scan(b"data: {\"error\":null,\"x\":1}\n\n");
-        assert!(!scanner.said_last_word());
+        assert!(!scanner.is_terminated());
     }
 
     #[test]
@@ -212,6 +209,6 @@ mod tests {
         }
         assert!(!scanner.at_boundary());
         scanner.scan(b"\n\ndata: [DONE]\n\n");
-        assert!(scanner.said_last_word() && scanner.at_boundary());
+        assert!(scanner.is_terminated() && scanner.at_boundary());
     }
 }

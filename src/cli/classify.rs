@@ -17,7 +17,7 @@ use crate::{
     app::{classifier_options, policy},
     classifier::{Classification, Classifier, FallbackReason},
     config::Flags,
-    routing::{Conversation, Mode, Policy, rounded},
+    routing::{Conversation, Mode, Policy, round3},
     telemetry,
 };
 
@@ -66,7 +66,7 @@ pub fn run(texts: Vec<String>, batch: usize, files: Vec<PathBuf>) -> anyhow::Res
 }
 
 fn answer(seen: &Classification, threshold: f64, elapsed_ms: f64) -> serde_json::Value {
-    let mode = if rounded(seen.score) >= threshold {
+    let mode = if round3(seen.score) >= threshold {
         Mode::Reasoning
     } else {
         Mode::Direct
@@ -83,12 +83,12 @@ async fn deciding_turn(
     policy: &Policy,
     chat: &Conversation<'_>,
 ) -> Result<Classification, FallbackReason> {
-    let mut walk = policy.walk(chat);
-    while let Some(text) = walk.next_text() {
-        walk.saw(classifier.classify_patiently(&text).await?);
+    let mut scan = policy.scan(chat);
+    while let Some(text) = scan.next_text() {
+        scan.observe(classifier.classify_patiently(&text).await?);
     }
-    let (_, turns) = walk.end(None);
-    match turns.into_iter().rev().find_map(|turn| turn.seen) {
+    let (_, turns) = scan.finish(None);
+    match turns.into_iter().rev().find_map(|turn| turn.classification) {
         Some(seen) => Ok(seen),
         None => classifier.classify_patiently(chat.last_turn()).await,
     }

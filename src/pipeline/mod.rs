@@ -25,7 +25,7 @@ pub use paths::{
 pub use request_id::{REQUEST_ID, request_id};
 
 use crate::{
-    api::{ChatRequest, NamedModel},
+    api::{ChatRequest, ModelField},
     error::Error,
     routing::{Mode, Routed},
     state::AppState,
@@ -83,9 +83,9 @@ pub fn named(
     content_type: Option<&str>,
     body: &Bytes,
     entered: &Entered,
-) -> Result<Option<NamedModel>, Error> {
-    let found = NamedModel::find(content_type, body)?;
-    if found.is_none() && entered.is_restricted() && !NamedModel::is_absent(content_type, body) {
+) -> Result<Option<ModelField>, Error> {
+    let found = ModelField::find(content_type, body)?;
+    if found.is_none() && entered.is_restricted() && !ModelField::has_no_model(content_type, body) {
         return Err(Error::ModelNotAllowed(None));
     }
     Ok(found)
@@ -98,7 +98,7 @@ pub fn named(
 /// When the request names none and there is a choice, or one that is none of ours or not for its key.
 pub fn model_of(
     state: &AppState,
-    named: Option<&NamedModel>,
+    named: Option<&ModelField>,
     entered: &mut Entered,
 ) -> Result<(Arc<str>, Option<Arc<Model>>), Error> {
     let catalog = state.catalog.load();

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::followup::leans;
+use super::followup::is_followup;
 use crate::{
     api::{ChatRequest, Message},
     error::Error,
@@ -55,19 +55,19 @@ impl<'r> Conversation<'r> {
     }
 
     /// The place of a turn among all messages.
-    pub(super) fn place(&self, turn: usize) -> usize {
-        self.turns.get(turn).map_or(0, |(place, _)| *place)
+    pub(super) fn message_index(&self, turn: usize) -> usize {
+        self.turns.get(turn).map_or(0, |(index, _)| *index)
     }
 
     /// The text of a turn that can be judged; `None` for one with nothing to judge: without text, or, behind another, one
-    /// that leans on it. The first turn has nothing to lean on, so whatever it says is judged.
+    /// that is_followup on it. The first turn has nothing to lean on, so whatever it says is judged.
     pub(super) fn judgeable(&self, turn: usize) -> Option<Cow<'_, str>> {
         let text = if turn + 1 == self.turns.len() {
             Cow::Borrowed(&*self.last)
         } else {
             self.turns.get(turn)?.1.text()
         };
-        let says_nothing = text.trim().is_empty() || (turn > 0 && leans(&text));
+        let says_nothing = text.trim().is_empty() || (turn > 0 && is_followup(&text));
         (!says_nothing).then_some(text)
     }
 }
@@ -85,7 +85,10 @@ mod tests {
     fn the_turns_of_the_user_are_found_among_the_messages() {
         let messages = r#"[{"role":"system","content":"s"},{"role":"user","content":"first"},{"role":"assistant","content":"a"},{"role":"user","content":"what was the second?"},{"role":"system","content":"s"}]"#;
         with(messages, |chat| {
-            assert_eq!((chat.turns(), chat.place(0), chat.place(1)), (2, 1, 3));
+            assert_eq!(
+                (chat.turns(), chat.message_index(0), chat.message_index(1)),
+                (2, 1, 3)
+            );
             assert_eq!(chat.last_turn(), "what was the second?");
             assert_eq!(chat.judgeable(0).unwrap(), "first");
             assert_eq!(chat.judgeable(1).unwrap(), "what was the second?");

@@ -77,7 +77,7 @@ pub struct Decision {
     pub mode: Mode,
     /// What decided.
     pub why: Why,
-    /// P(reasoning), rounded to three digits, when one was computed.
+    /// P(reasoning), round3 to three digits, when one was computed.
     pub score: Option<f64>,
     /// The subject of the prompt, when the model names one.
     pub domain: Option<Arc<str>>,
@@ -98,6 +98,6 @@ impl Decision {
 }
 
 /// A probability as it is shown and compared: what the header says is what decided.
-pub fn rounded(score: f64) -> f64 {
+pub fn round3(score: f64) -> f64 {
     (score * 1000.0).round() / 1000.0
 }

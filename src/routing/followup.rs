@@ -1,53 +1,63 @@
-//! Turns that lean on what was said before ("yes", "go on", "prove it", "继续"): alone they say nothing that could be judged.
+//! Recognises follow-up turns ("yes", "go on", "prove it", "继续"): alone they hold nothing that could be judged.
 //!
-//! The rule is about length, not about a list of words: a turn of at most three words without digits or symbols. A word is
-//! what white space separates; where a script has none between its words, five ideographs count for as much, or ten letters
-//! of kana, Thai, Lao, Khmer or Myanmar.
+//! The rule is about length, not about a list of words: a turn of at most three words without digits or symbols is a
+//! follow-up. White space separates words. In a script without spaces between words, five ideographs count as much as three
+//! words, and so do ten letters of kana, Thai, Lao, Khmer or Myanmar.
 //!
-//! Being wrong costs little on this side. A turn that is skipped keeps the mode of what it follows, so the worst is a short
-//! new question ("capital of France?") that is thought about, or one that is not ("prove Zorn's lemma" behind a greeting). A
-//! turn that is judged without what it leans on gets a score that means little, and the mode flips in the middle of a proof:
-//! a wrong answer, and the prompt is read anew. So "why?" and "prove it" lean, and "5+7?" does not: a digit or a symbol is
-//! something to work on.
+//! The two errors have different costs. A skipped turn keeps the mode of the turn before it, so the worst case is a short new
+//! question ("capital of France?") that is thought about, or one that is not ("prove Zorn's lemma" after a greeting). A
+//! follow-up that is judged without its context gets a score that means little, and the mode flips in the middle of a proof:
+//! the answer is wrong and the prefix cache is lost. So "why?" and "prove it" are follow-ups, and "5+7?" is not: a digit or a
+//! symbol is something to work on.
 
-/// Room for three words, and what a word, an ideograph, and a letter of the other scripts without spaces take of it.
-const ROOM: usize = 10;
-const WORD: usize = 3;
-const IDEOGRAPH: usize = 2;
-const LETTER: usize = 1;
+/// The widest turn that is a follow-up, and the width of a word, of an ideograph, and of a letter of another script without
+/// spaces.
+const MAX_WIDTH: usize = 10;
+const WORD_WIDTH: usize = 3;
+const IDEOGRAPH_WIDTH: usize = 2;
+const LETTER_WIDTH: usize = 1;
 
-/// A longer turn is not looked at: it has more than three words, or one that no language has.
-const MOST_BYTES: usize = 96;
+/// A longer turn is no follow-up: it has more than three words, or a word that no language has.
+const MAX_BYTES: usize = 96;
 
-/// True when `turn` says nothing without the turn before it. Empty text, punctuation and emoji say nothing either.
-pub fn leans(turn: &str) -> bool {
+/// True when `turn` means nothing without the turn before it. Empty text, punctuation and emoji mean nothing either.
+pub fn is_followup(turn: &str) -> bool {
     let turn = turn.trim();
-    turn.len() <= MOST_BYTES
-        && !turn.contains(is_matter)
-        && turn.split_whitespace().map(size).sum::<usize>() <= ROOM
+    turn.len() <= MAX_BYTES
+        && !has_content(turn)
+        && turn.split_whitespace().map(width).sum::<usize>() <= MAX_WIDTH
 }
 
-/// Digits, and the symbols of arithmetic, code and paths: whatever stands around them, there is something to work on.
-fn is_matter(c: char) -> bool {
+/// True when the text holds a digit or a symbol of arithmetic, code or paths: then there is something to work on.
+fn has_content(text: &str) -> bool {
     const SYMBOLS: &str = "+=<>*/^%$_|\\`[]{}×÷±√∑∏∫∞π";
-    c.is_numeric() || SYMBOLS.contains(c) || ('\u{2200}'..='\u{22ff}').contains(&c)
+    text.contains(|c: char| {
+        c.is_numeric() || SYMBOLS.contains(c) || ('\u{2200}'..='\u{22ff}').contains(&c)
+    })
 }
 
-/// What a piece of text between spaces takes of the room.
-fn size(piece: &str) -> usize {
-    let unspaced: usize = piece.chars().map(without_spaces).sum();
-    let is_spaced = |c: char| c.is_alphabetic() && without_spaces(c) == 0;
-    unspaced + if piece.contains(is_spaced) { WORD } else { 0 }
+/// The width of a piece of text between spaces.
+fn width(piece: &str) -> usize {
+    let unspaced: usize = piece.chars().map(unspaced_width).sum();
+    let is_spaced = |c: char| c.is_alphabetic() && unspaced_width(c) == 0;
+    unspaced
+        + if piece.contains(is_spaced) {
+            WORD_WIDTH
+        } else {
+            0
+        }
 }
 
-/// What a letter takes of the room when its script has no spaces between words, else nothing.
-fn without_spaces(c: char) -> usize {
+/// The width of a letter whose script has no spaces between words; 0 for any other character.
+fn unspaced_width(c: char) -> usize {
     match c {
-        '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' => IDEOGRAPH,
-        '\u{20000}'..='\u{3ffff}' => IDEOGRAPH,
-        '\u{3041}'..='\u{30ff}' | '\u{ff66}'..='\u{ff9d}' => LETTER, // kana
-        '\u{0e00}'..='\u{0eff}' => LETTER,                           // Thai, Lao
-        '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}' => LETTER, // Myanmar, Khmer
+        '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' => {
+            IDEOGRAPH_WIDTH
+        }
+        '\u{20000}'..='\u{3ffff}' => IDEOGRAPH_WIDTH,
+        '\u{3041}'..='\u{30ff}' | '\u{ff66}'..='\u{ff9d}' => LETTER_WIDTH, // kana
+        '\u{0e00}'..='\u{0eff}' => LETTER_WIDTH,                           // Thai, Lao
+        '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}' => LETTER_WIDTH, // Myanmar, Khmer
         _ => 0,
     }
 }
@@ -57,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_says_nothing_alone_leans_in_many_languages() {
+    fn short_replies_are_followups_in_many_languages() {
         for turn in [
             "yes",
             "Yes!",
@@ -92,12 +102,12 @@ mod tests {
             "نعم",
             "ต่อไป",
         ] {
-            assert!(leans(turn), "{turn}");
+            assert!(is_followup(turn), "{turn}");
         }
     }
 
     #[test]
-    fn what_can_be_judged_alone_does_not_lean() {
+    fn a_turn_that_can_be_judged_alone_is_no_followup() {
         for turn in [
             "5+7?",
             "x^2 = 2",
@@ -115,14 +125,14 @@ mod tests {
             "ピタゴラスの定理を証明して",
             "Докажи, что корень иррационален",
         ] {
-            assert!(!leans(turn), "{turn}");
+            assert!(!is_followup(turn), "{turn}");
         }
     }
 
     #[test]
     fn a_long_piece_without_spaces_is_no_word() {
-        assert!(!leans(&"a".repeat(97)));
-        assert!(leans(&format!(
+        assert!(!is_followup(&"a".repeat(97)));
+        assert!(is_followup(&format!(
             "{}yes{}",
             " ".repeat(500),
             "\n".repeat(500)

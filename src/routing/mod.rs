@@ -19,10 +19,10 @@ use bytes::Bytes;
 use tokio::time::timeout;
 
 pub use conversation::Conversation;
-pub use decision::{Decision, Mode, Why, rounded};
+pub use decision::{Decision, Mode, Why, round3};
 pub use family::Family;
 pub use policy::Policy;
-pub use scan::{Verdict, Visit, Walk};
+pub use scan::{ScannedTurn, TurnScan, TurnVerdict};
 
 use crate::{
     api::{Change, ChatRequest, apply},
@@ -55,8 +55,8 @@ pub struct Routed {
     pub model: Arc<str>,
     /// What was decided, and why.
     pub decision: Decision,
-    /// The turns that were looked at for it, the last one first; empty when something else settled it.
-    pub turns: Vec<Visit>,
+    /// The turns that were looked at for it, the last one first; empty when the classifier was not needed.
+    pub turns: Vec<ScannedTurn>,
     /// True when the mode chose the model, which is a switch of its own.
     is_alias: bool,
 }
@@ -106,8 +106,8 @@ impl Router {
         target: &Target,
     ) -> Result<Routed, Error> {
         let conversation = Conversation::of(&request)?;
-        let settled = policy::settled(&request, &conversation, wish, target);
-        let (decision, turns) = match settled {
+        let decided = policy::decided_without_classifier(&request, &conversation, wish, target);
+        let (decision, turns) = match decided {
             Some(decision) => (decision, Vec::new()),
             None => self.judge(&conversation).await,
         };
@@ -119,21 +119,21 @@ impl Router {
             turns,
             is_alias: matches!(target, Target::Alias(_)),
         };
-        routed.settle_at(family, false);
+        routed.reconcile(family, false);
         Ok(routed)
     }
 
-    /// Walks the conversation, one score at a time: most walks end with the last turn, and older scores are remembered.
-    async fn judge(&self, conversation: &Conversation<'_>) -> (Decision, Vec<Visit>) {
-        let mut walk = self.policy.walk(conversation);
+    /// Scans the conversation, one score at a time: most scans end with the last turn, and older scores are in the cache.
+    async fn judge(&self, conversation: &Conversation<'_>) -> (Decision, Vec<ScannedTurn>) {
+        let mut scan = self.policy.scan(conversation);
         let scores = async {
-            while let Some(text) = walk.next_text() {
-                walk.saw(self.classifier.classify(&text).await?);
+            while let Some(text) = scan.next_text() {
+                scan.observe(self.classifier.classify(&text).await?);
             }
             Ok(())
         };
         let scored = timeout(self.classifier.deadline(), scores).await;
-        walk.end(scored.unwrap_or(Err(FallbackReason::Late)).err())
+        scan.finish(scored.unwrap_or(Err(FallbackReason::Late)).err())
     }
 }
 
@@ -152,7 +152,7 @@ impl Target {
 
 impl Routed {
     /// Says of the mode what the bytes for an endpoint of this family say. `refused`: the server would not take our switch.
-    pub fn settle_at(&mut self, family: Option<&Family>, refused: bool) {
+    pub fn reconcile(&mut self, family: Option<&Family>, refused: bool) {
         let asked = self.decision.mode != Mode::Unchanged;
         let switched = family.is_some_and(Family::can_switch) && !refused;
         if !switched && !self.is_alias {

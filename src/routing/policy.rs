@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Conversation, Decision, Mode, Target, Why, client_choice, decision::rounded};
+use super::{Conversation, Decision, Mode, Target, Why, client_choice, decision::round3};
 use crate::{
     api::ChatRequest,
     classifier::{Classification, FallbackReason},
@@ -11,7 +11,7 @@ use crate::{
 /// How scores become modes. Built from the `routing` section of the configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
-    /// P(reasoning), rounded to three digits, at or above: reason.
+    /// P(reasoning), round3 to three digits, at or above: reason.
     pub threshold: f64,
     /// How far from the threshold a score has to be to change the mode of a conversation.
     pub switch_margin: f64,
@@ -24,7 +24,7 @@ pub struct Policy {
 }
 
 /// The decision, when something other than the classifier settles it.
-pub(super) fn settled(
+pub(super) fn decided_without_classifier(
     request: &ChatRequest,
     conversation: &Conversation,
     wish: Option<Mode>,
@@ -71,20 +71,20 @@ impl Policy {
     pub(super) fn is_decisive(&self, seen: &Classification) -> bool {
         // 0.2 + 0.1 has to be the 0.3 that a score of three digits can reach.
         let border = |at: f64| (at * 1e9).round() / 1e9;
-        let score = rounded(seen.score);
-        self.forced(seen).is_some()
+        let score = round3(seen.score);
+        self.domain_override(seen).is_some()
             || score >= border(self.threshold + self.switch_margin)
             || score <= border(self.threshold - self.switch_margin)
     }
 
-    fn forced(&self, seen: &Classification) -> Option<Mode> {
+    fn domain_override(&self, seen: &Classification) -> Option<Mode> {
         let domain = seen.domain.as_ref()?;
         self.domains.get(&*domain.label).copied()
     }
 
     /// What a classification means at the plain threshold.
     pub(super) fn judge(&self, seen: &Classification, in_tool_loop: bool) -> Decision {
-        let score = rounded(seen.score);
+        let score = round3(seen.score);
         if seen.unreadable {
             return Decision {
                 score: Some(score),
@@ -96,7 +96,7 @@ impl Policy {
         } else {
             Mode::Direct
         };
-        let mode = self.forced(seen).unwrap_or(by_score);
+        let mode = self.domain_override(seen).unwrap_or(by_score);
         let why = if in_tool_loop {
             Why::ToolLoop
         } else {
@@ -198,7 +198,7 @@ mod tests {
             gate,
         };
         let conversation = Conversation::of(&request).unwrap();
-        settled(&request, &conversation, wish, &target)
+        decided_without_classifier(&request, &conversation, wish, &target)
             .map(|decision| (decision.mode, decision.why))
     }
 

@@ -3,7 +3,9 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{Conversation, Decision, Family, Mode, Policy, Target, Why, policy::settled};
+use super::{
+    Conversation, Decision, Family, Mode, Policy, Target, Why, policy::decided_without_classifier,
+};
 use crate::{
     api::ChatRequest,
     classifier::{Classification, FallbackReason},
@@ -68,22 +70,24 @@ impl Case {
         };
         let request = self.request();
         let chat = Conversation::of(&request).unwrap();
-        if let Some(decision) = settled(&request, &chat, self.wish, &self.target()) {
+        if let Some(decision) =
+            decided_without_classifier(&request, &chat, self.wish, &self.target())
+        {
             return decision;
         }
-        let mut walk = policy.walk(&chat);
+        let mut scan = policy.scan(&chat);
         let mut reason = None;
-        while let (None, Some(_)) = (reason, walk.next_text()) {
+        while let (None, Some(_)) = (reason, scan.next_text()) {
             match self.score {
-                Ok(score) => walk.saw(seen(score)),
-                Err(FallbackReason::Unreadable) => walk.saw(Classification {
+                Ok(score) => scan.observe(seen(score)),
+                Err(FallbackReason::Unreadable) => scan.observe(Classification {
                     unreadable: true,
                     ..seen(900)
                 }),
                 Err(why) => reason = Some(why),
             }
         }
-        walk.end(reason).0
+        scan.finish(reason).0
     }
 
     /// Every rule of the design, whether it applies, and what it says; the last one always does.

@@ -1,11 +1,11 @@
-//! The walk over a conversation: from its last turn backwards to the one whose score decides.
+//! Scans the turns of a conversation, from the last one backwards, for the turn whose score decides.
 //!
 //! A request carries its whole history, so the mode needs no memory: replicas and restarts agree. A turn decides when its
-//! score is at least `switch_margin` away from the threshold; if none does, the first of those looked at decides at the plain
-//! threshold. So a conversation keeps its mode until a turn clearly asks for the other, and turns older than the one that
-//! decides do not matter.
+//! score is at least `switch_margin` away from the threshold. If no turn does, the oldest one that was scored decides at the
+//! plain threshold. So a conversation keeps its mode until a turn clearly calls for the other one, and turns older than the
+//! deciding one do not matter.
 //!
-//! The walk asks for a score at a time and holds no classifier, so that it is a pure function of the request and the scores.
+//! The scan asks for one score at a time and holds no classifier, so it is a pure function of the request and the scores.
 
 use std::borrow::Cow;
 
@@ -14,109 +14,109 @@ use serde::Serialize;
 use super::{Conversation, Decision, Policy};
 use crate::classifier::{Classification, FallbackReason};
 
-/// A walk under way.
+/// A scan in progress.
 #[derive(Debug)]
-pub struct Walk<'c> {
+pub struct TurnScan<'c> {
     policy: &'c Policy,
     conversation: &'c Conversation<'c>,
-    /// How many turns are still to be looked at, all older than those visited.
-    ahead: usize,
-    visits: Vec<Visit>,
+    /// How many turns were not scanned yet. All of them are older than those in `scanned`.
+    remaining: usize,
+    scanned: Vec<ScannedTurn>,
     scores: usize,
     is_over: bool,
 }
 
-/// A turn of the user that was looked at.
+/// A turn of the user that was scanned.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Visit {
-    /// Its place among all messages of the request.
-    pub message: usize,
-    /// What became of it.
-    pub verdict: Verdict,
-    /// What the classifier saw in it; `None` when it was skipped.
-    pub seen: Option<Classification>,
+pub struct ScannedTurn {
+    /// Its index among all messages of the request.
+    pub message_index: usize,
+    /// What the turn meant for the decision.
+    pub verdict: TurnVerdict,
+    /// The classifier's result for it; `None` when the turn was skipped.
+    pub classification: Option<Classification>,
 }
 
-/// What a turn was for the decision.
+/// What a turn meant for the decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Verdict {
-    /// There was nothing to judge.
+pub enum TurnVerdict {
+    /// The turn holds nothing to judge.
     Skipped,
-    /// Too near the threshold to change the mode, or not readable.
+    /// The score is too near the threshold to change the mode, or the text is not readable.
     Undecided,
-    /// The mode is its.
+    /// This turn decided the mode.
     Decided,
 }
 
 impl Policy {
-    /// A walk over `conversation`: score each [`Walk::next_text`], then [`Walk::end`] it.
-    pub fn walk<'c>(&'c self, conversation: &'c Conversation<'c>) -> Walk<'c> {
-        Walk {
+    /// Starts a scan of `conversation`: score each [`TurnScan::next_text`], then call [`TurnScan::finish`].
+    pub fn scan<'c>(&'c self, conversation: &'c Conversation<'c>) -> TurnScan<'c> {
+        TurnScan {
             policy: self,
             conversation,
-            ahead: conversation.turns(),
-            visits: Vec::new(),
+            remaining: conversation.turns(),
+            scanned: Vec::new(),
             scores: 0,
             is_over: false,
         }
     }
 }
 
-impl<'c> Walk<'c> {
-    /// The text to score next; `None` when no more scores are needed. At most `routing.turns` in all.
+impl<'c> TurnScan<'c> {
+    /// The text to score next; `None` when no more scores are needed. Yields at most `routing.turns` texts.
     pub fn next_text(&mut self) -> Option<Cow<'c, str>> {
         while !self.is_over && self.scores < self.policy.turns {
-            self.ahead = self.ahead.checked_sub(1)?;
-            if let Some(text) = self.conversation.judgeable(self.ahead) {
+            self.remaining = self.remaining.checked_sub(1)?;
+            if let Some(text) = self.conversation.judgeable(self.remaining) {
                 return Some(text);
             }
-            self.visit(Verdict::Skipped, None);
+            self.push(TurnVerdict::Skipped, None);
         }
         None
     }
 
-    /// Takes what the classifier saw in the text that was asked for last.
-    pub fn saw(&mut self, seen: Classification) {
+    /// Takes the classifier's result for the text that [`TurnScan::next_text`] returned last.
+    pub fn observe(&mut self, classification: Classification) {
         self.scores += 1;
-        // What cannot be read may have asked for anything: nothing older speaks for it.
-        self.is_over = seen.unreadable || self.policy.is_decisive(&seen);
-        self.visit(Verdict::Undecided, Some(seen));
+        // An unreadable turn may have asked for anything, so no older turn speaks for it.
+        self.is_over = classification.unreadable || self.policy.is_decisive(&classification);
+        self.push(TurnVerdict::Undecided, Some(classification));
     }
 
-    /// Ends the walk: the decision, and the turns in the order they were looked at, the last one first.
+    /// Ends the scan. Returns the decision and the scanned turns, the last turn of the conversation first.
     ///
-    /// `reason`: why a score could not be had. What is known by then does not decide, since how much that is depends on the
-    /// hour, and another replica would know more or less.
-    pub fn end(self, reason: Option<FallbackReason>) -> (Decision, Vec<Visit>) {
+    /// `reason`: why a score could not be had. The decision is then the fallback, whatever scores are already known: how many
+    /// are known depends on timing, and another replica would know more or fewer.
+    pub fn finish(self, reason: Option<FallbackReason>) -> (Decision, Vec<ScannedTurn>) {
         let Self {
             policy,
             conversation,
-            mut visits,
+            mut scanned,
             ..
         } = self;
         if let Some(reason) = reason {
-            return (policy.fallback(reason), visits);
+            return (policy.fallback(reason), scanned);
         }
-        let last_scored = visits
+        let last_scored = scanned
             .iter_mut()
             .rev()
-            .find_map(|visit| Some((&mut visit.verdict, visit.seen.as_ref()?)));
-        let Some((verdict, seen)) = last_scored else {
-            return (policy.fallback(FallbackReason::Nothing), visits);
+            .find_map(|turn| Some((&mut turn.verdict, turn.classification.as_ref()?)));
+        let Some((verdict, classification)) = last_scored else {
+            return (policy.fallback(FallbackReason::Nothing), scanned);
         };
-        let decision = policy.judge(seen, conversation.is_in_tool_loop());
+        let decision = policy.judge(classification, conversation.is_in_tool_loop());
         if decision.fallback_reason.is_none() {
-            *verdict = Verdict::Decided;
+            *verdict = TurnVerdict::Decided;
         }
-        (decision, visits)
+        (decision, scanned)
     }
 
-    fn visit(&mut self, verdict: Verdict, seen: Option<Classification>) {
-        self.visits.push(Visit {
-            message: self.conversation.place(self.ahead),
+    fn push(&mut self, verdict: TurnVerdict, classification: Option<Classification>) {
+        self.scanned.push(ScannedTurn {
+            message_index: self.conversation.message_index(self.remaining),
             verdict,
-            seen,
+            classification,
         });
     }
 }

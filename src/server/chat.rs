@@ -87,7 +87,7 @@ async fn forward(
         Ok(mut response) => {
             let endpoint = response.body().endpoint().clone();
             let relay = response.body_mut();
-            routed.settle_at(endpoint.family, relay.refused());
+            routed.reconcile(endpoint.family, relay.refused());
             let Decision { mode, why, .. } = &routed.decision;
             relay.record().set_mode(mode.as_str(), why.as_str());
             relay.hold(place);

@@ -11,7 +11,7 @@ use serde_json::{Value, json, value::RawValue};
 
 use super::{chat, entered::Entered};
 use crate::{
-    routing::{Routed, Visit},
+    routing::{Routed, ScannedTurn},
     state::AppState,
     upstream::{Endpoint, Model},
 };
@@ -35,7 +35,7 @@ fn explain(model: &Model, mut routed: Routed) -> Response {
     let family = endpoint.and_then(|endpoint| endpoint.family.filter(|_| !endpoint.refuses()));
     let name = endpoint.and_then(|endpoint| endpoint.model.as_deref());
     let rendered = routed.render(family, name).body;
-    routed.settle_at(family, endpoint.is_some_and(|endpoint| endpoint.refuses()));
+    routed.reconcile(family, endpoint.is_some_and(|endpoint| endpoint.refuses()));
     let decision = &routed.decision;
     let body = std::str::from_utf8(&rendered)
         .ok()
@@ -44,7 +44,7 @@ fn explain(model: &Model, mut routed: Routed) -> Response {
         .turns
         .iter()
         .rev()
-        .find_map(|turn| turn.seen.as_ref());
+        .find_map(|turn| turn.classification.as_ref());
     let turns: Vec<Value> = routed.turns.iter().map(told_of).collect();
     let told = json!({
         "mode": decision.mode,
@@ -82,10 +82,10 @@ fn told_of_endpoint(endpoint: &Endpoint) -> Value {
 }
 
 /// A turn without its text: where it stands, what became of it, and what the classifier saw.
-fn told_of(turn: &Visit) -> Value {
-    let seen = turn.seen.as_ref();
+fn told_of(turn: &ScannedTurn) -> Value {
+    let seen = turn.classification.as_ref();
     json!({
-        "message": turn.message,
+        "message": turn.message_index,
         "verdict": turn.verdict,
         "score": seen.map(|seen| seen.score),
         "domain": seen.and_then(|seen| seen.domain.as_ref()),

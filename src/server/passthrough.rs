@@ -11,7 +11,7 @@ use http::{header, request::Parts};
 
 use super::{body, coalesce::gathered, entered::Entered};
 use crate::{
-    api::NamedModel,
+    api::ModelField,
     error::Error,
     pipeline::{self, decoded, route_name},
     routing::Rendered,
@@ -70,7 +70,7 @@ fn model_for(
     parts: &Parts,
     body: &Bytes,
     entered: &mut pipeline::Entered,
-) -> Result<(Arc<Model>, Option<NamedModel>), Error> {
+) -> Result<(Arc<Model>, Option<ModelField>), Error> {
     let content_type = parts
         .headers
         .get(header::CONTENT_TYPE)

@@ -160,8 +160,8 @@ impl Relay {
     }
 
     /// True once a stream has all that a client waits for; many leave then, before its framing ends.
-    fn said_last_word(&self) -> bool {
-        matches!(&self.look, Look::Sse(scanner) if scanner.said_last_word())
+    fn is_terminated(&self) -> bool {
+        matches!(&self.look, Look::Sse(scanner) if scanner.is_terminated())
     }
 
     fn note_usage(&mut self) {
@@ -177,7 +177,7 @@ impl Relay {
         self.inner = None;
         match error {
             Error::Stopping => {}
-            _ if self.said_last_word() => self.endpoint().answered(self.attempt.sent),
+            _ if self.is_terminated() => self.endpoint().answered(self.attempt.sent),
             _ => self.endpoint().failed(self.attempt.sent),
         }
         self.record.fail(error);
@@ -185,7 +185,7 @@ impl Relay {
             return Some(Err(io::Error::other(error.to_string())));
         };
         self.record.usage = scanner.usage();
-        if scanner.said_last_word() {
+        if scanner.is_terminated() {
             return None;
         }
         let blank = if scanner.at_boundary() { "" } else { "\n\n" };
@@ -252,7 +252,7 @@ impl Drop for Relay {
             self.ends();
         } else if self.record.outcome == Outcome::ClientGone {
             self.note_usage();
-            if self.said_last_word() {
+            if self.is_terminated() {
                 self.endpoint().answered(self.attempt.sent);
             }
         }

@@ -122,8 +122,8 @@ proptest! {
         parts.scan(&text.as_bytes()[..cut]);
         parts.scan(&text.as_bytes()[cut..]);
         prop_assert_eq!(
-            (whole.at_boundary(), whole.said_last_word(), whole.usage()),
-            (parts.at_boundary(), parts.said_last_word(), parts.usage())
+            (whole.at_boundary(), whole.is_terminated(), whole.usage()),
+            (parts.at_boundary(), parts.is_terminated(), parts.usage())
         );
     }
 }

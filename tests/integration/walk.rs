@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use thinkgate::{
     api::ChatRequest,
     classifier::{Classification, FallbackReason},
-    routing::{Conversation, Decision, Mode, Policy, Verdict, Visit, Why},
+    routing::{Conversation, Decision, Mode, Policy, ScannedTurn, TurnVerdict, Why},
 };
 
 /// A turn of the user, as a test writes it.
@@ -53,24 +53,24 @@ fn request(turns: &[Turn]) -> ChatRequest {
     ChatRequest::read(json!({"messages": messages}).to_string().into()).unwrap()
 }
 
-/// Walks, with a classifier that fails at its `fails_at`th text.
-fn walk(policy: &Policy, turns: &[Turn], fails_at: usize) -> (Decision, Vec<Visit>) {
+/// Scans, with a classifier that fails at its `fails_at`th text.
+fn scan(policy: &Policy, turns: &[Turn], fails_at: usize) -> (Decision, Vec<ScannedTurn>) {
     let request = request(turns);
     let chat = Conversation::of(&request).unwrap();
-    let mut walk = policy.walk(&chat);
+    let mut turns = policy.scan(&chat);
     let mut asked = 0;
-    while let Some(text) = walk.next_text() {
+    while let Some(text) = turns.next_text() {
         if asked == fails_at {
-            return walk.end(Some(FallbackReason::Late));
+            return turns.finish(Some(FallbackReason::Late));
         }
-        walk.saw(seen(&text));
+        turns.observe(seen(&text));
         asked += 1;
     }
-    walk.end(None)
+    turns.finish(None)
 }
 
 fn decide(policy: &Policy, turns: &[Turn]) -> Decision {
-    walk(policy, turns, usize::MAX).0
+    scan(policy, turns, usize::MAX).0
 }
 
 /// The rule of the design, the slow and obvious way and in whole thousandths.
@@ -174,11 +174,11 @@ proptest! {
     #[test]
     fn older_turns_than_the_one_that_decides_do_not_matter(limits in limits(), turns in turns(), others in turns()) {
         let policy = limits.policy();
-        let (decision, visits) = walk(&policy, &turns, usize::MAX);
-        let decided = visits.iter().find(|visit| visit.verdict == Verdict::Decided);
+        let (decision, scanned) = scan(&policy, &turns, usize::MAX);
+        let decided = scanned.iter().find(|turn| turn.verdict == TurnVerdict::Decided);
         prop_assume!(decided.is_some());
         // Behind the system message, every turn is a message and its answer.
-        let (_, since) = turns.split_at((decided.unwrap().message - 1) / 2);
+        let (_, since) = turns.split_at((decided.unwrap().message_index - 1) / 2);
         prop_assert_eq!(&decide(&policy, since), &decision);
         let score = (decision.score.unwrap() * 1000.0).round() as i64;
         let is_clear = (score - limits.threshold).abs() >= limits.margin;
@@ -188,23 +188,23 @@ proptest! {
     }
 
     #[test]
-    fn a_walk_goes_backwards_and_asks_for_no_more_scores_than_it_may(limits in limits(), turns in turns()) {
-        let (_, visits) = walk(&limits.policy(), &turns, usize::MAX);
-        prop_assert!(visits.iter().filter(|visit| visit.seen.is_some()).count() <= limits.turns);
-        prop_assert!(visits.is_sorted_by(|a, b| a.message > b.message));
-        prop_assert!(visits.iter().filter(|visit| visit.verdict == Verdict::Decided).count() <= 1);
-        prop_assert!(visits.iter().all(|visit| visit.seen.is_none() == (visit.verdict == Verdict::Skipped)));
+    fn a_scan_goes_backwards_and_asks_for_no_more_scores_than_it_may(limits in limits(), turns in turns()) {
+        let (_, scanned) = scan(&limits.policy(), &turns, usize::MAX);
+        prop_assert!(scanned.iter().filter(|turn| turn.classification.is_some()).count() <= limits.turns);
+        prop_assert!(scanned.is_sorted_by(|a, b| a.message_index > b.message_index));
+        prop_assert!(scanned.iter().filter(|turn| turn.verdict == TurnVerdict::Decided).count() <= 1);
+        prop_assert!(scanned.iter().all(|turn| turn.classification.is_none() == (turn.verdict == TurnVerdict::Skipped)));
     }
 
     #[test]
     fn a_score_that_cannot_be_had_is_a_fallback_whatever_is_known(limits in limits(), turns in turns(), fails_at: prop::sample::Index) {
         let policy = limits.policy();
-        let scores = walk(&policy, &turns, usize::MAX).1.iter().filter(|visit| visit.seen.is_some()).count();
+        let scores = scan(&policy, &turns, usize::MAX).1.iter().filter(|turn| turn.classification.is_some()).count();
         prop_assume!(scores > 0);
         let fails_at = fails_at.index(scores);
-        let (decision, visits) = walk(&policy, &turns, fails_at);
+        let (decision, scanned) = scan(&policy, &turns, fails_at);
         prop_assert_eq!((decision.mode, decision.why, decision.fallback_reason), (Mode::Unchanged, Why::Fallback, Some(FallbackReason::Late)));
-        prop_assert_eq!(visits.iter().filter(|visit| visit.seen.is_some()).count(), fails_at);
+        prop_assert_eq!(scanned.iter().filter(|turn| turn.classification.is_some()).count(), fails_at);
     }
 }
 

@@ -1,31 +1,44 @@
 //! How each model family switches reasoning, and which family a model belongs to.
 //!
-//! The facts are data, in [`table`]; here is what a row means and how a row is found.
+//! The families are a table: one row for each distinct way to switch reasoning, the most specific names first. The rows are in
+//! [`fixed`], [`open_weights`] and [`hosted`]. This file says what a row means and how a row is found.
+//!
+//! Sources: vLLM 0.33 (reasoning parsers, recipes and `reasoning_outputs.md`), the chat templates on the model cards, and the
+//! API references of OpenAI, DeepSeek, OpenRouter, Alibaba DashScope and Ollama, as of November 2026.
+//!
+//! Rules for the rows:
+//! * On vLLM and SGLang the switch goes into `chat_template_kwargs`: it is the only one that works across their versions.
+//!   Templates drop variables that they do not know. Mistral's tokenizers answer 400 to `chat_template_kwargs` and take the
+//!   top-level effort.
+//! * ON is the level at which the model thinks by default. The operator decides which effort is worth its cost.
+//! * A model without OFF gets its lowest effort for `direct`. A model whose scale is not known is left alone.
+//! * A request whose answer may have fewer tokens than the row's floor is answered directly.
 
+mod fixed;
+mod hosted;
 mod names;
-mod table;
+mod open_weights;
+mod switches;
 
 use crate::api::Change;
-
-pub use table::all;
 
 /// One row of the table: a distinct way to switch reasoning.
 #[derive(Debug)]
 pub struct Family {
     /// The name in `models.X.family`. Rows of servers whose models differ (`openai`, `ollama`) share an id.
     pub id: &'static str,
-    /// What model ids look like, lower case, most specific row first; see [`names`]. Empty: found by id alone.
+    /// Patterns of model ids, lower case; see [`names`]. Empty: the row is found by its id alone.
     pub names: &'static [&'static str],
-    /// What the model does when nothing is said.
-    pub default: Unsaid,
+    /// What the model does when a request says nothing about reasoning.
+    pub default: DefaultMode,
     /// The changes that make it reason. Empty together with `direct`: it cannot switch.
     pub reasoning: &'static [Change],
     /// The changes that make it answer directly, or with its lowest effort where it has no OFF.
     pub direct: &'static [Change],
-    /// The efforts the family accepts. A value outside is a 400, or worse, silently the highest.
+    /// The efforts that the family accepts. A server answers 400 to any other value, or takes it for the highest.
     pub efforts: &'static [&'static str],
     /// The fewest tokens that hold a thought and an answer. A request that allows fewer is answered directly: thinking would
-    /// leave it without an answer. 0 where the model does not think.
+    /// leave no room for an answer. 0 where the model does not think.
     pub floor: u64,
     /// Words in a turn of the user that the model's template obeys.
     pub soft_switches: &'static [&'static str],
@@ -33,13 +46,20 @@ pub struct Family {
 
 /// What a model does when a request says nothing about reasoning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unsaid {
+pub enum DefaultMode {
     /// It reasons.
     Reasons,
     /// It answers directly.
     Direct,
-    /// It decides for itself, or it depends on the model or the server behind the name.
+    /// The model decides for itself, or it depends on the model or the server behind the name.
     Depends,
+}
+
+/// Every row, the most specific names first: of two rows that match a name, the first is taken.
+pub fn all() -> impl Iterator<Item = &'static Family> {
+    [fixed::FAMILIES, open_weights::FAMILIES, hosted::FAMILIES]
+        .into_iter()
+        .flatten()
 }
 
 impl Family {
@@ -48,12 +68,12 @@ impl Family {
         !self.direct.is_empty()
     }
 
-    /// The family with this id. Where several rows share it, the one that fits `model`, else the last.
+    /// The family with this id. Where several rows share it, the one that matches `model`, else the last.
     pub fn by_id(id: &str, model: &str) -> Option<&'static Self> {
-        let model = names::normal(model);
+        let model = names::normalize(model);
         let rows = || all().filter(|family| family.id == id);
         rows()
-            .find(|family| names::any(family.names, &model))
+            .find(|family| names::matches_any(family.names, &model))
             .or_else(|| rows().last())
     }
 
@@ -63,8 +83,8 @@ impl Family {
             .into_iter()
             .flatten()
             .find_map(|name| {
-                let name = names::normal(name);
-                all().find(|family| names::any(family.names, &name))
+                let name = names::normalize(name);
+                all().find(|family| names::matches_any(family.names, &name))
             })
     }
 
@@ -75,7 +95,7 @@ impl Family {
         ids
     }
 
-    /// True when the last turn of the user switches this family by itself.
+    /// True when the last turn of the user holds one of the family's soft switches as a word.
     pub fn is_soft_switched(&self, turn: &str) -> bool {
         let is_word = |(start, word): (usize, &str)| {
             let before = turn[..start].chars().next_back();
@@ -83,7 +103,7 @@ impl Family {
             before.is_none_or(char::is_whitespace)
                 && after.is_none_or(|c| c.is_whitespace() || matches!(c, '.' | ',' | '!' | '?'))
         };
-        // Searched for as they stand: a prompt of megabytes must not be taken apart into its words.
+        // A substring search: splitting a prompt of megabytes into its words would cost more.
         self.soft_switches
             .iter()
             .any(|switch| turn.match_indices(switch).any(is_word))
@@ -158,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn the_root_tells_what_a_served_name_hides() {
+    fn the_root_shows_the_family_that_a_served_name_hides() {
         let family = Family::recognise("chat", Some("/data/Qwen3-4B"), None).unwrap();
         assert_eq!(family.id, "qwen3");
         assert_eq!(
@@ -196,9 +216,9 @@ mod tests {
     }
 
     #[test]
-    fn whatever_thinks_has_a_floor() {
+    fn every_family_that_thinks_has_a_floor() {
         for family in all() {
-            let never_thinks = family.default == Unsaid::Direct && !family.can_switch();
+            let never_thinks = family.default == DefaultMode::Direct && !family.can_switch();
             assert_eq!(family.floor == 0, never_thinks, "{}", family.id);
         }
     }

@@ -1,11 +1,11 @@
-//! How a model's name is compared with the table.
+//! Compares a model's name with the patterns of the table.
 //!
-//! A name is lower-cased and its separators become `-`. A pattern is one fragment or several joined by `*`, which must
-//! appear in that order, each beginning where a word begins. A fragment that ends in a digit does not match the beginning
-//! of a longer version: `qwen3` is not in `qwen3.5`, nor in `qwen30`.
+//! A name is lower-cased and its separators become `-`. A pattern is one fragment, or several joined by `*`. The fragments
+//! must appear in that order, each at the start of a word. A fragment that ends in a digit does not match the beginning of a
+//! longer version: `qwen3` matches neither `qwen3.5` nor `qwen30`.
 
-/// `name` as patterns see it.
-pub fn normal(name: &str) -> String {
+/// `name` in the form that patterns are compared with.
+pub fn normalize(name: &str) -> String {
     name.chars()
         .map(|c| match c {
             '_' | ':' | '/' | '\\' | ' ' | '@' => '-',
@@ -14,8 +14,8 @@ pub fn normal(name: &str) -> String {
         .collect()
 }
 
-/// True when one of `patterns` is in the normal name.
-pub fn any(patterns: &[&str], name: &str) -> bool {
+/// True when one of `patterns` matches the normalized name.
+pub fn matches_any(patterns: &[&str], name: &str) -> bool {
     patterns.iter().any(|pattern| matches(pattern, name))
 }
 
@@ -32,7 +32,7 @@ fn matches(pattern: &str, name: &str) -> bool {
         })
 }
 
-/// The end of the first place at or behind `from` where `fragment` stands as words.
+/// The end of the first match of `fragment` at or after `from`.
 fn find(fragment: &str, name: &str, from: usize) -> Option<usize> {
     let rest = name.get(from..)?;
     rest.match_indices(fragment)

@@ -61,7 +61,7 @@ fn read<'a>(pieces: impl Iterator<Item = &'a [u8]>, look: impl Fn(&SseScanner, u
 fn seen(scanner: &SseScanner) -> (bool, bool, Usage) {
     (
         scanner.at_boundary(),
-        scanner.said_last_word(),
+        scanner.is_terminated(),
         scanner.usage(),
     )
 }
@@ -72,7 +72,7 @@ fn obvious(stream: &[u8], usage: Usage) -> (bool, bool, Usage) {
     let Some((unfinished, lines)) = lines.split_last() else {
         return (true, false, usage);
     };
-    let (mut at_boundary, mut said_last_word, mut in_error) = (true, false, false);
+    let (mut at_boundary, mut is_terminated, mut in_error) = (true, false, false);
     for line in lines {
         at_boundary = line.is_empty();
         if at_boundary {
@@ -81,10 +81,10 @@ fn obvious(stream: &[u8], usage: Usage) -> (bool, bool, Usage) {
             in_error = name.trim_ascii() == b"error";
         } else if let Some(data) = line.strip_prefix(b"data:") {
             let data = data.strip_prefix(b" ").unwrap_or(data);
-            said_last_word |= data == b"[DONE]" || in_error || is_error(data);
+            is_terminated |= data == b"[DONE]" || in_error || is_error(data);
         }
     }
-    (at_boundary && unfinished.is_empty(), said_last_word, usage)
+    (at_boundary && unfinished.is_empty(), is_terminated, usage)
 }
 
 fn is_error(data: &[u8]) -> bool {

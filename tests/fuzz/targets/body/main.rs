@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use thinkgate::{
-    api::{Change, ChatRequest, NamedModel, apply},
+    api::{Change, ChatRequest, ModelField, apply},
     routing::family,
 };
 
@@ -49,17 +49,17 @@ fuzz_target!(|body: &[u8]| {
 
 /// A request that is not judged, whose model gets another name.
 fn renamed(body: &Bytes) {
-    if let Ok(Some(named)) = NamedModel::find(Some("application/json"), body) {
+    if let Ok(Some(named)) = ModelField::find(Some("application/json"), body) {
         let goes = named.rename(body, "another/\"model\\");
         let came = Members::read(body).expect("a name is found in a JSON object only");
         let wanted = came.changed(&[Change::Model("another/\"model\\".into())]);
         assert_eq!(Members::read(&goes), Some(wanted));
     }
     let upload = Some("multipart/form-data; boundary=x");
-    if let Ok(Some(named)) = NamedModel::find(upload, body) {
+    if let Ok(Some(named)) = ModelField::find(upload, body) {
         let goes = named.rename(body, "another");
         assert_eq!(goes.len() + named.name.len(), body.len() + "another".len());
-        let again = NamedModel::find(upload, &goes).expect("still one name");
+        let again = ModelField::find(upload, &goes).expect("still one name");
         assert_eq!(again.expect("still a name").name, "another");
     }
 }

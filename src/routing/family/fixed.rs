@@ -1,11 +1,11 @@
-//! Models that cannot switch. They come first, since their names contain those of families that can.
+//! Models that cannot switch. They come first because their names contain the names of families that can.
 
-use super::super::{Family, Unsaid};
 use super::switches::FIXED;
+use super::{DefaultMode, Family};
 
 /// The rows.
 pub static FAMILIES: &[Family] = &[
-    // --- models that always reason: nothing to send, and an OFF would be an error or ignored ---
+    // --- models that always reason: an OFF would be an error or ignored ---
     Family {
         id: "always",
         names: &[
@@ -31,10 +31,10 @@ pub static FAMILIES: &[Family] = &[
         ],
         ..FIXED
     },
-    // --- models that never reason: the sibling of one that does, or older than the idea ---
+    // --- models that never reason: siblings of models that do, and older models ---
     Family {
         id: "never",
-        default: Unsaid::Direct,
+        default: DefaultMode::Direct,
         floor: 0,
         names: &[
             "qwen3*instruct",
@@ -63,10 +63,10 @@ pub static FAMILIES: &[Family] = &[
         ],
         ..FIXED
     },
-    // --- a template that obeys no switch we know, whatever the name promises: what a probe finds ---
+    // --- for the probe: the model's template obeys no known switch, whatever its name suggests ---
     Family {
         id: "fixed",
-        default: Unsaid::Depends,
+        default: DefaultMode::Depends,
         ..FIXED
     },
 ];

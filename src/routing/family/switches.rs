@@ -1,10 +1,11 @@
-//! The changes that rows are made of, and the rows that others are varied from.
+//! The changes that rows are made of, and the base rows from which the others are derived.
 
 use std::borrow::Cow;
 
-use super::super::{Family, Unsaid};
+use super::{DefaultMode, Family};
 use crate::api::Change;
 
+/// Sets the field at `path` to raw JSON.
 pub const fn set(path: &'static [&'static str], json: &'static str) -> Change {
     Change::Set(path, Cow::Borrowed(json))
 }
@@ -27,15 +28,16 @@ pub const EFFORT_LOW: &[Change] = &[set(EFFORT, "\"low\"")];
 pub const EFFORT_MEDIUM: &[Change] = &[set(EFFORT, "\"medium\"")];
 pub const EFFORT_HIGH: &[Change] = &[set(EFFORT, "\"high\"")];
 
-/// Thoughts of a few hundred tokens are common and their length is not known before. Anthropic sells no thinking budget
-/// under 1024; Seed-OSS advises to turn thinking off for budgets under 512, and an answer needs as much again.
+/// The default floor in tokens. Thoughts of a few hundred tokens are common, and their length is not known in advance.
+/// Anthropic's smallest thinking budget is 1,024 tokens. Seed-OSS advises to turn thinking off for budgets under 512, and an
+/// answer needs as many tokens again.
 pub const FLOOR: u64 = 1024;
 
-/// A family that cannot switch, from which the others are varied.
+/// A family that cannot switch; the base of all other rows.
 pub const FIXED: Family = Family {
     id: "",
     names: &[],
-    default: Unsaid::Reasons,
+    default: DefaultMode::Reasons,
     reasoning: &[],
     direct: &[],
     efforts: &[],
@@ -43,14 +45,14 @@ pub const FIXED: Family = Family {
     soft_switches: &[],
 };
 
-/// `enable_thinking` in the chat template, on unless said otherwise: the commonest switch.
+/// `enable_thinking` in the chat template, on by default: the most common switch.
 pub const ENABLE_FLAG: Family = Family {
     reasoning: ENABLE_ON,
     direct: ENABLE_OFF,
     ..FIXED
 };
 
-/// `thinking` in the chat template, on unless said otherwise.
+/// `thinking` in the chat template, on by default.
 pub const THINKING_FLAG: Family = Family {
     reasoning: THINKING_ON,
     direct: THINKING_OFF,

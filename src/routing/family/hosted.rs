@@ -1,24 +1,24 @@
-//! Generic flags, OpenAI's own models, and servers where the same model switches otherwise than elsewhere.
+//! Generic flags, OpenAI's own models, and servers that have their own switch for models that others serve too.
 
-use super::super::{Family, Unsaid};
 use super::switches::*;
+use super::{DefaultMode, Family};
 
 /// The rows.
 pub static FAMILIES: &[Family] = &[
-    // --- generic flags, for templates of one's own ---
+    // --- generic flags, for custom templates ---
     Family {
         id: "enable_thinking",
-        default: Unsaid::Depends,
+        default: DefaultMode::Depends,
         ..ENABLE_FLAG
     },
     Family {
         id: "thinking",
-        default: Unsaid::Depends,
+        default: DefaultMode::Depends,
         ..THINKING_FLAG
     },
     Family {
         id: "thinking_both",
-        default: Unsaid::Depends,
+        default: DefaultMode::Depends,
         reasoning: &[set(ENABLE, "true"), set(THINKING, "true")],
         direct: &[set(ENABLE, "false"), set(THINKING, "false")],
         ..FIXED
@@ -48,7 +48,7 @@ pub static FAMILIES: &[Family] = &[
             "gpt-6-luna",
             "gpt-6.1-terra",
         ],
-        default: Unsaid::Depends,
+        default: DefaultMode::Depends,
         reasoning: EFFORT_MEDIUM,
         direct: EFFORT_NONE,
         efforts: &["none", "low", "medium", "high"],
@@ -80,14 +80,14 @@ pub static FAMILIES: &[Family] = &[
     Family {
         id: "openai",
         names: &["gpt-4o", "gpt-4.1", "gpt-4", "gpt-3.5"],
-        default: Unsaid::Direct,
+        default: DefaultMode::Direct,
         floor: 0,
         ..FIXED
     },
-    // --- other servers: named in the configuration, since the same model switches otherwise elsewhere ---
+    // --- servers with their own switch: named in the configuration, because the same model switches differently elsewhere ---
     Family {
         id: "ollama",
-        names: &["gpt-oss"], // cannot be disabled there either; elsewhere `gpt_oss` above is found first
+        names: &["gpt-oss"], // has no OFF on Ollama either; by name alone, the row `gpt_oss` is found first
         reasoning: EFFORT_MEDIUM,
         direct: EFFORT_LOW,
         efforts: &["low", "medium", "high"],
@@ -102,14 +102,14 @@ pub static FAMILIES: &[Family] = &[
     },
     Family {
         id: "openrouter",
-        default: Unsaid::Depends,
+        default: DefaultMode::Depends,
         reasoning: &[set(&["reasoning", "enabled"], "true")],
         direct: &[set(&["reasoning", "enabled"], "false")],
         ..FIXED
     },
     Family {
         id: "dashscope",
-        default: Unsaid::Depends,
+        default: DefaultMode::Depends,
         reasoning: &[set(&["enable_thinking"], "true")],
         direct: &[set(&["enable_thinking"], "false")],
         ..FIXED

@@ -1,7 +1,7 @@
 //! Models with open weights, as vLLM and SGLang serve them.
 
-use super::super::{Family, Unsaid};
 use super::switches::*;
+use super::{DefaultMode, Family};
 use crate::api::Change;
 
 /// The rows.
@@ -17,15 +17,15 @@ pub static FAMILIES: &[Family] = &[
         id: "qwen3_5",
         names: &["qwen3.5", "qwen3.6"],
         ..ENABLE_FLAG
-    }, // no soft switch any more
-    // Thinks at xhigh; `high` is not on its scale. The flag alone keeps whatever effort the operator set as default.
+    }, // these have no soft switch
+    // Thinks at xhigh; `high` is not on its scale. The flag alone keeps the effort that the operator set as default.
     Family {
         id: "qwen3_8",
         names: &["qwen3.8"],
         efforts: &["low", "medium", "xhigh"],
         ..ENABLE_FLAG
     },
-    // Qwen3 behind a server without chat_template_kwargs (TGI): the words the template reads.
+    // Qwen3 on a server without chat_template_kwargs (TGI): the soft switches that the template reads.
     Family {
         id: "qwen3_soft",
         reasoning: &[Change::LastUser(" /think")],
@@ -37,7 +37,7 @@ pub static FAMILIES: &[Family] = &[
     Family {
         id: "deepseek_v3_1",
         names: &["deepseek-v3.1", "deepseek-v3.2"],
-        default: Unsaid::Direct,
+        default: DefaultMode::Direct,
         ..THINKING_FLAG
     },
     Family {
@@ -58,7 +58,7 @@ pub static FAMILIES: &[Family] = &[
     Family {
         id: "deepseek_api",
         names: &["deepseek-chat", "deepseek-reasoner"],
-        default: Unsaid::Depends,
+        default: DefaultMode::Depends,
         reasoning: &[set(&["thinking", "type"], "\"enabled\"")],
         direct: &[set(&["thinking", "type"], "\"disabled\"")],
         ..FIXED
@@ -78,8 +78,8 @@ pub static FAMILIES: &[Family] = &[
         efforts: &["high", "max"],
         ..ENABLE_FLAG
     },
-    // Cannot be turned off and ignores enable_thinking; an effort it does not know means max. The effort stands at the head of
-    // the prompt, so changing it within a conversation costs the prefix cache.
+    // Cannot be turned off and ignores enable_thinking; an unknown effort means max. The effort is at the start of the prompt,
+    // so changing it within a conversation costs the prefix cache.
     Family {
         id: "glm_5_3",
         names: &["glm-5.3"],
@@ -88,7 +88,7 @@ pub static FAMILIES: &[Family] = &[
         efforts: &["low", "high", "max"],
         ..FIXED
     },
-    // --- OpenAI's open weights: no OFF; none, minimal, xhigh and max are a 400, the template's variables are ignored ---
+    // --- OpenAI's open weights: no OFF; none, minimal, xhigh and max are a 400; template variables are ignored ---
     Family {
         id: "gpt_oss",
         names: &["gpt-oss"],
@@ -101,7 +101,7 @@ pub static FAMILIES: &[Family] = &[
     Family {
         id: "granite",
         names: &["granite-3.2", "granite-3.3"],
-        default: Unsaid::Direct,
+        default: DefaultMode::Direct,
         ..THINKING_FLAG
     },
     Family {
@@ -119,7 +119,7 @@ pub static FAMILIES: &[Family] = &[
     Family {
         id: "hunyuan_3",
         names: &["hy3", "hunyuan-3", "hunyuan-hy3"],
-        default: Unsaid::Direct,
+        default: DefaultMode::Direct,
         reasoning: &[set(TEMPLATE_EFFORT, "\"high\"")],
         direct: &[set(TEMPLATE_EFFORT, "\"no_think\"")],
         efforts: &["no_think", "low", "high"],
@@ -176,20 +176,20 @@ pub static FAMILIES: &[Family] = &[
         efforts: &["low", "high", "max"],
         ..THINKING_FLAG
     },
-    // --- MiniMax: a third value, adaptive, is what it does by itself ---
+    // --- MiniMax: the default is a third value, adaptive ---
     Family {
         id: "minimax_m3",
         names: &["minimax-m3"],
-        default: Unsaid::Depends,
+        default: DefaultMode::Depends,
         reasoning: &[set(TEMPLATE_MODE, "\"enabled\"")],
         direct: &[set(TEMPLATE_MODE, "\"disabled\"")],
         ..FIXED
     },
-    // --- Mistral: the effort knows none and high only, and chat_template_kwargs is a 400 ---
+    // --- Mistral: the efforts are none and high; chat_template_kwargs is a 400 ---
     Family {
         id: "mistral",
         names: &["mistral-small-4", "mistral-medium-3.5"],
-        default: Unsaid::Direct,
+        default: DefaultMode::Direct,
         reasoning: EFFORT_HIGH,
         direct: EFFORT_NONE,
         efforts: &["none", "high"],
@@ -199,7 +199,7 @@ pub static FAMILIES: &[Family] = &[
     Family {
         id: "gemma4",
         names: &["gemma-4", "gemma4"],
-        default: Unsaid::Direct,
+        default: DefaultMode::Direct,
         ..ENABLE_FLAG
     },
     // --- ByteDance: a budget in tokens, multiples of 512; 0 is off, -1 unlimited ---
@@ -221,11 +221,11 @@ pub static FAMILIES: &[Family] = &[
         names: &["holo2"],
         ..THINKING_FLAG
     },
-    // Recipe and parser disagree on the default; sent explicitly, it does not matter.
+    // Recipe and parser disagree on the default, which does not matter: the switch is always sent.
     Family {
         id: "mimo",
         names: &["mimo-v2", "mimo-v2.5"],
-        default: Unsaid::Depends,
+        default: DefaultMode::Depends,
         ..ENABLE_FLAG
     },
     Family {
@@ -246,7 +246,7 @@ pub static FAMILIES: &[Family] = &[
     Family {
         id: "laguna",
         names: &["laguna", "lagunaxs"],
-        default: Unsaid::Direct,
+        default: DefaultMode::Direct,
         ..ENABLE_FLAG
     },
     Family {
@@ -272,7 +272,7 @@ pub static FAMILIES: &[Family] = &[
         efforts: &["low", "high"],
         ..FIXED
     },
-    // Scales of their own and no known OFF; a value they do not know is an error.
+    // Each has its own scale and no known OFF; a value outside the scale is an error.
     Family {
         id: "own_scale",
         names: &["ring-2.6", "muse-spark", "muse", "beam", "k2-horizon"],
