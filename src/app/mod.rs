@@ -24,7 +24,7 @@ use crate::{
     server,
     state::{AppState, StateHandle},
     telemetry::Metrics,
-    upstream::{Catalog, Client, Known, ServerKeys},
+    upstream::{Catalog, Client, ServerFacts, ServerKeys},
 };
 
 /// How many bytes of one body Envoy may send ahead: most prompts arrive without a round trip for room.
@@ -84,7 +84,7 @@ pub fn build(config: Config) -> anyhow::Result<AppState> {
         catalog: ArcSwap::from_pointee(Catalog::build(
             &config,
             server_keys.clone(),
-            Known::default(),
+            ServerFacts::default(),
         )),
         client: Client::new(&config.upstream, server_keys, metrics.clone()).context(NO_CLIENT)?,
         was_ready: false,
@@ -107,7 +107,7 @@ pub fn rebuild(before: &AppState, config: Config) -> anyhow::Result<AppState> {
         certificates: Certificates::load(&config)?,
         keys: Keys::new(&config.auth, Some(&before.keys)).map_err(anyhow::Error::msg)?,
         router: Router::new(before.router.classifier().clone(), policy(&config.routing)),
-        catalog: ArcSwap::from_pointee(catalog.under(&config, server_keys.clone())),
+        catalog: ArcSwap::from_pointee(catalog.with_config(&config, server_keys.clone())),
         client: before
             .client
             .with(&config.upstream, server_keys)
@@ -265,20 +265,20 @@ pub async fn run(
     let over = CancellationToken::new();
     tasks.spawn(
         over.clone()
-            .run_until_cancelled_owned(discovery::servers_of(state_handle.clone())),
+            .run_until_cancelled_owned(discovery::run(state_handle.clone())),
     );
     if let Some((reload, hangup)) = reload {
         tasks.spawn(over.clone().run_until_cancelled_owned(reload.run(hangup)));
     }
     let server_settings = ServerSettings::from_config(&state.config.server);
-    let cut = state.client.cut();
+    let abort = state.client.abort_token();
     let http = listeners
         .http
         .server(server::routes(state_handle.clone()), server_settings);
-    let mut served = vec![http.serve(&workers, &stop, cut).boxed()];
+    let mut served = vec![http.serve(&workers, &stop, abort).boxed()];
     if let Some(listener) = listeners.ops {
         let server = listener.server(server::ops_routes(state_handle.clone()), server_settings);
-        served.push(server.serve(&workers, &stop, cut).boxed());
+        served.push(server.serve(&workers, &stop, abort).boxed());
     }
     if let (Some(settings), Some(listener)) = (&state.config.ext_proc, listeners.ext_proc) {
         let (routes, health) = ext_proc::routes(state_handle.clone(), settings);
@@ -291,7 +291,7 @@ pub async fn run(
             ..server_settings
         };
         let server = listener.server(routes, server_settings);
-        served.push(server.serve(&workers, &stop, cut).boxed());
+        served.push(server.serve(&workers, &stop, abort).boxed());
     }
     tokio::select! {
         _ = futures_util::future::join_all(served) => {}
@@ -311,6 +311,6 @@ async fn end_in_order(state_handle: &StateHandle, stop: &CancellationToken) {
     state.stopping.cancel();
     tokio::time::sleep(Duration::from_millis(state.config.server.drain_ms)).await;
     tracing::warn!("server.drain_ms passed; ending the answers that still run");
-    state.client.cut().cancel();
+    state.client.abort_token().cancel();
     std::future::pending().await
 }

@@ -1,65 +1,65 @@
-//! Which models at a server are still to be asked how they render a prompt, and when.
+//! When to probe a model again whose probe failed.
 
 use std::collections::BTreeMap;
 
-/// The most looks between two questions about one model: at the default pace of 5 seconds, five minutes.
-const FARTHEST: u32 = 64;
+/// The longest pause between two probes of a model, in polls: five minutes at the default of 5 seconds per poll.
+const MAX_PAUSE: u32 = 64;
 
-/// Models by their names at a server. Time is counted in looks at its list.
+/// The models of one server that still have to be probed. Time is counted in polls of the server's model list.
 #[derive(Debug, Default)]
-pub struct Due(BTreeMap<String, Turn>);
+pub struct ProbeBackoff(BTreeMap<String, Pending>);
 
 #[derive(Debug, Clone, Copy, Default)]
-struct Turn {
-    /// Looks to let pass.
+struct Pending {
+    /// Polls to skip before the next probe.
     pause: u32,
-    /// How often nothing was heard.
-    misses: u32,
+    /// Failed probes so far.
+    failures: u32,
 }
 
-impl Due {
-    /// True when nothing is left to ask.
+impl ProbeBackoff {
+    /// True if no model has to be probed.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// To be asked about at the next look.
+    /// Adds a model, to be probed after the next poll.
     pub fn add(&mut self, model: &str) {
-        self.0.insert(model.to_owned(), Turn::default());
+        self.0.insert(model.to_owned(), Pending::default());
     }
 
-    /// Forgets models that are there no more.
-    pub fn keep(&mut self, is_there: impl Fn(&str) -> bool) {
-        self.0.retain(|model, _| is_there(model));
+    /// Removes the models for which `keep` is false.
+    pub fn retain(&mut self, keep: impl Fn(&str) -> bool) {
+        self.0.retain(|model, _| keep(model));
     }
 
-    /// Those whose turn it is at this look; first those that were missed least, so that one that never answers keeps nobody
-    /// else from being asked.
-    pub fn at_this_look(&mut self) -> Vec<String> {
-        let mut turns: Vec<(u32, &String)> = Vec::new();
-        for (model, turn) in &mut self.0 {
-            match turn.pause.checked_sub(1) {
-                Some(left) => turn.pause = left,
-                None => turns.push((turn.misses, model)),
+    /// Advances by one poll and returns the models that are due. Those with the fewest failures come first, so that one that never
+    /// answers does not keep the others from being probed.
+    pub fn next_due(&mut self) -> Vec<String> {
+        let mut due: Vec<(u32, &String)> = Vec::new();
+        for (model, pending) in &mut self.0 {
+            match pending.pause.checked_sub(1) {
+                Some(left) => pending.pause = left,
+                None => due.push((pending.failures, model)),
             }
         }
-        turns.sort();
-        turns.into_iter().map(|(_, model)| model.clone()).collect()
+        due.sort();
+        due.into_iter().map(|(_, model)| model.clone()).collect()
     }
 
-    /// Its question was answered.
-    pub fn answered(&mut self, model: &str) {
+    /// Removes a model whose probe was answered.
+    pub fn on_answer(&mut self, model: &str) {
         self.0.remove(model);
     }
 
-    /// Nothing was heard: it is asked again one look later, then two, four and so on. True the first time.
-    pub fn missed(&mut self, model: &str) -> bool {
-        let Some(turn) = self.0.get_mut(model) else {
+    /// Delays a model whose probe failed: by one poll, then two, four and so on. Returns true for its first failure.
+    pub fn on_failure(&mut self, model: &str) -> bool {
+        let Some(pending) = self.0.get_mut(model) else {
             return false;
         };
-        turn.pause = 2_u32.saturating_pow(turn.misses).min(FARTHEST) - 1;
-        turn.misses += 1;
-        turn.misses == 1
+        pending.pause = 2_u32.saturating_pow(pending.failures).min(MAX_PAUSE) - 1;
+        pending.failures += 1;
+        pending.failures == 1
     }
 }
 
@@ -68,29 +68,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_model_that_is_not_heard_of_is_asked_about_less_and_less_but_for_ever() {
-        let mut due = Due::default();
-        due.add("m");
-        let mut asked = Vec::new();
-        for look in 0..400 {
-            if !due.at_this_look().is_empty() {
-                asked.push(look);
-                assert_eq!(due.missed("m"), look == 0);
+    fn a_failing_model_is_probed_less_and_less_often_but_for_ever() {
+        let mut backoff = ProbeBackoff::default();
+        backoff.add("m");
+        let mut probed = Vec::new();
+        for poll in 0..400 {
+            if !backoff.next_due().is_empty() {
+                probed.push(poll);
+                assert_eq!(backoff.on_failure("m"), poll == 0);
             }
         }
-        assert_eq!(asked, [0, 1, 3, 7, 15, 31, 63, 127, 191, 255, 319, 383]);
-        due.answered("m");
-        assert!(due.is_empty());
+        assert_eq!(probed, [0, 1, 3, 7, 15, 31, 63, 127, 191, 255, 319, 383]);
+        backoff.on_answer("m");
+        assert!(backoff.is_empty());
     }
 
     #[test]
-    fn whoever_was_missed_least_is_asked_first() {
-        let mut due = Due::default();
+    fn the_model_with_the_fewest_failures_is_probed_first() {
+        let mut backoff = ProbeBackoff::default();
         for model in ["a", "b", "c", "gone"] {
-            due.add(model);
+            backoff.add(model);
         }
-        due.keep(|model| model != "gone");
-        due.missed("a");
-        assert_eq!(due.at_this_look(), ["b", "c", "a"]);
+        backoff.retain(|model| model != "gone");
+        backoff.on_failure("a");
+        assert_eq!(backoff.next_due(), ["b", "c", "a"]);
     }
 }

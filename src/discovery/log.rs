@@ -1,4 +1,4 @@
-//! What an operator should know of a model, in the log.
+//! Logs what an operator should know about a model.
 
 use crate::{
     config::{BaseUrl, Config},
@@ -6,8 +6,8 @@ use crate::{
     upstream::{Catalog, Endpoint, Model},
 };
 
-/// Says how a model at a server switches, and what of it is not as its name or the configuration says.
-pub fn say(state: &AppState, catalog: &Catalog, model: &Model, endpoint: &Endpoint) {
+/// Logs how a model at a server switches, and what of it contradicts its name or the configuration.
+pub fn log_model(state: &AppState, catalog: &Catalog, model: &Model, endpoint: &Endpoint) {
     let (name, server) = (&*model.name, &endpoint.url);
     match endpoint.family {
         Some(family) => {
@@ -16,25 +16,25 @@ pub fn say(state: &AppState, catalog: &Catalog, model: &Model, endpoint: &Endpoi
         None if model.gate => {
             tracing::warn!(
                 model = name,
-                fix = fix(&state.config, model),
+                fix = config_hint(&state.config, model),
                 "family not recognised; its requests are left alone. Name the family in the configuration"
             );
         }
         None => {}
     }
-    if let Some(surprise) = endpoint.surprise() {
-        tracing::warn!(model = name, %server, "{surprise}");
+    if let Some(warning) = endpoint.mismatch_warning() {
+        tracing::warn!(model = name, %server, "{warning}");
     }
-    let there = endpoint.model.as_deref().unwrap_or(name);
-    let listing = catalog.known().listings.get(server);
-    if listing.is_some_and(|listing| listing.entry(there).is_none()) {
-        tracing::warn!(model = name, endpoint = %server, "the endpoint does not list `{there}`");
+    let served_name = endpoint.model.as_deref().unwrap_or(name);
+    let listing = catalog.facts().listings.get(server);
+    if listing.is_some_and(|listing| listing.entry(served_name).is_none()) {
+        tracing::warn!(model = name, endpoint = %server, "the endpoint does not list `{served_name}`");
     }
 }
 
-/// What to write so that the family is known. A configured model has other fields, which stay; of one that was discovered the
-/// whole entry is shown, since nothing of a configured one is discovered.
-fn fix(config: &Config, model: &Model) -> String {
+/// The setting that names the model's family. A configured model needs one line, since its other fields stay. A discovered one needs
+/// a whole entry, because a configured model replaces a discovered one.
+fn config_hint(config: &Config, model: &Model) -> String {
     let name = &model.name;
     if config.models.contains_key(&**name) {
         return format!("models.{name}.family: FAMILY");
@@ -57,25 +57,25 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::upstream::{Known, Listing};
+    use crate::upstream::{Listing, ServerFacts};
 
     #[test]
-    fn the_line_that_names_a_family_takes_nothing_away() {
+    fn the_config_hint_keeps_every_endpoint_and_key() {
         let config = Config::from_yaml(
             "{models: {ours: {gate: true, endpoints: [{url: 'http://a', weight: 3}]}},
               discover: [{url: 'http://a'}, {url: 'http://b', api_key: 'env:B_KEY'}]}",
         )
         .unwrap();
-        let mut known = Known::default();
+        let mut facts = ServerFacts::default();
         for server in &config.discover {
             let data = vec![json!({"id": "theirs"})];
-            known.take_up(&server.url, Listing { data });
+            facts.update(&server.url, Listing { data });
         }
-        let catalog = Catalog::build(&config, Default::default(), known);
-        let fix = |name| fix(&config, catalog.model(name).unwrap());
-        assert_eq!(fix("ours"), "models.ours.family: FAMILY");
+        let catalog = Catalog::build(&config, Default::default(), facts);
+        let hint = |name| config_hint(&config, catalog.model(name).unwrap());
+        assert_eq!(hint("ours"), "models.ours.family: FAMILY");
         assert_eq!(
-            fix("theirs"),
+            hint("theirs"),
             "models: { \"theirs\": { family: FAMILY, endpoints: [{ url: \"http://a\" }, { url: \"http://b\", api_key: \"env:B_KEY\" }] } }"
         );
     }

@@ -1,4 +1,4 @@
-//! Keeps what is known of the model servers true: what they list, which switches their models obey, and whether they are well.
+//! Background tasks that watch the model servers: the models they list, the switches these obey, and the servers' health.
 
 mod backoff;
 mod log;
@@ -9,17 +9,17 @@ use std::{num::NonZeroU32, time::Duration};
 use futures_util::future::join_all;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use self::models::Lists;
+use self::models::ModelPoller;
 use crate::{
     state::{AppState, StateHandle},
-    upstream::{Server, check, servers},
+    upstream::{ModelServer, check_health, model_servers},
 };
 
-/// Watches every server of the configuration, of each one that is taken up later too. Never returns.
-pub async fn servers_of(state_handle: StateHandle) {
+/// Watches every server of the configuration, and starts anew after each reload. Never returns.
+pub async fn run(state_handle: StateHandle) {
     loop {
         let state = state_handle.load();
-        let servers = servers(&state.config);
+        let servers = model_servers(&state.config);
         let is_checked = state.config.upstream.health_ms > 0;
         let checked = servers.iter().filter(|_| is_checked);
         state
@@ -28,7 +28,7 @@ pub async fn servers_of(state_handle: StateHandle) {
         let watched = join_all(servers.iter().map(|server| watch(&state, server)));
         let watched = async {
             watched.await;
-            std::future::pending::<()>().await; // there are none
+            std::future::pending::<()>().await; // there may be no servers
         };
         tokio::select! {
             () = watched => {}
@@ -37,32 +37,35 @@ pub async fn servers_of(state_handle: StateHandle) {
     }
 }
 
-async fn watch(state: &AppState, server: &Server) {
-    tokio::join!(Lists::of(state, server).watch(), checks(state, server));
+async fn watch(state: &AppState, server: &ModelServer) {
+    tokio::join!(
+        ModelPoller::new(state, server).run(),
+        check_regularly(state, server)
+    );
 }
 
 fn every(milliseconds: u64) -> Interval {
-    let mut rounds = interval(Duration::from_millis(milliseconds));
-    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    rounds
+    let mut ticks = interval(Duration::from_millis(milliseconds));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }
 
-/// Asks how the server is, again and again.
-async fn checks(state: &AppState, server: &Server) {
+/// Checks the server's health every `upstream.health_ms`. Returns at once if health checks are off.
+async fn check_regularly(state: &AppState, server: &ModelServer) {
     let settings = &state.config.upstream;
-    let (Some(results), 1..) = (NonZeroU32::new(settings.health_results), settings.health_ms)
+    let (Some(threshold), 1..) = (NonZeroU32::new(settings.health_results), settings.health_ms)
     else {
         return;
     };
-    let mut rounds = every(settings.health_ms);
+    let mut ticks = every(settings.health_ms);
     loop {
-        rounds.tick().await;
-        let found = check(&state.client, server).await;
+        ticks.tick().await;
+        let result = check_health(&state.client, server).await;
         let catalog = state.catalog.load();
         let Some(health) = catalog.health(&server.url) else {
             return;
         };
-        match (health.heard(found.is_ok(), results), found) {
+        match (health.observe(result.is_ok(), threshold), result) {
             (Some(false), Err(trouble)) => {
                 tracing::warn!(server = %server.url, trouble, "the server is not well; its endpoints are left out");
             }
@@ -71,6 +74,6 @@ async fn checks(state: &AppState, server: &Server) {
         }
         state
             .metrics
-            .set_server_healthy(server.url.as_str(), health.is_well());
+            .set_server_healthy(server.url.as_str(), health.is_healthy());
     }
 }

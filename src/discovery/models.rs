@@ -1,4 +1,4 @@
-//! What a server lists, and what its models obey: taken up when it changes.
+//! Polls the model list of one server, and probes models that are new or changed.
 
 use std::{
     collections::BTreeMap,
@@ -7,95 +7,101 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{backoff::Due, every, log::say};
+use super::{backoff::ProbeBackoff, every, log::log_model};
 use crate::{
     routing::Family,
     state::AppState,
-    upstream::{Catalog, Listing, Probed, Server, Unknown, look, probe},
+    upstream::{Catalog, Listing, ModelServer, ProbeError, ProbeFindings, list_models, probe},
 };
 
-/// How long a look may spend on asking about models; whoever is left waits for the next one. vLLM answers for one in 20 ms.
-const ROUND: Duration = Duration::from_secs(2);
+/// How long the probes after one poll may take; the remaining models wait for the next poll. vLLM needs 20 ms per model.
+const PROBE_ROUND: Duration = Duration::from_secs(2);
 
-/// Looks at the list of one server.
-pub struct Lists<'a> {
+/// The judged models of a server by their names there, with their expected families.
+type GatedModels = BTreeMap<String, Option<&'static Family>>;
+
+/// The results of probes by the models' names at the server; `None` if the server cannot tell.
+type Findings = BTreeMap<String, Option<ProbeFindings>>;
+
+/// Polls the model list of one server.
+pub struct ModelPoller<'a> {
     state: &'a AppState,
-    server: &'a Server,
-    /// Why there was no list the last time.
+    server: &'a ModelServer,
+    /// Why the latest poll failed, if it did.
     trouble: Option<String>,
-    /// The configuration may name other models there than the one before it.
+    /// True before the first listing under this configuration, which may name other models than the one before.
     is_first: bool,
-    due: Due,
+    backoff: ProbeBackoff,
 }
 
-impl<'a> Lists<'a> {
-    /// A server that was not looked at under this configuration.
-    pub fn of(state: &'a AppState, server: &'a Server) -> Self {
+impl<'a> ModelPoller<'a> {
+    /// A poller that has not polled yet.
+    pub fn new(state: &'a AppState, server: &'a ModelServer) -> Self {
         Self {
             state,
             server,
             trouble: None,
             is_first: true,
-            due: Due::default(),
+            backoff: ProbeBackoff::default(),
         }
     }
 
-    /// Looks again and again. Never returns.
-    pub async fn watch(mut self) {
-        let mut rounds = every(self.state.config.upstream.discover_ms);
+    /// Polls every `upstream.discover_ms`. Never returns.
+    pub async fn run(mut self) {
+        let mut ticks = every(self.state.config.upstream.discover_ms);
         loop {
-            rounds.tick().await;
-            match look(&self.state.client, self.server).await {
-                Ok(listing) => self.heard(listing).await,
-                Err(trouble) => self.missed(trouble),
+            ticks.tick().await;
+            match list_models(&self.state.client, self.server).await {
+                Ok(listing) => self.on_listing(listing).await,
+                Err(trouble) => self.on_failure(trouble),
             }
         }
     }
 
-    fn missed(&mut self, trouble: String) {
+    fn on_failure(&mut self, trouble: String) {
         if self.trouble.as_ref() != Some(&trouble) {
             tracing::warn!(server = %self.server.url, trouble, "cannot list its models; asking again");
         }
         self.trouble = Some(trouble);
     }
 
-    /// Takes up a list that is new, and what was found out of models that are listed still.
-    async fn heard(&mut self, listing: Listing) {
-        let news = self.news(&listing);
-        if news.are_none() && self.due.is_empty() {
+    /// Probes the models that need it, and publishes a new catalog if the listing or the findings are new.
+    async fn on_listing(&mut self, listing: Listing) {
+        let diff = self.diff(&listing);
+        if diff.is_empty() && self.backoff.is_empty() {
             return;
         }
-        let gated = self.gated(&listing);
-        self.due.keep(|there| gated.contains_key(there));
-        for there in gated.keys().filter(|there| news.hold(there)) {
-            self.due.add(there);
+        let gated = self.gated_models(&listing);
+        self.backoff.retain(|name| gated.contains_key(name));
+        for name in gated.keys().filter(|name| diff.needs_probe(name)) {
+            self.backoff.add(name);
         }
-        // Asked before anybody is served by the list, so that the first request gets the switch that works.
-        let found = self.ask(&gated).await;
-        if news.are_none() && found.is_empty() {
+        // Probed before the listing is published, so that the first request already gets the switch that works.
+        let findings = self.probe_due(&gated).await;
+        if diff.is_empty() && findings.is_empty() {
             return;
         }
-        let catalog = self.with(&listing, &found);
+        let catalog = self.catalog_with(&listing, &findings);
         for (model, endpoint) in catalog.models_at(&self.server.url) {
-            let there = endpoint.model.as_deref().unwrap_or(&model.name);
-            if news.is_other(there) {
-                endpoint.forget_refusal();
+            let name = endpoint.model.as_deref().unwrap_or(&model.name);
+            if diff.may_have_changed(name) {
+                endpoint.forget_switch_rejection();
             }
-            if news.hold(there) || found.contains_key(there) {
-                say(self.state, &catalog, model, endpoint);
+            if diff.needs_probe(name) || findings.contains_key(name) {
+                log_model(self.state, &catalog, model, endpoint);
             }
         }
         self.state.catalog.store(Arc::new(catalog));
     }
 
-    fn news<'l>(&mut self, now: &'l Listing) -> News<'l> {
+    fn diff<'l>(&mut self, now: &'l Listing) -> ListingDiff<'l> {
         let catalog = self.state.catalog.load();
-        let before = catalog.known().listings.get(&self.server.url).cloned();
+        let before = catalog.facts().listings.get(&self.server.url).cloned();
         let is_back = self.trouble.take().is_some();
         if is_back || before.is_none() {
             tracing::info!(server = %self.server.url, models = now.data.len(), "listed its models");
         }
-        News {
+        ListingDiff {
             before,
             now,
             is_back,
@@ -103,83 +109,81 @@ impl<'a> Lists<'a> {
         }
     }
 
-    /// The models that would be judged, by their names there, and how these say that they switch.
-    fn gated(&self, listing: &Listing) -> BTreeMap<String, Option<&'static Family>> {
-        let draft = self.with(listing, &BTreeMap::new());
+    fn gated_models(&self, listing: &Listing) -> GatedModels {
+        let draft = self.catalog_with(listing, &BTreeMap::new());
         let here = draft.models_at(&self.server.url);
         here.filter(|(model, _)| model.gate)
             .map(|(model, endpoint)| {
-                let there = endpoint.model.as_deref().unwrap_or(&model.name);
-                (there.to_owned(), endpoint.by_name)
+                let name = endpoint.model.as_deref().unwrap_or(&model.name);
+                (name.to_owned(), endpoint.expected_family)
             })
             .collect()
     }
 
-    /// Asks about those whose turn it is, one after another: the server has requests to serve too. What it says of them.
-    async fn ask(
-        &mut self,
-        gated: &BTreeMap<String, Option<&'static Family>>,
-    ) -> BTreeMap<String, Option<Probed>> {
+    /// Probes the models that are due, one after another, because the server has requests to serve too.
+    async fn probe_due(&mut self, gated: &GatedModels) -> Findings {
         let began = Instant::now();
-        let mut found = BTreeMap::new();
-        for there in self.due.at_this_look() {
-            if began.elapsed() >= ROUND {
+        let mut findings = Findings::new();
+        for name in self.backoff.next_due() {
+            if began.elapsed() >= PROBE_ROUND {
                 break;
             }
-            let by_name = gated.get(&there).copied().flatten();
-            let answer = probe(&self.state.client, self.server, &there, by_name).await;
-            if matches!(answer, Err(Unknown::Unheard)) {
-                if self.due.missed(&there) {
+            let expected = gated.get(&name).copied().flatten();
+            let result = probe(&self.state.client, self.server, &name, expected).await;
+            if matches!(result, Err(ProbeError::Transient)) {
+                if self.backoff.on_failure(&name) {
                     let server = &self.server.url;
-                    tracing::info!(model = there, %server, "cannot ask how it renders a chat now; asking again");
+                    tracing::info!(model = name, %server, "cannot ask how it renders a chat now; asking again");
                 }
                 continue;
             }
-            self.due.answered(&there);
-            found.insert(there, answer.ok());
+            self.backoff.on_answer(&name);
+            findings.insert(name, result.ok());
         }
-        found
+        findings
     }
 
-    /// The catalog of now, with this list, and with what was found out.
-    fn with(&self, listing: &Listing, found: &BTreeMap<String, Option<Probed>>) -> Catalog {
+    /// The current catalog with this listing and these findings.
+    fn catalog_with(&self, listing: &Listing, findings: &Findings) -> Catalog {
         let before = self.state.catalog.load();
-        let mut known = before.known().clone();
-        known.take_up(&self.server.url, listing.clone());
-        for (there, probed) in found {
-            let of = (self.server.url.clone(), there.clone());
-            match probed {
-                Some(probed) => known.probes.insert(of, *probed),
-                None => known.probes.remove(&of),
+        let mut facts = before.facts().clone();
+        facts.update(&self.server.url, listing.clone());
+        for (name, found) in findings {
+            let key = (self.server.url.clone(), name.clone());
+            match found {
+                Some(found) => facts.probes.insert(key, *found),
+                None => facts.probes.remove(&key),
             };
         }
-        before.rebuild(&self.state.config, known)
+        before.rebuild(&self.state.config, facts)
     }
 }
 
-/// What is new in a list.
-struct News<'l> {
+/// How a listing differs from the one before.
+struct ListingDiff<'l> {
     before: Option<Listing>,
     now: &'l Listing,
+    /// True if the poll before failed.
     is_back: bool,
+    /// True for the first listing under this configuration.
     is_first: bool,
 }
 
-impl News<'_> {
-    /// True when nothing is.
-    fn are_none(&self) -> bool {
+impl ListingDiff<'_> {
+    /// True if no model needs a look.
+    fn is_empty(&self) -> bool {
         !self.is_first && !self.is_back && self.before.as_ref() == Some(self.now)
     }
 
-    /// True when a model is to be looked at anew.
-    fn hold(&self, there: &str) -> bool {
-        self.is_first || self.is_other(there)
+    /// True if a model must be probed and logged again.
+    fn needs_probe(&self, name: &str) -> bool {
+        self.is_first || self.may_have_changed(name)
     }
 
-    /// True when a model may not be what it was: its server was away and may have come back with other flags, or lists it
-    /// otherwise. The first list says nothing of what was before it.
-    fn is_other(&self, there: &str) -> bool {
+    /// True if a model may behave differently: its server was away and may have other flags, or lists it differently. False for
+    /// the first listing ever, which has nothing to compare with.
+    fn may_have_changed(&self, name: &str) -> bool {
         let before = self.before.as_ref();
-        self.is_back || before.is_some_and(|before| !before.agrees(self.now, there))
+        self.is_back || before.is_some_and(|before| !before.agrees(self.now, name))
     }
 }

@@ -3,7 +3,7 @@
 use envoy_types::pb::envoy::service::ext_proc::v3::HttpHeaders;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use crate::{pipeline::REQUEST_ID, upstream::is_ours};
+use crate::{pipeline::REQUEST_ID, upstream::is_gateway_header};
 
 /// The head of a request or of an answer.
 #[derive(Debug, Default)]
@@ -56,7 +56,7 @@ impl Heard {
 
     fn keep(&mut self, key: &str, value: Vec<u8>) {
         let is_read = READ.iter().any(|name| name == key);
-        if !is_read && !is_ours(key) {
+        if !is_read && !is_gateway_header(key) {
             return;
         }
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(key), HeaderValue::try_from(value)) {
@@ -69,7 +69,7 @@ impl Heard {
         self.headers
             .keys()
             .map(HeaderName::as_str)
-            .filter(|name| is_ours(name))
+            .filter(|name| is_gateway_header(name))
     }
 
     /// The length the sender announced, in bytes.

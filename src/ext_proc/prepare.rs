@@ -9,7 +9,7 @@ use crate::{
     pipeline::{self, Entered, MODE, MODEL},
     routing::Mode,
     state::AppState,
-    upstream::Profile,
+    upstream::EnvoyModel,
 };
 
 /// What a client is told of a decision, as headers of the answer.
@@ -37,7 +37,7 @@ pub async fn judged(
 ) -> Result<(Prepared, Told), Error> {
     let judged = pipeline::judge(state, body.clone(), wish, entered).await?;
     let routed = judged.routed;
-    let profile = Profile::of(judged.model.as_deref(), &routed.model);
+    let profile = EnvoyModel::of(judged.model.as_deref(), &routed.model);
     let upstream = profile.name.as_deref().unwrap_or(&routed.model);
     let rendered = routed.render(profile.family, profile.name.as_deref()).body;
     let told: Told =
@@ -68,11 +68,11 @@ pub fn named(
     let (name, model) = match pipeline::model_of(state, found.as_ref(), entered) {
         Ok(found) => found,
         Err(_) if found.is_none() && !entered.is_restricted() => {
-            return Ok(going(head, Profile::default(), body.clone(), &body));
+            return Ok(going(head, EnvoyModel::default(), body.clone(), &body));
         }
         Err(error) => return Err(error),
     };
-    let profile = Profile::of(model.as_deref(), &name);
+    let profile = EnvoyModel::of(model.as_deref(), &name);
     let upstream = profile.name.as_deref().unwrap_or(&name);
     if let Ok(value) = HeaderValue::try_from(upstream) {
         head.set(MODEL, value);
@@ -83,7 +83,7 @@ pub fn named(
 }
 
 /// A request with the key of its model.
-fn going(mut head: HeaderChange, profile: Profile, body: Bytes, came: &Bytes) -> Prepared {
+fn going(mut head: HeaderChange, profile: EnvoyModel, body: Bytes, came: &Bytes) -> Prepared {
     if let Some(key) = profile.authorization {
         head.set(header::AUTHORIZATION, key);
     }

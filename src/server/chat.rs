@@ -75,8 +75,8 @@ async fn forward(
         path: parts.uri.path_and_query().map_or("/", |path| path.as_str()),
         headers: &parts.headers,
         pass_credentials: state.keys.allow_anonymous(),
-        looked_at: true,
-        streams: routed.request.streams(),
+        inspect_response: true,
+        is_streaming: routed.request.streams(),
         render: |endpoint: &Endpoint, switched| {
             let family = endpoint.family.filter(|_| switched);
             routed.render(family, endpoint.model.as_deref())
@@ -87,13 +87,14 @@ async fn forward(
         Ok(mut response) => {
             let endpoint = response.body().endpoint().clone();
             let relay = response.body_mut();
-            routed.reconcile(endpoint.family, relay.refused());
+            routed.reconcile(endpoint.family, relay.switch_rejected());
             let Decision { mode, why, .. } = &routed.decision;
             relay.record().set_mode(mode.as_str(), why.as_str());
             relay.hold(place);
-            response
-                .headers_mut()
-                .extend(pipeline::told(&routed.decision, endpoint.called.clone()));
+            response.headers_mut().extend(pipeline::told(
+                &routed.decision,
+                endpoint.model_header.clone(),
+            ));
             gathered(response)
         }
         Err((error, record)) => {

@@ -13,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 use http::Response;
 use http_body::{Body, Frame, SizeHint};
 
-use crate::upstream::Relay;
+use crate::upstream::RelayBody;
 
 /// Gathered at most, in bytes: a client that is slower than the server is not read ahead for.
 const MOST: usize = 64 << 10;
@@ -29,7 +29,7 @@ pub struct Gather<B: Body> {
 }
 
 /// An answer whose pieces are gathered.
-pub fn gathered(response: Response<Relay>) -> Response<axum::body::Body> {
+pub fn gathered(response: Response<RelayBody>) -> Response<axum::body::Body> {
     response.map(|body| axum::body::Body::new(Gather::new(body)))
 }
 

@@ -32,10 +32,14 @@ pub async fn handle(State(state): State<Arc<AppState>>, request: Request) -> Res
 fn explain(model: &Model, mut routed: Routed) -> Response {
     // A forwarded request draws among endpoints; this shows the first.
     let endpoint = model.endpoints.first();
-    let family = endpoint.and_then(|endpoint| endpoint.family.filter(|_| !endpoint.refuses()));
+    let family =
+        endpoint.and_then(|endpoint| endpoint.family.filter(|_| !endpoint.rejects_switch()));
     let name = endpoint.and_then(|endpoint| endpoint.model.as_deref());
     let rendered = routed.render(family, name).body;
-    routed.reconcile(family, endpoint.is_some_and(|endpoint| endpoint.refuses()));
+    routed.reconcile(
+        family,
+        endpoint.is_some_and(|endpoint| endpoint.rejects_switch()),
+    );
     let decision = &routed.decision;
     let body = std::str::from_utf8(&rendered)
         .ok()
@@ -76,8 +80,8 @@ fn told_of_endpoint(endpoint: &Endpoint) -> Value {
         "model": endpoint.model,
         "family": endpoint.family.map(|family| family.id),
         "probed": endpoint.probed,
-        "refuses": endpoint.refuses(),
-        "fit": endpoint.is_fit(Instant::now()),
+        "refuses": endpoint.rejects_switch(),
+        "fit": endpoint.is_ready(Instant::now()),
     })
 }
 

@@ -41,8 +41,8 @@ pub async fn handle(State(state): State<Arc<AppState>>, request: Request) -> Res
         path: parts.uri.path_and_query().map_or("/", |path| path.as_str()),
         headers: &parts.headers,
         pass_credentials: state.keys.allow_anonymous(),
-        looked_at: false,
-        streams: false, // as far as we know
+        inspect_response: false,
+        is_streaming: false, // as far as we know
         render: |endpoint: &Endpoint, _switched| {
             let name = endpoint.model.as_deref().unwrap_or(&model.name);
             let body = named

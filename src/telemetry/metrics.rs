@@ -325,7 +325,7 @@ struct Alike {
 fn register_health_gauge(meter: &Meter, health: &Arc<Mutex<ServerHealth>>) {
     let health = health.clone();
     meter
-        .u64_observable_gauge("thinkgate.upstream.well")
+        .u64_observable_gauge("thinkgate.endpoint.healthy")
         .with_description("1 while the server's health checks say that it is well")
         .with_callback(move |gauge| {
             for (server, healthy) in &*health.lock() {

@@ -1,15 +1,15 @@
-//! What requests need to reach model servers: connections for what is forwarded, a client for questions of our own, limits.
+//! How the gateway reaches model servers: connection pools for forwarded requests, an HTTP client for its own requests, and limits.
 
 use std::{sync::Arc, time::Duration};
 
 use http::{Method, header::AUTHORIZATION};
-use reqwest::RequestBuilder;
+use reqwest::{RequestBuilder, Response};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Server, ServerKeys,
-    budget::Budget,
-    wire::{self, Wire},
+    ModelServer, ServerKeys,
+    forward::RetryBudget,
+    wire::{self, ConnectionPool},
 };
 use crate::{
     config::Upstream,
@@ -17,10 +17,10 @@ use crate::{
     telemetry::Metrics,
 };
 
-/// The most a question of our own may take, headers and body; a model server answers it from memory.
-const ASK: Duration = Duration::from_secs(5);
+/// The time limit of the gateway's own requests, headers and body. A model server answers them from memory.
+const CONTROL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The limits of one answer.
+/// The time limits of a forwarded request, and the number of its retries.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// `upstream.connect_ms`.
@@ -54,23 +54,101 @@ impl Limits {
 /// Connections to model servers, shared by all requests.
 #[derive(Debug, Clone)]
 pub struct Client {
-    /// A set a worker, so that a request and its connection stay on one thread.
-    workers: Vec<Wire>,
-    /// For questions of our own, which are asked on no worker.
-    own: reqwest::Client,
-    /// For the same.
+    /// One pool per worker, so that a request and its connection stay on one thread.
+    pools: Vec<ConnectionPool>,
+    /// Sends the gateway's own requests.
+    control: reqwest::Client,
+    /// The keys for the gateway's own requests.
     keys: Arc<ServerKeys>,
     pub(super) limits: Limits,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) budget: Arc<Budget>,
-    /// Cancelled when running answers have had their time after the stop.
-    cut: CancellationToken,
-    /// The same for each worker: who waits for one takes its lock, and all requests wait.
-    cuts: Vec<CancellationToken>,
+    pub(super) retry_budget: Arc<RetryBudget>,
+    /// Cancelled when the drain is over and running answers must end.
+    abort: CancellationToken,
+    /// A child token per worker: all waiters of one token share a lock, and every request waits.
+    worker_aborts: Vec<CancellationToken>,
 }
 
-/// For questions of our own: no environment, no redirects, no decompression.
-fn own(limits: Limits) -> Result<reqwest::Client, reqwest::Error> {
+impl Client {
+    /// A client with the limits of the configuration.
+    ///
+    /// # Errors
+    /// If the system's certificates cannot be read.
+    pub fn new(
+        settings: &Upstream,
+        keys: Arc<ServerKeys>,
+        metrics: Arc<Metrics>,
+    ) -> anyhow::Result<Self> {
+        let limits = Limits::of(settings);
+        let abort = CancellationToken::new();
+        Ok(Self {
+            pools: pool_per_worker(limits)?,
+            control: control_client(limits)?,
+            keys,
+            limits,
+            metrics,
+            retry_budget: Arc::default(),
+            worker_aborts: (0..Workers::count()).map(|_| abort.child_token()).collect(),
+            abort,
+        })
+    }
+
+    /// The same client with other settings and keys. It shares the open connections unless their own limits changed.
+    ///
+    /// # Errors
+    /// If the system's certificates cannot be read.
+    pub fn with(&self, settings: &Upstream, keys: Arc<ServerKeys>) -> anyhow::Result<Self> {
+        let limits = Limits::of(settings);
+        let of_connections = |limits: &Limits| (limits.connect, limits.pool_idle);
+        let mut client = self.clone();
+        if of_connections(&limits) != of_connections(&self.limits) {
+            (client.pools, client.control) = (pool_per_worker(limits)?, control_client(limits)?);
+        }
+        (client.limits, client.keys) = (limits, keys);
+        Ok(client)
+    }
+
+    /// A request of the gateway's own to a server, with the server's key and a time limit.
+    pub(super) fn control_request(
+        &self,
+        method: Method,
+        server: &ModelServer,
+        path: &str,
+    ) -> RequestBuilder {
+        let request = self.control.request(method, server.url.join(path));
+        match self.keys.authorization(server.api_key.as_ref()) {
+            Some(key) => request.header(AUTHORIZATION, key),
+            None => request,
+        }
+        .timeout(CONTROL_TIMEOUT)
+    }
+
+    /// Cancelling this token ends every running answer: a stream of events with an error event, any other body by aborting it.
+    pub fn abort_token(&self) -> &CancellationToken {
+        &self.abort
+    }
+
+    /// The abort token of the current worker thread.
+    pub(super) fn worker_abort_token(&self) -> &CancellationToken {
+        let worker = Workers::current_index() % self.worker_aborts.len();
+        &self.worker_aborts[worker] // there is at least one
+    }
+
+    /// The connection pool of the current worker thread.
+    pub(super) fn worker_pool(&self) -> &ConnectionPool {
+        let worker = Workers::current_index() % self.pools.len();
+        &self.pools[worker] // there is at least one
+    }
+}
+
+fn pool_per_worker(limits: Limits) -> Result<Vec<ConnectionPool>, rustls::Error> {
+    let connector = wire::connector()?;
+    let pool = |_| ConnectionPool::new(connector.clone(), limits.connect, limits.pool_idle);
+    Ok((0..Workers::count()).map(pool).collect())
+}
+
+/// The client for the gateway's own requests: no proxy from the environment, no redirects, no retries.
+fn control_client(limits: Limits) -> Result<reqwest::Client, reqwest::Error> {
     tls::install_crypto_provider();
     reqwest::Client::builder()
         .no_proxy()
@@ -82,82 +160,26 @@ fn own(limits: Limits) -> Result<reqwest::Client, reqwest::Error> {
         .build()
 }
 
-impl Client {
-    /// A client with the limits of the configuration.
-    ///
-    /// # Errors
-    /// When the system's certificates cannot be read.
-    pub fn new(
-        settings: &Upstream,
-        keys: Arc<ServerKeys>,
-        metrics: Arc<Metrics>,
-    ) -> anyhow::Result<Self> {
-        let limits = Limits::of(settings);
-        let cut = CancellationToken::new();
-        Ok(Self {
-            workers: a_worker_each(limits)?,
-            own: own(limits)?,
-            keys,
-            limits,
-            metrics,
-            budget: Arc::default(),
-            cuts: (0..Workers::count()).map(|_| cut.child_token()).collect(),
-            cut,
-        })
-    }
-
-    /// The same with other limits and keys: requests from here on share the connections that stand, where the limits allow it.
-    ///
-    /// # Errors
-    /// When the system's certificates cannot be read.
-    pub fn with(&self, settings: &Upstream, keys: Arc<ServerKeys>) -> anyhow::Result<Self> {
-        let limits = Limits::of(settings);
-        let of_connections = |limits: &Limits| (limits.connect, limits.pool_idle);
-        let mut client = self.clone();
-        if of_connections(&limits) != of_connections(&self.limits) {
-            (client.workers, client.own) = (a_worker_each(limits)?, own(limits)?);
+/// Reads the whole body of a response to one of the gateway's own requests. Returns `None` if it is longer than `limit` bytes.
+///
+/// # Errors
+/// Why the body did not arrive.
+pub(super) async fn read_limited(
+    mut response: Response,
+    limit: usize,
+) -> Result<Option<Vec<u8>>, reqwest::Error> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        if body.len() + chunk.len() > limit {
+            return Ok(None);
         }
-        (client.limits, client.keys) = (limits, keys);
-        Ok(client)
+        body.extend_from_slice(&chunk);
     }
-
-    /// A question of our own to a server, with its key and a limit.
-    pub(super) fn ask(&self, method: Method, server: &Server, path: &str) -> RequestBuilder {
-        let request = self.own.request(method, server.url.join(path));
-        match self.keys.of(server.api_key.as_ref()) {
-            Some(key) => request.header(AUTHORIZATION, key),
-            None => request,
-        }
-        .timeout(ASK)
-    }
-
-    /// Cancelling it ends every answer that still runs: streams of events with an event that says so, other bodies by aborting
-    /// them.
-    pub fn cut(&self) -> &CancellationToken {
-        &self.cut
-    }
-
-    /// What the requests of the thread that asks wait for, to hear of the cut.
-    pub(super) fn cut_here(&self) -> &CancellationToken {
-        let here = Workers::current_index() % self.cuts.len();
-        &self.cuts[here] // as many as workers, one at least
-    }
-
-    /// The connections of the thread that asks.
-    pub(super) fn wire(&self) -> &Wire {
-        let here = Workers::current_index() % self.workers.len();
-        &self.workers[here] // as many as workers, one at least
-    }
+    Ok(Some(body))
 }
 
-fn a_worker_each(limits: Limits) -> Result<Vec<Wire>, rustls::Error> {
-    let connector = wire::connector()?;
-    let wire = |_| Wire::new(connector.clone(), limits.connect, limits.pool_idle);
-    Ok((0..Workers::count()).map(wire).collect())
-}
-
-/// The cause at the bottom: "connection refused" says more than "error sending request".
-pub(super) fn innermost(error: &reqwest::Error) -> String {
+/// The innermost cause of an error: "connection refused" says more than "error sending request".
+pub(super) fn root_cause(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(source) = cause.source() {
         cause = source;

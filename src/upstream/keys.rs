@@ -1,7 +1,7 @@
-//! The keys of model servers, as they were when the configuration was taken up.
+//! The API keys of model servers, read once per configuration.
 //!
-//! They are read once, with it. A catalog is built anew whenever a server lists other models; a key file that is gone or half
-//! written by then belongs to a configuration that is refused, and must not take the key away from the one that is in use.
+//! The catalog is rebuilt whenever a server lists other models. A key file that is missing or half written at that moment belongs to
+//! a configuration that will be rejected; it must not take the key away from the one in use.
 
 use std::collections::BTreeMap;
 
@@ -9,15 +9,15 @@ use http::HeaderValue;
 
 use crate::config::{Config, Revealed, Secret};
 
-/// What goes into `Authorization`, by where the configuration says that the key is.
+/// The `Authorization` value of every key reference in the configuration.
 #[derive(Debug, Default)]
 pub struct ServerKeys(BTreeMap<String, HeaderValue>);
 
 impl ServerKeys {
-    /// Reads every key of a model server that the configuration names. Files are read: not for a thread that serves.
+    /// Reads all keys of model servers. Reads files, so it blocks.
     ///
     /// # Errors
-    /// Which one cannot be read, in words for the operator.
+    /// Which key cannot be read, in words for the operator.
     pub fn read(config: &Config) -> Result<Self, String> {
         let discovered = config.discover.iter().map(|server| &server.api_key);
         let configured = config.models.values().flat_map(|model| {
@@ -33,13 +33,13 @@ impl ServerKeys {
         Ok(Self(keys))
     }
 
-    /// The `Authorization` that stands for a reference of the configuration.
-    pub fn of(&self, secret: Option<&Secret>) -> Option<HeaderValue> {
+    /// The `Authorization` value for a key reference.
+    pub fn authorization(&self, secret: Option<&Secret>) -> Option<HeaderValue> {
         self.0.get(&secret?.to_string()).cloned()
     }
 }
 
-/// `Bearer KEY`, marked so that it never prints.
+/// `Bearer KEY`, marked sensitive so that it is never printed.
 fn bearer(key: &Revealed) -> Option<HeaderValue> {
     let mut value = HeaderValue::try_from(format!("Bearer {}", key.expose())).ok()?;
     value.set_sensitive(true);
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_the_one_that_was_read_and_one_that_is_missing_is_said() {
+    fn keys_are_read_once_and_a_missing_key_is_an_error() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "sk-1\n").unwrap();
         let at = file.path().display();
@@ -61,7 +61,9 @@ mod tests {
         .unwrap();
         let keys = ServerKeys::read(&config).unwrap();
         std::fs::write(file.path(), "").unwrap();
-        let key = keys.of(config.models["m"].api_key.as_ref()).unwrap();
+        let key = keys
+            .authorization(config.models["m"].api_key.as_ref())
+            .unwrap();
         assert_eq!(key, "Bearer sk-1");
         assert!(!format!("{keys:?}").contains("sk-1"));
         let error = ServerKeys::read(&config).unwrap_err();

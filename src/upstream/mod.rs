@@ -1,35 +1,28 @@
-//! [`Routed`](crate::routing::Routed) -> streaming response: which endpoint, which bytes for it, and what comes back.
+//! Forwards a request to a model server and relays the answer.
 //!
-//! Nothing is buffered on the way back and no task stands between the model server's body and the client's: dropping the
-//! client's body closes the request to the server.
+//! [`Forward`] picks an endpoint of a [`Model`] (`balance`), sends the rendered request and may retry on another endpoint. The
+//! [`Catalog`] says which models and endpoints there are, and [`probe()`] finds out which switch a model obeys.
+//!
+//! The answer's body is streamed, and no task sits between the server's body and the client's: dropping the client's body closes
+//! the request to the server. There is one exception: the body of a 4xx is read first, up to 64 KiB, to see whether the server
+//! rejects our switch (`forward::switch_rejection`).
 
-mod body;
-mod breaker;
-mod budget;
+mod balance;
 mod catalog;
 mod client;
-mod discover;
-mod endpoint;
-mod exchange;
+mod control;
 mod forward;
-mod headers;
-mod health;
 mod keys;
-mod pool;
 mod probe;
-mod refusal;
-mod reply;
-mod sending;
+mod server;
 mod wire;
 
-pub use body::Relay;
-pub use catalog::{Catalog, Known, Listing, Listings, Model, Profile};
+pub use balance::{Endpoint, Health};
+pub use catalog::{Catalog, EnvoyModel, Listing, Listings, Model, ServerFacts};
 pub use client::Client;
-pub use discover::{Server, look, servers};
-pub use endpoint::Endpoint;
-pub use forward::Forward;
-pub use headers::is_ours;
-pub use health::{Health, check};
+pub use control::{check_health, list_models};
+pub use forward::{Forward, RelayBody, content_length, is_gateway_header};
 pub use keys::ServerKeys;
-pub use probe::{Probed, Unknown, probe};
-pub use wire::{AnswerReader, Head, Malformed};
+pub use probe::{ProbeError, ProbeFindings, probe};
+pub use server::{ModelServer, model_servers};
+pub use wire::{AnswerReader, Malformed, ResponseHead};

@@ -1,9 +1,11 @@
-//! Which switch a model obeys, by how its server writes the prompt: vLLM's `/tokenize` renders a chat with its template.
+//! Finds out which switch a model obeys, by how its server renders a chat: vLLM's `/tokenize` applies the chat template.
 //!
-//! The table of families goes by names; a template may differ from what the name promises. Rendering the same chat with the
-//! switch ON and OFF shows whether it changes anything, which side is the default, and where the prompt changes: at its head,
-//! every change of mode costs the whole prefix cache. A server without the route, or with one that means something else, is
-//! left to the table, and so is every switch that is no variable of the template: vLLM's `/tokenize` ignores those (0.32).
+//! The family table goes by model names, but a template may differ from what the name promises. Rendering the same chat with the
+//! switch on and off shows three things: whether the switch changes the prompt, which mode is the default, and where the two prompts
+//! diverge. If they diverge at the head, every change of mode loses the whole prefix cache.
+//!
+//! The table alone decides where a probe cannot: for a server without the route or with another meaning of it, and for a switch that
+//! is no template variable, since vLLM's `/tokenize` ignores those (0.32).
 
 use std::time::Duration;
 
@@ -12,91 +14,81 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::time::timeout;
 
-use super::{Client, Server, discover::whole};
+use super::{Client, ModelServer, client::read_limited};
 use crate::{
     api::{Change, ChatRequest, apply},
-    routing::Family,
+    routing::{Family, Mode},
 };
 
-/// The most all questions to one endpoint may take; vLLM answers each in 2 to 3 ms.
-const PROBE: Duration = Duration::from_secs(2);
+/// The time limit of one probe, which is up to seven requests; vLLM answers each in 2 to 3 ms.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The longest answer that is read, in bytes: some million tokens, of a chat of one word.
-const LONGEST: usize = 16 << 20;
+/// The longest `/tokenize` answer that is read, in bytes: some million tokens, for a chat of one word.
+const MAX_RENDERED_BYTES: usize = 16 << 20;
 
-/// Switches that templates obey under names of their own, tried where the table's does nothing.
-const OTHERS: [&str; 2] = ["enable_thinking", "thinking"];
+/// Template variables that are tried where the table's switch changes nothing. They are ids of families.
+const FALLBACK_SWITCHES: [&str; 2] = ["enable_thinking", "thinking"];
 
-/// What a probe found out of one model at one server.
+/// What a probe found out about one model at one server.
 #[derive(Debug, Clone, Copy, Serialize)]
-pub struct Probed {
-    /// The family whose switch the template obeys; `fixed` when it obeys none that we know.
-    #[serde(serialize_with = "id")]
+pub struct ProbeFindings {
+    /// The family whose switch the template obeys; `fixed` if it obeys none that we know.
+    #[serde(serialize_with = "serialize_id")]
     pub family: &'static Family,
-    /// What it does when nothing is said; absent when the template does something third.
+    /// The mode without a switch; `None` if the template then renders a third prompt.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub default: Option<Side>,
-    /// Which end of the prompt changes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub changes: Option<End>,
+    pub default: Option<Mode>,
+    /// Where the prompts of the two modes diverge; `None` if there is no switch.
+    #[serde(rename = "changes", skip_serializing_if = "Option::is_none")]
+    pub diverges_at: Option<DivergesAt>,
 }
 
 /// Why a probe found nothing out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unknown {
-    /// The server does not say, and would not the next time: it has no such route, means something else by it, or wants a key.
-    Unsaid,
-    /// By chance: it was busy or too slow, or the connection broke.
-    Unheard,
+pub enum ProbeError {
+    /// The server cannot tell, and a second probe would not help: it has no such route, means something else by it, or wants a key.
+    Unsupported,
+    /// A later probe may succeed: the server was busy or too slow, or the connection broke.
+    Transient,
 }
 
-/// One of the two positions of a switch.
+/// Where the prompts of the two modes diverge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Side {
-    /// ON.
-    Reasoning,
-    /// OFF.
-    Direct,
-}
-
-/// At which end of the prompt the two modes part.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum End {
-    /// Before the first words of the user: nothing of one mode's prefix cache serves the other.
+pub enum DivergesAt {
+    /// Before the user's first words: one mode cannot use the other's prefix cache.
     Head,
-    /// After them.
+    /// After the user's first words.
     Tail,
 }
 
-fn id<S: serde::Serializer>(family: &Family, serializer: S) -> Result<S::Ok, S::Error> {
+fn serialize_id<S: serde::Serializer>(family: &Family, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(family.id)
 }
 
-/// Asks the server how it renders `model`, which the table takes for `family`.
+/// Probes how the server renders a chat with `model`. `family`: the one that the table expects.
 ///
 /// # Errors
-/// Why it cannot be said.
+/// Why nothing was found out.
 pub async fn probe(
     client: &Client,
-    server: &Server,
+    server: &ModelServer,
     model: &str,
     family: Option<&'static Family>,
-) -> Result<Probed, Unknown> {
+) -> Result<ProbeFindings, ProbeError> {
     if family.is_some_and(|family| !is_in_template(family)) {
-        return Err(Unknown::Unsaid);
+        return Err(ProbeError::Unsupported);
     }
     let probe = Probe {
         client,
         server,
         model,
     };
-    let found = timeout(PROBE, probe.run(family)).await;
-    found.unwrap_or(Err(Unknown::Unheard))
+    let findings = timeout(PROBE_TIMEOUT, probe.run(family)).await;
+    findings.unwrap_or(Err(ProbeError::Transient))
 }
 
-/// True when the switch is variables of the template and nothing else.
+/// True if the family's switch consists of template variables only.
 fn is_in_template(family: &Family) -> bool {
     let is_variable =
         |change: &Change| matches!(change, Change::Set(["chat_template_kwargs", _], _));
@@ -110,80 +102,83 @@ fn is_in_template(family: &Family) -> bool {
 
 struct Probe<'a> {
     client: &'a Client,
-    server: &'a Server,
+    server: &'a ModelServer,
     model: &'a str,
 }
 
 impl Probe<'_> {
-    async fn run(&self, family: Option<&'static Family>) -> Result<Probed, Unknown> {
-        let unsaid = self.render("hi", &[]).await?;
-        // Where the user's words begin; a server that renders all words alike does not read messages.
-        let words = common_prefix(&unsaid, &self.render("yo", &[]).await?);
-        if words >= unsaid.len() {
-            return Err(Unknown::Unsaid);
+    async fn run(&self, family: Option<&'static Family>) -> Result<ProbeFindings, ProbeError> {
+        let without = self.render("hi", &[]).await?;
+        // Where the user's words begin. A server that renders other words to the same prompt does not read `messages`.
+        let words_at = common_prefix(&without, &self.render("yo", &[]).await?);
+        if words_at >= without.len() {
+            return Err(ProbeError::Unsupported);
         }
-        let others = OTHERS.iter().filter_map(|id| Family::by_id(id, self.model));
-        for family in family.into_iter().chain(others) {
+        let fallbacks = FALLBACK_SWITCHES.iter();
+        let fallbacks = fallbacks.filter_map(|id| Family::by_id(id, self.model));
+        for family in family.into_iter().chain(fallbacks) {
             let on = self.render("hi", family.reasoning).await?;
             let off = self.render("hi", family.direct).await?;
             if on == off {
                 continue;
             }
-            let default = match (unsaid == on, unsaid == off) {
-                (true, _) => Some(Side::Reasoning),
-                (_, true) => Some(Side::Direct),
+            let default = match (without == on, without == off) {
+                (true, _) => Some(Mode::Reasoning),
+                (_, true) => Some(Mode::Direct),
                 _ => None,
             };
-            let changes = Some(match common_prefix(&on, &off) <= words {
-                true => End::Head,
-                false => End::Tail,
+            let diverges_at = Some(match common_prefix(&on, &off) <= words_at {
+                true => DivergesAt::Head,
+                false => DivergesAt::Tail,
             });
-            return Ok(Probed {
+            return Ok(ProbeFindings {
                 family,
                 default,
-                changes,
+                diverges_at,
             });
         }
-        // Of a model that nobody knows it can only be said what it does not obey.
+        // An unknown model that obeys none of these switches may still have another one.
         let fixed = family.and_then(|_| Family::by_id("fixed", self.model));
-        Ok(Probed {
-            family: fixed.ok_or(Unknown::Unsaid)?,
+        Ok(ProbeFindings {
+            family: fixed.ok_or(ProbeError::Unsupported)?,
             default: None,
-            changes: None,
+            diverges_at: None,
         })
     }
 
-    /// The tokens of a chat of one turn.
-    async fn render(&self, text: &str, changes: &[Change]) -> Result<Vec<u32>, Unknown> {
+    /// The tokens of a chat with one user message.
+    async fn render(&self, text: &str, changes: &[Change]) -> Result<Vec<u32>, ProbeError> {
         #[derive(Deserialize)]
         struct Tokens {
             tokens: Vec<u32>,
         }
         let chat = json!({"model": self.model, "messages": [{"role": "user", "content": text}]});
-        let chat = ChatRequest::read(chat.to_string().into()).map_err(|_| Unknown::Unsaid)?;
-        let request = self.client.ask(Method::POST, self.server, "/tokenize");
-        let request = request
+        let chat =
+            ChatRequest::read(chat.to_string().into()).map_err(|_| ProbeError::Unsupported)?;
+        let request = self
+            .client
+            .control_request(Method::POST, self.server, "/tokenize")
             .header(http::header::CONTENT_TYPE, "application/json")
             .body(apply(&chat, changes));
-        let response = request.send().await.map_err(|_| Unknown::Unheard)?;
+        let response = request.send().await.map_err(|_| ProbeError::Transient)?;
         match response.status() {
             StatusCode::OK => {}
-            status if passes(status) => return Err(Unknown::Unheard),
-            _ => return Err(Unknown::Unsaid),
+            status if is_transient(status) => return Err(ProbeError::Transient),
+            _ => return Err(ProbeError::Unsupported),
         }
-        let body = whole(response, LONGEST).await;
-        let body = body.map_err(|_| Unknown::Unheard)?.ok_or_else(|| {
+        let body = read_limited(response, MAX_RENDERED_BYTES).await;
+        let body = body.map_err(|_| ProbeError::Transient)?.ok_or_else(|| {
             let (model, server) = (self.model, &self.server.url);
-            tracing::warn!(model, %server, "what /tokenize says of it is longer than {LONGEST} bytes");
-            Unknown::Unsaid
+            tracing::warn!(model, %server, "what /tokenize says of it is longer than {MAX_RENDERED_BYTES} bytes");
+            ProbeError::Unsupported
         })?;
-        let tokens: Tokens = serde_json::from_slice(&body).map_err(|_| Unknown::Unsaid)?;
+        let tokens: Tokens = serde_json::from_slice(&body).map_err(|_| ProbeError::Unsupported)?;
         Ok(tokens.tokens)
     }
 }
 
-/// True of a status that speaks of the moment, not of the route.
-fn passes(status: StatusCode) -> bool {
+/// True for a status that may be another one next time, so that it says nothing about the route.
+fn is_transient(status: StatusCode) -> bool {
     match status {
         StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS => true,
         StatusCode::NOT_IMPLEMENTED => false,

@@ -46,7 +46,12 @@ async fn a_server_that_says_it_is_not_well_gets_no_requests_until_it_is() {
     let other = Server::friendly().await;
     let yaml = "upstream: {health_ms: 20, health_results: 2}";
     let gateway = Gateway::start(config(&[&sick, &other], yaml)).await;
-    let gauge = |up: u8| format!("thinkgate_upstream_well{{server=\"{}\"}} {up}", sick.url());
+    let gauge = |up: u8| {
+        format!(
+            "thinkgate_endpoint_healthy{{server=\"{}\"}} {up}",
+            sick.url()
+        )
+    };
     for (is_well, up) in [(false, 0), (true, 1)] {
         well.store(is_well, Ordering::Relaxed);
         while !metric(&gateway, &gauge(up)).await {
@@ -68,7 +73,7 @@ async fn a_models_only_server_is_tried_however_it_says_it_is() {
     let gateway = Gateway::start(config(&[&sick], yaml)).await;
     while !metric(
         &gateway,
-        &format!("thinkgate_upstream_well{{server=\"{}\"}} 0", sick.url()),
+        &format!("thinkgate_endpoint_healthy{{server=\"{}\"}} 0", sick.url()),
     )
     .await
     {

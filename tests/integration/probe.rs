@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use thinkgate::{
     config::{BaseUrl, Config},
     telemetry::Metrics,
-    upstream::{self, Client, Unknown, look, probe},
+    upstream::{self, Client, ProbeError, list_models, probe},
 };
 use tokio::{net::TcpListener, time::sleep};
 
@@ -330,11 +330,11 @@ fn in_pieces(document: &str) -> Vec<Step> {
     vec![Step::Send(head.into()), chunk(document), last_chunk()]
 }
 
-fn asking(server: &Server) -> (Client, upstream::Server) {
+fn asking(server: &Server) -> (Client, upstream::ModelServer) {
     let metrics = Arc::new(Metrics::new().unwrap());
     let client = Client::new(&Config::default().upstream, Arc::default(), metrics).unwrap();
     let url = BaseUrl::parse(&server.url()).unwrap();
-    (client, upstream::Server { url, api_key: None })
+    (client, upstream::ModelServer { url, api_key: None })
 }
 
 #[tokio::test]
@@ -345,7 +345,7 @@ async fn a_list_of_models_without_end_is_not_read_to_its_end() {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let server = Server::whole(listener, move |_| answered.clone());
             let (client, there) = asking(&server);
-            match look(&client, &there).await {
+            match list_models(&client, &there).await {
                 Ok(_) => assert!(is_read, "{mebibytes} MiB were read"),
                 Err(trouble) => {
                     assert!(!is_read && trouble.contains("8388608 bytes"), "{trouble}");
@@ -366,7 +366,7 @@ async fn a_prompt_without_end_is_not_read_to_its_end_and_the_name_decides() {
             in_pieces(&long(&told, mebibytes))
         })
     };
-    for (mebibytes, found) in [(1, None), (16, Some(Unknown::Unsaid))] {
+    for (mebibytes, found) in [(1, None), (16, Some(ProbeError::Unsupported))] {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = server(mebibytes, listener);
         let (client, there) = asking(&server);

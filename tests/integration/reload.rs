@@ -308,7 +308,7 @@ async fn a_server_that_a_reload_takes_away_is_no_longer_shown_as_well_or_not() {
     let (old, new) = (Server::friendly().await, Server::friendly().await);
     let gauge = |server: &Server| {
         let url = server.url();
-        format!("thinkgate_upstream_well{{server=\"{url}\"}}")
+        format!("thinkgate_endpoint_healthy{{server=\"{url}\"}}")
     };
     fs::write(&file, models(&old, "")).unwrap();
     let process = start(&file).await;

@@ -1,63 +1,43 @@
-//! Models out of what is configured and what servers list.
+//! Builds the models from the configuration and from what the servers report.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde_json::Value;
 
-use super::{Catalog, Known, Listings, Model, entry_of_ours};
+use super::{
+    facts::{Listings, ServerFacts},
+    model::{Model, own_entry},
+};
 use crate::{
     config::{self, BaseUrl, Config},
     routing::Family,
     upstream::{
-        Health, Probed, ServerKeys,
-        breaker::Patience,
-        endpoint::{Endpoint, Site},
+        Health, ProbeFindings, ServerKeys,
+        balance::{BreakerConfig, Endpoint, EndpointSpec},
     },
 };
 
-/// What a catalog is built from.
-pub struct Build<'a> {
-    /// What the operator wrote.
+/// The models of a catalog by their names at the gateway.
+pub type Models = BTreeMap<Arc<str>, Arc<Model>>;
+
+/// What the models of a catalog are built from.
+pub struct CatalogBuilder<'a> {
+    /// The configuration.
     pub config: &'a Config,
-    /// What servers say of themselves now.
-    pub known: &'a Known,
-    /// How they are.
+    /// What the servers report.
+    pub facts: &'a ServerFacts,
+    /// The health of every server.
     pub health: &'a BTreeMap<BaseUrl, Arc<Health>>,
-    /// Their keys.
+    /// The servers' API keys.
     pub keys: &'a ServerKeys,
-    /// The catalog so far, whose endpoints may be there still.
-    pub before: &'a Catalog,
+    /// The models of the catalog before, whose endpoints keep their state.
+    pub before: &'a Models,
 }
 
-impl Build<'_> {
-    /// Every model: what is configured wins over what was discovered under the same name.
-    pub fn models(&self) -> BTreeMap<Arc<str>, Arc<Model>> {
-        let mut models: BTreeMap<Arc<str>, Model> = BTreeMap::new();
-        for server in &self.config.discover {
-            let listed = self
-                .known
-                .listings
-                .get(&server.url)
-                .map_or(&[][..], |listing| &listing.data);
-            for (id, entry) in listed
-                .iter()
-                .filter_map(|entry| Some((entry["id"].as_str()?, entry)))
-            {
-                let endpoint = self.discovered(server, id, entry);
-                let model = models.entry(id.into()).or_insert_with_key(|name| Model {
-                    name: name.clone(),
-                    family: None, // known when all its endpoints are
-                    gate: true,
-                    endpoints: Vec::new(),
-                    key: None,
-                    entry: entry.clone(),
-                });
-                model.endpoints.push(endpoint);
-            }
-        }
-        for model in models.values_mut() {
-            model.family = family_among(&model.endpoints);
-        }
+impl CatalogBuilder<'_> {
+    /// All models. A configured model replaces discovered ones of the same name.
+    pub fn models(&self) -> Models {
+        let mut models = self.discovered();
         for (name, settings) in &self.config.models {
             let model = self.configured(name, settings);
             models.insert(model.name.clone(), model);
@@ -68,98 +48,129 @@ impl Build<'_> {
             .collect()
     }
 
-    /// A model as its server lists it, at that server.
-    fn discovered(&self, server: &config::Discover, id: &str, entry: &Value) -> Arc<Endpoint> {
+    /// The models that the servers of `discover` list. Servers that list the same name share one model.
+    fn discovered(&self) -> BTreeMap<Arc<str>, Model> {
+        let mut models: BTreeMap<Arc<str>, Model> = BTreeMap::new();
+        for server in &self.config.discover {
+            let listing = self.facts.listings.get(&server.url);
+            let entries = listing.map_or(&[][..], |listing| &listing.data);
+            for (id, entry) in entries
+                .iter()
+                .filter_map(|entry| Some((entry["id"].as_str()?, entry)))
+            {
+                let endpoint = self.discovered_endpoint(server, id, entry);
+                let model = models.entry(id.into()).or_insert_with_key(|name| Model {
+                    name: name.clone(),
+                    family: None, // set below, once all endpoints are there
+                    gate: true,
+                    endpoints: Vec::new(),
+                    key: None,
+                    entry: entry.clone(),
+                });
+                model.endpoints.push(endpoint);
+            }
+        }
+        for model in models.values_mut() {
+            model.family = family_of_endpoints(&model.endpoints);
+        }
+        models
+    }
+
+    fn discovered_endpoint(
+        &self,
+        server: &config::Discover,
+        id: &str,
+        entry: &Value,
+    ) -> Arc<Endpoint> {
         let family = Family::recognise(id, entry["root"].as_str(), entry["parent"].as_str());
         self.endpoint(
             id,
-            Site {
+            EndpointSpec {
                 url: server.url.clone(),
-                key: self.keys.of(server.api_key.as_ref()),
+                key: self.keys.authorization(server.api_key.as_ref()),
                 weight: 1,
                 model: None,
-                by_name: family,
+                expected_family: family,
                 probed: self.probed(&server.url, id),
-                is_set: false,
+                is_family_configured: false,
                 health: self.health_of(&server.url),
             },
         )
     }
 
-    /// A model as it is configured, with what its servers say of it.
+    /// A configured model, with what its servers report about it.
     fn configured(&self, name: &str, settings: &config::Model) -> Model {
         let endpoints: Vec<Arc<Endpoint>> = settings
             .endpoints
             .iter()
-            .map(|endpoint| self.configured_at(name, settings, endpoint))
+            .map(|endpoint| self.configured_endpoint(name, settings, endpoint))
             .collect();
         let family = match endpoints.as_slice() {
-            [] => family_of(name, settings, None),
-            some => family_among(some),
+            [] => configured_family(name, settings, None),
+            some => family_of_endpoints(some),
         };
         let listed = settings
             .endpoints
             .iter()
-            .find_map(|endpoint| listed(name, endpoint, &self.known.listings));
-        let mut entry = listed.cloned().unwrap_or_else(|| entry_of_ours(name));
+            .find_map(|endpoint| listed_entry(name, endpoint, &self.facts.listings));
+        let mut entry = listed.cloned().unwrap_or_else(|| own_entry(name));
         entry["id"] = name.into();
         Model {
             name: name.into(),
             family,
             gate: settings.gate,
             endpoints,
-            key: self.keys.of(settings.api_key.as_ref()),
+            key: self.keys.authorization(settings.api_key.as_ref()),
             entry,
         }
     }
 
-    fn configured_at(
+    fn configured_endpoint(
         &self,
         name: &str,
         settings: &config::Model,
         endpoint: &config::Endpoint,
     ) -> Arc<Endpoint> {
-        let there = endpoint.model.as_deref().unwrap_or(name);
-        let entry = listed(name, endpoint, &self.known.listings);
-        let family = match family_of(there, settings, entry) {
+        let served_name = endpoint.model.as_deref().unwrap_or(name);
+        let entry = listed_entry(name, endpoint, &self.facts.listings);
+        let family = match configured_family(served_name, settings, entry) {
             None if settings.family == "auto" => Family::recognise(name, None, None),
             family => family,
         };
+        let api_key = endpoint.api_key.as_ref().or(settings.api_key.as_ref());
         self.endpoint(
             name,
-            Site {
+            EndpointSpec {
                 url: endpoint.url.clone(),
-                key: self
-                    .keys
-                    .of(endpoint.api_key.as_ref().or(settings.api_key.as_ref())),
+                key: self.keys.authorization(api_key),
                 weight: endpoint.weight,
                 model: endpoint.model.clone(),
-                by_name: family,
-                probed: self.probed(&endpoint.url, there),
-                is_set: settings.family != "auto",
+                expected_family: family,
+                probed: self.probed(&endpoint.url, served_name),
+                is_family_configured: settings.family != "auto",
                 health: self.health_of(&endpoint.url),
             },
         )
     }
 
-    /// An endpoint, in the condition that it was in before.
-    fn endpoint(&self, name: &str, site: Site) -> Arc<Endpoint> {
+    /// An endpoint with the state of its predecessor, if there was one.
+    fn endpoint(&self, name: &str, spec: EndpointSpec) -> Arc<Endpoint> {
         let settings = &self.config.upstream;
-        let patience = Patience {
+        let breaker = BreakerConfig {
             failures: settings.failures,
             open: Duration::from_millis(settings.open_ms),
         };
-        let before = self.before.model(name).and_then(|model| {
-            let mut there = model.endpoints.iter();
-            there.find(|endpoint| endpoint.is_at(&site.url, site.model.as_deref()))
+        let before = self.before.get(name).and_then(|model| {
+            let mut endpoints = model.endpoints.iter();
+            endpoints.find(|endpoint| endpoint.matches(&spec.url, spec.model.as_deref()))
         });
-        let endpoint = Endpoint::new(name, site, patience);
-        Arc::new(endpoint.taking_over(before.map(Arc::as_ref)))
+        let endpoint = Endpoint::new(name, spec, breaker);
+        Arc::new(endpoint.with_state_of(before.map(Arc::as_ref)))
     }
 
-    fn probed(&self, url: &BaseUrl, there: &str) -> Option<Probed> {
-        let of = (url.clone(), there.to_owned());
-        self.known.probes.get(&of).copied()
+    fn probed(&self, url: &BaseUrl, served_name: &str) -> Option<ProbeFindings> {
+        let key = (url.clone(), served_name.to_owned());
+        self.facts.probes.get(&key).copied()
     }
 
     fn health_of(&self, url: &BaseUrl) -> Arc<Health> {
@@ -167,33 +178,33 @@ impl Build<'_> {
     }
 }
 
-/// How a model switches, as far as it is decided for without an endpoint: like the first that can.
-fn family_among(endpoints: &[Arc<Endpoint>]) -> Option<&'static Family> {
+/// The family that decisions are made for before an endpoint is picked: the first that can switch, otherwise the first.
+fn family_of_endpoints(endpoints: &[Arc<Endpoint>]) -> Option<&'static Family> {
     let families = || endpoints.iter().filter_map(|endpoint| endpoint.family);
     families()
         .find(|family| family.can_switch())
         .or_else(|| families().next())
 }
 
-/// The family that is configured for a model, or the one its names tell. `there`: its name at the server that lists `entry`.
-fn family_of(
-    there: &str,
+/// The configured family of a model, or for `auto` the one its names tell. `entry`: what its server lists under `served_name`.
+fn configured_family(
+    served_name: &str,
     settings: &config::Model,
     entry: Option<&Value>,
 ) -> Option<&'static Family> {
-    let says = |key: &str| entry.and_then(|entry| entry[key].as_str());
+    let field = |key: &str| entry.and_then(|entry| entry[key].as_str());
     match settings.family.as_str() {
-        "auto" => Family::recognise(there, says("root"), says("parent")),
-        id => Family::by_id(id, there),
+        "auto" => Family::recognise(served_name, field("root"), field("parent")),
+        id => Family::by_id(id, served_name),
     }
 }
 
-/// The entry of a configured model in its server's list.
-fn listed<'l>(
+/// The entry of a configured model in the listing of an endpoint's server.
+fn listed_entry<'l>(
     name: &str,
     endpoint: &config::Endpoint,
     listings: &'l Listings,
 ) -> Option<&'l Value> {
-    let there = endpoint.model.as_deref().unwrap_or(name);
-    listings.get(&endpoint.url)?.entry(there)
+    let served_name = endpoint.model.as_deref().unwrap_or(name);
+    listings.get(&endpoint.url)?.entry(served_name)
 }

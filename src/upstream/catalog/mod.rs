@@ -1,151 +1,112 @@
-//! Which models there are: configured ones and aliases always, discovered ones as their servers list them.
+//! The models and aliases that clients can name. Configured ones are always there, discovered ones while their servers list them.
 
 mod build;
-mod known;
+mod facts;
+mod model;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
-use http::HeaderValue;
 use serde_json::{Value, json};
 
-pub use self::known::{Known, Listing, Listings};
-use super::{Endpoint, Health, ServerKeys, servers};
+use self::{
+    build::{CatalogBuilder, Models},
+    model::own_entry,
+};
+pub use self::{
+    facts::{Listing, Listings, ServerFacts},
+    model::{EnvoyModel, Model},
+};
+use super::{Endpoint, Health, ServerKeys, model_servers};
 use crate::{
     config::{self, BaseUrl, Config},
     error::Error,
     routing::{Family, Mode, Target},
 };
 
-/// One model by the name clients use.
-#[derive(Debug)]
-pub struct Model {
-    /// Its name here.
-    pub name: Arc<str>,
-    /// How it switches, as far as a request without an endpoint is concerned.
-    pub family: Option<&'static Family>,
-    /// False: never judged.
-    pub gate: bool,
-    /// The servers that have it. None where Envoy owns them.
-    pub endpoints: Vec<Arc<Endpoint>>,
-    /// The `Authorization` of a request that Envoy sends to a server of its own.
-    key: Option<HeaderValue>,
-    /// Its entry in `/v1/models`.
-    entry: Value,
-}
-
 /// All models and aliases at one moment.
 #[derive(Debug, Default)]
 pub struct Catalog {
-    models: BTreeMap<Arc<str>, Arc<Model>>,
-    /// What it was built from, beside the configuration.
-    known: Known,
-    /// How every server of the configuration is.
+    models: Models,
+    /// What the servers have reported.
+    facts: ServerFacts,
+    /// The health of every server in the configuration.
     health: BTreeMap<BaseUrl, Arc<Health>>,
-    /// The servers' keys, which come with the configuration.
+    /// The servers' API keys, read with the configuration.
     keys: Arc<ServerKeys>,
     aliases: BTreeMap<String, config::Alias>,
-    /// The servers that are to be discovered and have not answered yet. While there are any, no name is unknown.
+    /// The servers of `discover` that have not answered yet. While there are any, no name is rejected as unknown.
     pub pending: Vec<BaseUrl>,
-    /// True when any name may be asked for: Envoy has the servers, and nothing is configured of their models.
-    open: bool,
-}
-
-/// A model as it is for a request whose server is not ours to choose.
-#[derive(Debug, Default)]
-pub struct Profile {
-    /// How it switches.
-    pub family: Option<&'static Family>,
-    /// Its name there, when it is another than here.
-    pub name: Option<String>,
-    /// The `Authorization` it wants, when it has a key.
-    pub authorization: Option<HeaderValue>,
-}
-
-impl Profile {
-    /// Of a model for a request whose server Envoy chooses. Where several endpoints are configured, the first speaks for all;
-    /// of a model that is none of ours the name tells.
-    pub fn of(model: Option<&Model>, name: &str) -> Self {
-        match model {
-            Some(model) => Self {
-                family: model.family,
-                name: model
-                    .endpoints
-                    .first()
-                    .and_then(|endpoint| endpoint.model.clone()),
-                authorization: model.key.clone(),
-            },
-            None => Self {
-                family: Family::recognise(name, None, None),
-                ..Self::default()
-            },
-        }
-    }
+    /// True if any model name is accepted: Envoy owns the servers, and the configuration names no models.
+    accepts_any_name: bool,
 }
 
 impl Catalog {
-    /// Puts together what is configured and what was discovered.
-    pub fn build(config: &Config, keys: Arc<ServerKeys>, known: Known) -> Self {
-        Self::default().built(config, keys, known)
+    /// A catalog without a predecessor.
+    pub fn build(config: &Config, keys: Arc<ServerKeys>, facts: ServerFacts) -> Self {
+        Self::default().build_with(config, keys, facts)
     }
 
-    /// The same for a configuration that takes the place of another: with its keys, and what is known of the servers.
-    pub fn under(&self, config: &Config, keys: Arc<ServerKeys>) -> Self {
-        self.built(config, keys, self.known.clone())
+    /// The catalog after a reload of the configuration, with its keys and the same facts.
+    pub fn with_config(&self, config: &Config, keys: Arc<ServerKeys>) -> Self {
+        self.build_with(config, keys, self.facts.clone())
     }
 
-    /// The same after what is known has changed. Endpoints that are still there keep their requests in flight, their breakers and
-    /// what they refused; servers keep their health.
-    pub fn rebuild(&self, config: &Config, known: Known) -> Self {
-        self.built(config, self.keys.clone(), known)
+    /// The catalog after the servers reported something new. Endpoints that are still there keep their requests in flight, their
+    /// breakers and their switch rejections; servers keep their health.
+    pub fn rebuild(&self, config: &Config, facts: ServerFacts) -> Self {
+        self.build_with(config, self.keys.clone(), facts)
     }
 
-    fn built(&self, config: &Config, keys: Arc<ServerKeys>, mut known: Known) -> Self {
-        let health = |url: BaseUrl| {
-            // Without checks no verdict would ever turn.
-            let is_checked = config.upstream.health_ms > 0;
-            let before = self.health.get(&url).filter(|_| is_checked).cloned();
-            (url, before.unwrap_or_default())
-        };
-        let health: BTreeMap<_, _> = servers(config)
-            .into_iter()
-            .map(|server| health(server.url))
-            .collect();
-        known.listings.retain(|url, _| health.contains_key(url));
-        known.probes.retain(|(url, _), _| health.contains_key(url));
-        let build = build::Build {
+    fn build_with(&self, config: &Config, keys: Arc<ServerKeys>, mut facts: ServerFacts) -> Self {
+        let health = self.health_for(config);
+        facts.listings.retain(|url, _| health.contains_key(url));
+        facts.probes.retain(|(url, _), _| health.contains_key(url));
+        let builder = CatalogBuilder {
             config,
-            known: &known,
+            facts: &facts,
             health: &health,
             keys: &keys,
-            before: self,
+            before: &self.models,
         };
-        let models = build.models();
+        let models = builder.models();
         let servers = config.discover.iter().map(|server| &server.url);
         let pending = servers
-            .filter(|url| !known.listings.contains_key(*url))
+            .filter(|url| !facts.listings.contains_key(*url))
             .cloned()
             .collect();
         Self {
             models,
-            known,
+            facts,
             health,
             keys,
             aliases: config.aliases.clone(),
             pending,
-            open: config.ext_proc.is_some()
+            accepts_any_name: config.ext_proc.is_some()
                 && config.models.is_empty()
                 && config.aliases.is_empty()
                 && config.discover.is_empty(),
         }
     }
 
-    /// The model a request means: the one it names, or the only one there is.
+    /// The health of every server in `config`. Without health checks all are healthy, because no check would ever correct a verdict.
+    fn health_for(&self, config: &Config) -> BTreeMap<BaseUrl, Arc<Health>> {
+        let is_checked = config.upstream.health_ms > 0;
+        model_servers(config)
+            .into_iter()
+            .map(|server| {
+                let before = self.health.get(&server.url).filter(|_| is_checked).cloned();
+                (server.url, before.unwrap_or_default())
+            })
+            .collect()
+    }
+
+    /// The model that a request is for: the one it names, or the only one there is.
     ///
     /// # Errors
-    /// An unknown name, or none where there is a choice. Before the first listing nothing can be unknown: 503.
+    /// A 404 for an unknown name and a 400 for no name where there is a choice; a 503 for both while a server has not been listed yet.
     pub fn resolve(&self, name: Option<&str>) -> Result<Target, Error> {
         let name = match name {
             Some(name) => name,
@@ -154,7 +115,7 @@ impl Catalog {
                 self.models.keys().next(),
             ) {
                 (1, Some(only)) => only,
-                _ if self.open => "", // the server knows which
+                _ if self.accepts_any_name => "", // the server chooses its own
                 _ if !self.pending.is_empty() => {
                     return Err(Error::NoEndpoint("this request".into()));
                 }
@@ -184,7 +145,7 @@ impl Catalog {
                 family: model.family,
                 gate: model.gate,
             }),
-            None if self.open => Ok(Target::Model {
+            None if self.accepts_any_name => Ok(Target::Model {
                 name: name.into(),
                 family: Family::recognise(name, None, None),
                 gate: true,
@@ -197,17 +158,17 @@ impl Catalog {
         }
     }
 
-    /// The model of this name.
+    /// The model with this name.
     pub fn model(&self, name: &str) -> Option<&Arc<Model>> {
         self.models.get(name)
     }
 
-    /// What servers say of themselves.
-    pub fn known(&self) -> &Known {
-        &self.known
+    /// What the servers have reported.
+    pub fn facts(&self) -> &ServerFacts {
+        &self.facts
     }
 
-    /// How the server is; `None` when it is none of the configuration's.
+    /// The health of a server; `None` if the configuration does not name it.
     pub fn health(&self, url: &BaseUrl) -> Option<&Arc<Health>> {
         self.health.get(url)
     }
@@ -223,14 +184,14 @@ impl Catalog {
         })
     }
 
-    /// Every model, in the order of their names.
+    /// Every model, ordered by name.
     pub fn models(&self) -> impl Iterator<Item = &Arc<Model>> {
         self.models.values()
     }
 
     /// The answer to `GET /v1/models`.
     pub fn list(&self) -> Value {
-        let aliases = self.aliases.keys().map(|name| entry_of_ours(name));
+        let aliases = self.aliases.keys().map(|name| own_entry(name));
         let data: Vec<Value> = self
             .models
             .values()
@@ -242,12 +203,12 @@ impl Catalog {
 
     /// The answer to `GET /v1/models/{id}`.
     pub fn entry(&self, name: &str) -> Option<Value> {
-        let alias = || self.aliases.contains_key(name).then(|| entry_of_ours(name));
+        let alias = || self.aliases.contains_key(name).then(|| own_entry(name));
         self.models
             .get(name)
             .map(|model| model.entry.clone())
             .or_else(alias)
-            .or_else(|| self.open.then(|| entry_of_ours(name)))
+            .or_else(|| self.accepts_any_name.then(|| own_entry(name)))
     }
 
     fn names(&self) -> String {
@@ -264,27 +225,22 @@ impl Catalog {
     }
 }
 
-/// What a name of ours looks like in `/v1/models`.
-fn entry_of_ours(name: &str) -> Value {
-    json!({"id": name, "object": "model", "created": 0, "owned_by": "thinkgate"})
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::upstream::endpoint::tests::put_down;
+    use crate::upstream::balance::trip;
 
-    fn listings(entries: Value) -> Known {
+    fn listings(entries: Value) -> ServerFacts {
         let url = BaseUrl::parse("http://a").unwrap();
         let listing = serde_json::from_value(json!({"data": entries})).unwrap();
-        Known {
+        ServerFacts {
             listings: Listings::from([(url, listing)]),
-            ..Known::default()
+            ..ServerFacts::default()
         }
     }
 
     #[test]
-    fn a_configured_model_is_recognised_by_what_its_server_lists() {
+    fn a_configured_model_is_recognised_by_its_servers_listing() {
         let config = Config::from_yaml(
             "{models: {chat: {endpoints: [{url: 'http://a', model: served}]}, own: {family: gpt_oss, endpoints: [{url: 'http://b'}]}}}",
         )
@@ -302,9 +258,9 @@ mod tests {
     }
 
     #[test]
-    fn before_the_first_list_nothing_is_unknown() {
+    fn before_the_first_listing_no_name_is_unknown() {
         let config = Config::from_yaml("{discover: [{url: 'http://a'}]}").unwrap();
-        let empty = Catalog::build(&config, Arc::default(), Known::default());
+        let empty = Catalog::build(&config, Arc::default(), ServerFacts::default());
         assert!(matches!(
             empty.resolve(Some("m")),
             Err(Error::NoEndpoint(_))
@@ -336,9 +292,9 @@ mod tests {
     }
 
     #[test]
-    fn behind_envoy_without_models_every_name_is_taken_for_what_it_says() {
+    fn behind_envoy_without_models_every_name_is_accepted() {
         let config = Config::from_yaml("{ext_proc: {listen: '127.0.0.1:1'}}").unwrap();
-        let catalog = Catalog::build(&config, Arc::default(), Known::default());
+        let catalog = Catalog::build(&config, Arc::default(), ServerFacts::default());
         let family = |name| match catalog.resolve(name) {
             Ok(Target::Model { family, .. }) => family.map(|family| family.id),
             other => panic!("{other:?}"),
@@ -349,40 +305,47 @@ mod tests {
         let config =
             Config::from_yaml("{ext_proc: {listen: '127.0.0.1:1'}, models: {Qwen3-8B: {}}}")
                 .unwrap();
-        let catalog = Catalog::build(&config, Arc::default(), Known::default());
+        let catalog = Catalog::build(&config, Arc::default(), ServerFacts::default());
         assert!(catalog.resolve(Some("mystery")).is_err());
         let model = catalog.model("Qwen3-8B").map(AsRef::as_ref);
-        assert_eq!(Profile::of(model, "Qwen3-8B").family.unwrap().id, "qwen3");
+        assert_eq!(
+            EnvoyModel::of(model, "Qwen3-8B").family.unwrap().id,
+            "qwen3"
+        );
     }
 
     #[test]
-    fn vllms_list_is_the_same_however_often_it_is_asked_for() {
-        let asked = |created: u64, root: &str| -> Listing {
+    fn listings_are_equal_whatever_their_times_and_permission_ids() {
+        let listing = |created: u64, root: &str| -> Listing {
             let permission = json!([{"id": format!("modelperm-{created}"), "created": created}]);
             let entry =
                 json!({"id": "m", "root": root, "created": created, "permission": permission});
             serde_json::from_value(json!({"data": [entry]})).unwrap()
         };
-        assert_eq!(asked(1, "Qwen3-8B"), asked(2, "Qwen3-8B"));
-        assert_ne!(asked(1, "Qwen3-8B"), asked(1, "Qwen3-4B"));
+        assert_eq!(listing(1, "Qwen3-8B"), listing(2, "Qwen3-8B"));
+        assert_ne!(listing(1, "Qwen3-8B"), listing(1, "Qwen3-4B"));
     }
 
     #[test]
-    fn an_endpoint_that_is_still_there_keeps_its_condition() {
+    fn a_rebuilt_endpoint_keeps_its_state() {
         let config = Config::from_yaml("{models: {m: {endpoints: [{url: 'http://a'}]}}}").unwrap();
-        let first = Catalog::build(&config, Arc::default(), Known::default());
+        let first = Catalog::build(&config, Arc::default(), ServerFacts::default());
         let endpoint = |catalog: &Catalog| catalog.model("m").unwrap().endpoints[0].clone();
-        put_down(&endpoint(&first));
+        trip(&endpoint(&first));
         let next = first.rebuild(&config, listings(json!([{"id": "m"}])));
-        assert!(!endpoint(&next).is_fit(std::time::Instant::now()));
+        assert!(!endpoint(&next).is_ready(std::time::Instant::now()));
         assert!(
-            endpoint(&Catalog::build(&config, Arc::default(), Known::default()))
-                .is_fit(std::time::Instant::now())
+            endpoint(&Catalog::build(
+                &config,
+                Arc::default(),
+                ServerFacts::default()
+            ))
+            .is_ready(std::time::Instant::now())
         );
     }
 
     #[test]
-    fn two_servers_that_list_one_model_share_it() {
+    fn servers_that_list_one_name_share_a_model() {
         let config =
             Config::from_yaml("{discover: [{url: 'http://a'}, {url: 'http://b'}]}").unwrap();
         let mut listings = listings(json!([{"id": "m", "root": "Qwen3-8B"}]));

@@ -4,26 +4,23 @@ use http::{Request, Uri, header};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
-use super::{Back, HEAD, Origin, open::Io, shelf::Shelf};
-use crate::upstream::{
-    reply::{Reply, Unread},
-    sending::Sending,
-};
+use super::{MAX_HEAD_BYTES, Origin, SendError, idle::IdleConnections, open::Io};
+use crate::upstream::forward::{BufferedBody, RequestBody, UpstreamResponse};
 
 /// A share in a connection. It ends when nobody has one and nothing runs on it.
 #[derive(Debug, Clone)]
-pub(super) struct Shared(http2::SendRequest<Sending>);
+pub(super) struct Shared(http2::SendRequest<RequestBody>);
 
 impl Shared {
     /// Begins to speak over a stream of bytes, and lets whoever comes next share it.
-    pub(super) async fn shake(io: Io, shelf: &Shelf) -> hyper::Result<Self> {
+    pub(super) async fn handshake(io: Io, idle: &IdleConnections) -> hyper::Result<Self> {
         let (sender, driver) = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
-            .max_header_list_size(HEAD)
+            .max_header_list_size(MAX_HEAD_BYTES)
             .handshake(io)
             .await?;
         tokio::spawn(driver);
-        shelf.share(Self(sender.clone()));
+        idle.put_shared(Self(sender.clone()));
         Ok(Self(sender))
     }
 
@@ -31,22 +28,22 @@ impl Shared {
         self.0.is_ready()
     }
 
-    pub(super) async fn ask(
+    pub(super) async fn send(
         mut self,
-        mut request: Box<Request<Sending>>,
+        mut request: Box<Request<RequestBody>>,
         origin: &Origin,
-    ) -> Result<Reply, Back> {
+    ) -> Result<UpstreamResponse, SendError> {
         request.headers_mut().remove(header::HOST); // the URI says it
         let path = request.uri().clone();
         *request.uri_mut() = absolute(&path, origin);
         match self.0.try_send_request(*request).await {
-            Ok(response) => Ok(response.map(Unread::from)),
+            Ok(response) => Ok(response.map(BufferedBody::from)),
             Err(mut failed) => Err(match failed.take_message() {
                 Some(mut request) => {
                     *request.uri_mut() = path;
-                    Back::Unsent(Box::new(request))
+                    SendError::Unsent(Box::new(request))
                 }
-                None => Back::Lost,
+                None => SendError::Closed,
             }),
         }
     }

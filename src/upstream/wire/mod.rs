@@ -10,9 +10,9 @@
 
 mod http1;
 mod http2;
+mod idle;
 mod open;
 mod origin;
-mod shelf;
 mod turns;
 
 use std::{
@@ -30,155 +30,162 @@ use hyper_util::client::legacy::connect::Connection as _;
 use parking_lot::Mutex;
 
 use self::{
+    idle::IdleConnections,
     open::{Connector, opened},
-    shelf::Shelf,
     turns::Turns,
 };
-use super::{headers::is_media, reply::Reply, sending::Sending};
+use super::forward::{RequestBody, UpstreamResponse, has_media_type};
 
-pub use http1::{AnswerReader, Driven, Head, Malformed};
+pub use http1::{AnswerReader, ConnectionBody, Malformed, ResponseHead};
 pub use open::connector;
 pub use origin::{Origin, path_of};
 
-/// The head of an answer at most, in bytes: about what hyper (1.12) takes of a client. Its own choice over HTTP/2 is 16 KB.
-const HEAD: u32 = 400 << 10;
+/// The longest response head, in bytes: about what hyper (1.12) accepts from a client. Its default for HTTP/2 is 16 KB.
+const MAX_HEAD_BYTES: u32 = 400 << 10;
 
-/// How often connections that are not used are looked at: one that its server has closed goes, and one that lay for too long.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often idle connections are checked; those that the server closed or that are too old are dropped.
+const REAP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The connections of one thread, opened when they are needed and kept while they work.
+/// The connections of one worker thread, opened when needed and reused.
 #[derive(Clone)]
-pub struct Wire(Arc<Inner>);
+pub struct ConnectionPool(Arc<Inner>);
 
 struct Inner {
     connector: Connector,
     connect: Duration,
     keep: Duration,
-    shelves: Mutex<Shelves>,
-    is_looked_after: AtomicBool,
+    idle_by_origin: Mutex<IdleByOrigin>,
+    has_reaper: AtomicBool,
     turns: Turns,
 }
 
-/// By the servers' addresses.
-type Shelves = HashMap<Arc<str>, Arc<Shelf>>;
+/// Idle connections by the server's scheme, name and port.
+type IdleByOrigin = HashMap<Arc<str>, Arc<IdleConnections>>;
 
-/// Why there is no answer.
+/// Why there is no response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lost {
+pub enum ClientError {
     /// No connection within `upstream.connect_ms`.
-    TooLong,
-    /// No connection.
+    ConnectTimeout,
+    /// The connection was refused, or the name does not resolve.
     Unreachable,
-    /// The connection ended before the head of the answer did. `was_kept`: it had carried another before, so that the server may
-    /// have closed it while it lay unused.
-    Ended {
-        /// Whether it had.
-        was_kept: bool,
+    /// The connection closed before the response head was complete.
+    Closed {
+        /// True if the connection had carried another request, so that the server may have closed it while it was idle.
+        on_reused_connection: bool,
     },
-    /// An answer began, and its head is none that can be read.
-    Unreadable,
+    /// The response head cannot be read.
+    Malformed,
 }
 
-/// A request that came back: how much became of it.
-enum Back {
-    /// Nothing of it was sent; here it is.
-    Unsent(Box<Request<Sending>>),
-    /// Some of it may have been read.
-    Lost,
-    /// An answer to it began, and cannot be read.
-    Unreadable,
+/// Why one connection gave no response.
+enum SendError {
+    /// Nothing of the request was sent; it is returned.
+    Unsent(Box<Request<RequestBody>>),
+    /// The connection closed; the server may have read some of the request.
+    Closed,
+    /// A response began that cannot be read.
+    Malformed,
 }
 
-impl Back {
-    /// Why there is no answer to a request that is not sent again.
-    fn lost(self, was_kept: bool) -> Lost {
+impl SendError {
+    /// The error if the request is not sent again.
+    fn into_client_error(self, on_reused_connection: bool) -> ClientError {
         match self {
-            Self::Unsent(_) | Self::Lost => Lost::Ended { was_kept },
-            Self::Unreadable => Lost::Unreadable,
+            Self::Unsent(_) | Self::Closed => ClientError::Closed {
+                on_reused_connection,
+            },
+            Self::Malformed => ClientError::Malformed,
         }
     }
 }
 
-impl Wire {
-    /// Without a connection yet. `connect`: how long one may take to stand; `keep`: how long one may lie unused.
+impl ConnectionPool {
+    /// An empty pool. `connect`: the time limit on opening a connection; `keep`: how long one may be idle.
     pub fn new(connector: Connector, connect: Duration, keep: Duration) -> Self {
         Self(Arc::new(Inner {
             connector,
             connect,
             keep,
-            shelves: Mutex::default(),
-            is_looked_after: AtomicBool::new(false),
+            idle_by_origin: Mutex::default(),
+            has_reaper: AtomicBool::new(false),
             turns: Turns::default(),
         }))
     }
 
-    /// Sends a request, whose URI is a path, and waits for the head of its answer. What is not sent because its connection was
-    /// found closed goes over another one. `streams`: a stream was asked for.
+    /// Sends a request, whose URI is a path, and waits for the response head. A request that was not sent at all, because its
+    /// connection was closed, goes over another one. `streams`: the client asked for a stream.
     ///
     /// # Errors
-    /// Why there is no answer. Dropping the answer, or what waits for it, closes an HTTP/1.1 connection and resets an HTTP/2 stream.
-    pub async fn ask(
+    /// Why there is no response. Dropping the response or this future closes an HTTP/1.1 connection and resets an HTTP/2 stream.
+    pub async fn send(
         &self,
         origin: &Origin,
-        request: Box<Request<Sending>>,
+        request: Box<Request<RequestBody>>,
         streams: bool,
-    ) -> Result<Reply, Lost> {
-        // Whoever reads a stream waits for its beginning, not for the processor to be used well.
+    ) -> Result<UpstreamResponse, ClientError> {
+        // A client that reads a stream waits for its first event, so it is not delayed for batching.
         let among = self.0.turns.enter();
         if !streams {
             among.give_way().await;
         }
-        let reply = self.exchange(origin, request).await?;
-        if !is_media(reply.headers(), "text/event-stream") {
+        let reply = self.dispatch(origin, request).await?;
+        if !has_media_type(reply.headers(), "text/event-stream") {
             among.give_way().await;
         }
         Ok(reply)
     }
 
-    async fn exchange(
+    async fn dispatch(
         &self,
         origin: &Origin,
-        mut request: Box<Request<Sending>>,
-    ) -> Result<Reply, Lost> {
-        let shelf = self.0.shelf(origin);
-        while let Some(connection) = shelf.take(self.0.keep) {
-            match connection.ask(request, origin, &shelf).await {
+        mut request: Box<Request<RequestBody>>,
+    ) -> Result<UpstreamResponse, ClientError> {
+        let idle = self.0.idle(origin);
+        while let Some(connection) = idle.get(self.0.keep) {
+            match connection.send(request, origin, &idle).await {
                 Ok(reply) => return Ok(reply),
-                Err(Back::Unsent(unsent)) => {
-                    shelf.look(self.0.keep);
+                Err(SendError::Unsent(unsent)) => {
+                    idle.evict_idle(self.0.keep);
                     request = unsent;
                 }
-                Err(back) => return Err(back.lost(true)),
+                Err(error) => return Err(error.into_client_error(true)),
             }
         }
-        // Apart, for it is seldom and large: what holds this would be copied with the room for a handshake of TLS.
-        let connection = Box::pin(self.open(origin, &shelf)).await?;
-        let asked = connection.ask(request, origin, &shelf).await;
-        asked.map_err(|back| back.lost(false))
+        // Boxed, because it is rare and large: otherwise every future here would have room for a TLS handshake.
+        let connection = Box::pin(self.open(origin, &idle)).await?;
+        let asked = connection.send(request, origin, &idle).await;
+        asked.map_err(|error| error.into_client_error(false))
     }
 
-    async fn open(&self, origin: &Origin, shelf: &Shelf) -> Result<Connection, Lost> {
-        self.look_after();
+    async fn open(
+        &self,
+        origin: &Origin,
+        idle: &IdleConnections,
+    ) -> Result<Connection, ClientError> {
+        self.spawn_reaper();
         let io = opened(self.0.connector.clone(), origin, self.0.connect).await?;
         if !io.connected().is_negotiated_h2() {
             return Ok(Connection::Own(http1::Connection::over(io)));
         }
-        let shared = http2::Shared::shake(io, shelf).await;
-        let shared = shared.map_err(|_| Lost::Ended { was_kept: false })?;
+        let shared = http2::Shared::handshake(io, idle).await;
+        let shared = shared.map_err(|_| ClientError::Closed {
+            on_reused_connection: false,
+        })?;
         Ok(Connection::Shared(shared))
     }
 
-    /// From the first connection on somebody looks after those that lie unused, as long as there are any to come.
-    fn look_after(&self) {
-        if self.0.is_looked_after.swap(true, Ordering::Relaxed) {
+    /// Starts a task that evicts idle connections, once; it ends with the pool.
+    fn spawn_reaper(&self) {
+        if self.0.has_reaper.swap(true, Ordering::Relaxed) {
             return;
         }
         let inner = Arc::downgrade(&self.0);
         tokio::spawn(async move {
             loop {
-                tokio::time::sleep(LOOK).await;
+                tokio::time::sleep(REAP_INTERVAL).await;
                 match Weak::upgrade(&inner) {
-                    Some(inner) => inner.look(),
+                    Some(inner) => inner.evict_idle(),
                     None => return,
                 }
             }
@@ -187,25 +194,28 @@ impl Wire {
 }
 
 impl Inner {
-    fn shelf(&self, origin: &Origin) -> Arc<Shelf> {
-        let mut shelves = self.shelves.lock();
-        match shelves.get(&origin.key) {
-            Some(shelf) => shelf.clone(),
-            None => shelves.entry(origin.key.clone()).or_default().clone(),
+    fn idle(&self, origin: &Origin) -> Arc<IdleConnections> {
+        let mut idle_by_origin = self.idle_by_origin.lock();
+        match idle_by_origin.get(&origin.key) {
+            Some(idle) => idle.clone(),
+            None => idle_by_origin
+                .entry(origin.key.clone())
+                .or_default()
+                .clone(),
         }
     }
 
-    fn look(&self) {
-        let all: Vec<_> = self.shelves.lock().values().cloned().collect();
-        for shelf in all {
-            shelf.look(self.keep);
+    fn evict_idle(&self) {
+        let all: Vec<_> = self.idle_by_origin.lock().values().cloned().collect();
+        for idle in all {
+            idle.evict_idle(self.keep);
         }
     }
 }
 
-impl fmt::Debug for Wire {
+impl fmt::Debug for ConnectionPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Wire")
+        f.write_str("ConnectionPool")
     }
 }
 
@@ -216,15 +226,15 @@ enum Connection {
 }
 
 impl Connection {
-    async fn ask(
+    async fn send(
         self,
-        request: Box<Request<Sending>>,
+        request: Box<Request<RequestBody>>,
         origin: &Origin,
-        shelf: &Arc<Shelf>,
-    ) -> Result<Reply, Back> {
+        idle: &Arc<IdleConnections>,
+    ) -> Result<UpstreamResponse, SendError> {
         match self {
-            Self::Own(connection) => connection.ask(request, origin, shelf.clone()).await,
-            Self::Shared(connection) => connection.ask(request, origin).await,
+            Self::Own(connection) => connection.send(request, origin, idle.clone()).await,
+            Self::Shared(connection) => connection.send(request, origin).await,
         }
     }
 }

@@ -7,7 +7,7 @@ use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
 use tokio::{net::TcpStream, time::timeout};
 use tower::ServiceExt;
 
-use super::{Lost, Origin};
+use super::{ClientError, Origin};
 use crate::net::tls;
 
 /// A peer that lost its power is asked after this silence, as often and as long again, and given up; and so is one that takes
@@ -47,12 +47,12 @@ pub(super) async fn opened(
     connector: Connector,
     origin: &Origin,
     limit: Duration,
-) -> Result<Io, Lost> {
+) -> Result<Io, ClientError> {
     match timeout(limit, connector.oneshot(origin.uri.clone())).await {
         Ok(Ok(io)) => Ok(io),
-        Ok(Err(error)) if has_timed_out(&*error) => Err(Lost::TooLong),
-        Ok(Err(_)) => Err(Lost::Unreachable),
-        Err(_) => Err(Lost::TooLong),
+        Ok(Err(error)) if has_timed_out(&*error) => Err(ClientError::ConnectTimeout),
+        Ok(Err(_)) => Err(ClientError::Unreachable),
+        Err(_) => Err(ClientError::ConnectTimeout),
     }
 }
 

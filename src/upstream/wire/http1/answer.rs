@@ -10,20 +10,20 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use super::{Connection, Malformed, Shelf};
+use super::{Connection, IdleConnections, Malformed};
 
 /// The body of an answer, which drives the connection that it comes over. Dropped before its end it closes it.
 #[derive(Debug)]
-pub struct Driven {
-    /// With the shelf where it belongs; `None` once all has come.
-    connection: Option<(Box<Connection>, Arc<Shelf>)>,
+pub struct ConnectionBody {
+    /// The connection and the pool it returns to; `None` once the whole body has arrived.
+    connection: Option<(Box<Connection>, Arc<IdleConnections>)>,
 }
 
-impl Driven {
+impl ConnectionBody {
     /// What comes over `connection` behind a head.
-    pub(super) fn over(connection: Box<Connection>, shelf: Arc<Shelf>) -> Self {
+    pub(super) fn over(connection: Box<Connection>, idle: Arc<IdleConnections>) -> Self {
         let mut body = Self {
-            connection: Some((connection, shelf)),
+            connection: Some((connection, idle)),
         };
         body.let_go_when_over();
         body
@@ -32,8 +32,8 @@ impl Driven {
     /// As soon as the last of it has come, others may have the connection.
     fn let_go_when_over(&mut self) {
         let is_over = |(connection, _): &mut (Box<Connection>, _)| connection.reader.is_over();
-        if let Some((connection, shelf)) = self.connection.take_if(is_over) {
-            connection.lay_down(&shelf);
+        if let Some((connection, idle)) = self.connection.take_if(is_over) {
+            connection.release(&idle);
         }
     }
 
@@ -58,7 +58,7 @@ impl Driven {
     }
 }
 
-impl Body for Driven {
+impl Body for ConnectionBody {
     type Data = Bytes;
     type Error = io::Error;
 

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use httparse::{ParserConfig, Status};
 
 use super::{chunks::Next, framing::Framing};
-use crate::upstream::headers::listed;
+use crate::upstream::forward::list_items;
 
 /// Lines of a head, or of trailers, at most; what hyper (1.12) takes of a client.
 pub(super) const LINES: usize = 100;
@@ -19,7 +19,7 @@ pub struct Malformed;
 
 /// What comes before the body of an answer.
 #[derive(Debug)]
-pub struct Head {
+pub struct ResponseHead {
     /// Never an interim one (1xx).
     pub status: StatusCode,
     /// As they came, but that a length is told once, and none beside chunks.
@@ -30,7 +30,7 @@ pub struct Head {
     pub keeps: bool,
 }
 
-impl Head {
+impl ResponseHead {
     /// Reads a head, whole and alone. `method`: of the request that it answers. The values of headers share its bytes.
     pub(super) fn read(head: &Bytes, method: &Method) -> Result<Self, Malformed> {
         let mut lines = [const { MaybeUninit::uninit() }; LINES];
@@ -95,7 +95,7 @@ fn framing(headers: &mut HeaderMap, is_1_1: bool) -> Result<(Framing, bool), Mal
     let Some(length) = length(headers)? else {
         return Ok((Framing::UntilClosed, true));
     };
-    if listed(headers, header::CONTENT_LENGTH).nth(1).is_some() {
+    if list_items(headers, header::CONTENT_LENGTH).nth(1).is_some() {
         headers.insert(header::CONTENT_LENGTH, length.into());
     }
     let framing = match length {
@@ -107,7 +107,7 @@ fn framing(headers: &mut HeaderMap, is_1_1: bool) -> Result<(Framing, bool), Mal
 
 /// Of the codings only chunks can be undone, and no other was asked for; `identity` (RFC 2616) is none.
 fn is_chunked(headers: &HeaderMap) -> Result<bool, Malformed> {
-    let mut codings = listed(headers, header::TRANSFER_ENCODING);
+    let mut codings = list_items(headers, header::TRANSFER_ENCODING);
     match (codings.next(), codings.next()) {
         (None, _) => Ok(false),
         (Some(coding), None) if coding.eq_ignore_ascii_case("chunked") => Ok(true),
@@ -119,7 +119,7 @@ fn is_chunked(headers: &HeaderMap) -> Result<bool, Malformed> {
 /// The length that is told, as often as it may be.
 fn length(headers: &HeaderMap) -> Result<Option<u64>, Malformed> {
     let mut length = None;
-    for digits in listed(headers, header::CONTENT_LENGTH) {
+    for digits in list_items(headers, header::CONTENT_LENGTH) {
         let is_number = digits.bytes().all(|byte| byte.is_ascii_digit()); // a sign is none
         let told: i64 = digits.parse().map_err(|_| Malformed)?;
         if !is_number || length.replace(told).is_some_and(|before| before != told) {
@@ -131,7 +131,7 @@ fn length(headers: &HeaderMap) -> Result<Option<u64>, Malformed> {
 
 fn stays_open(headers: &HeaderMap, is_1_1: bool) -> bool {
     let says = |word: &str| {
-        listed(headers, header::CONNECTION).any(|option| option.eq_ignore_ascii_case(word))
+        list_items(headers, header::CONNECTION).any(|option| option.eq_ignore_ascii_case(word))
     };
     !says("close") && (is_1_1 || says("keep-alive"))
 }

@@ -29,14 +29,11 @@ use tokio::{
 };
 
 use self::request::Outgoing;
-use super::{Back, Origin, open::Io, shelf::Shelf};
-use crate::upstream::{
-    reply::{Reply, Unread},
-    sending::Sending,
-};
+use super::{Origin, SendError, idle::IdleConnections, open::Io};
+use crate::upstream::forward::{BufferedBody, RequestBody, UpstreamResponse};
 
-pub use answer::Driven;
-pub use head::{Head, Malformed};
+pub use answer::ConnectionBody;
+pub use head::{Malformed, ResponseHead};
 pub use reader::AnswerReader;
 
 /// A connection to a server.
@@ -60,18 +57,18 @@ impl Connection {
         })
     }
 
-    /// Asks; when all of the answer has come, the connection goes to `shelf`.
-    pub(super) async fn ask(
+    /// Sends the request. Once the whole response has arrived, the connection is put into `idle`.
+    pub(super) async fn send(
         mut self: Box<Self>,
-        request: Box<Request<Sending>>,
+        request: Box<Request<RequestBody>>,
         origin: &Origin,
-        shelf: Arc<Shelf>,
-    ) -> Result<Reply, Back> {
+        idle: Arc<IdleConnections>,
+    ) -> Result<UpstreamResponse, SendError> {
         self.outgoing = Outgoing::new(&request, &origin.host);
         let method = request.method().clone();
         let mut unsent = Some(request);
         let asked = poll_fn(|cx| {
-            let asked = self.poll_ask(&method, cx);
+            let asked = self.poll_exchange(&method, cx);
             if self.outgoing.has_begun {
                 unsent = None;
             }
@@ -80,18 +77,23 @@ impl Connection {
         match (asked.await, unsent) {
             (Ok(head), _) => {
                 self.keeps &= head.keeps;
-                let mut reply = Reply::new(Unread::from(Driven::over(self, shelf)));
+                let mut reply =
+                    UpstreamResponse::new(BufferedBody::from(ConnectionBody::over(self, idle)));
                 *reply.status_mut() = head.status;
                 *reply.headers_mut() = head.headers;
                 Ok(reply)
             }
-            (Err(_), Some(request)) => Err(Back::Unsent(request)),
-            (Err(back), None) => Err(back),
+            (Err(_), Some(request)) => Err(SendError::Unsent(request)),
+            (Err(error), None) => Err(error),
         }
     }
 
     /// What has come is read before more is sent: a server may answer what it has not read, and then close.
-    fn poll_ask(&mut self, method: &Method, cx: &mut Context<'_>) -> Poll<Result<Head, Back>> {
+    fn poll_exchange(
+        &mut self,
+        method: &Method,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<ResponseHead, SendError>> {
         if self.outgoing.has_begun
             && let Poll::Ready(asked) = self.poll_head(method, cx)
         {
@@ -100,24 +102,28 @@ impl Connection {
         self.send_on(cx);
         match (self.outgoing.has_begun, self.outgoing.is_over()) {
             (true, _) => self.poll_head(method, cx),
-            (false, true) => Poll::Ready(Err(Back::Lost)),
+            (false, true) => Poll::Ready(Err(SendError::Closed)),
             (false, false) => Poll::Pending, // what could be read now would be no answer
         }
     }
 
-    fn poll_head(&mut self, method: &Method, cx: &mut Context<'_>) -> Poll<Result<Head, Back>> {
+    fn poll_head(
+        &mut self,
+        method: &Method,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<ResponseHead, SendError>> {
         loop {
             match self.reader.head(method) {
                 Ok(Some(head)) => return Poll::Ready(Ok(head)),
                 Ok(None) => {}
                 Err(Malformed) if self.reader.has_seen_one_begin() => {
-                    return Poll::Ready(Err(Back::Unreadable));
+                    return Poll::Ready(Err(SendError::Malformed));
                 }
-                Err(Malformed) => return Poll::Ready(Err(Back::Lost)),
+                Err(Malformed) => return Poll::Ready(Err(SendError::Closed)),
             }
             match self.reader.poll_fill(&mut self.io, cx) {
                 Poll::Ready(Ok(1..)) => {}
-                Poll::Ready(_) => return Poll::Ready(Err(Back::Lost)),
+                Poll::Ready(_) => return Poll::Ready(Err(SendError::Closed)),
                 Poll::Pending => return Poll::Pending,
             }
         }
@@ -145,10 +151,10 @@ impl Connection {
         self.keeps && is_between && read.is_pending()
     }
 
-    fn lay_down(mut self: Box<Self>, shelf: &Shelf) {
+    fn release(mut self: Box<Self>, idle: &IdleConnections) {
         if self.is_free() {
             self.reader = AnswerReader::default(); // and with it the room for what it reads
-            shelf.put(self);
+            idle.put(self);
         }
     }
 }

@@ -13,9 +13,9 @@ use tokio::io::AsyncRead;
 use tokio_util::io::poll_read_buf;
 
 use super::{
-    super::HEAD,
+    super::MAX_HEAD_BYTES,
     framing::{Framing, blank_line},
-    head::{Head, Malformed},
+    head::{Malformed, ResponseHead},
 };
 
 /// Room for one read at first, in bytes.
@@ -69,14 +69,14 @@ impl AnswerReader {
     ///
     /// # Errors
     /// When it is none, or one over 400 KB or 100 lines.
-    pub fn head(&mut self, method: &Method) -> Result<Option<Head>, Malformed> {
+    pub fn head(&mut self, method: &Method) -> Result<Option<ResponseHead>, Malformed> {
         loop {
             let Some(end) = self.end_of_head()? else {
                 return Ok(None);
             };
             let head = self.buffer.split_to(end).freeze();
             self.searched = 0;
-            let head = Head::read(&head, method)?;
+            let head = ResponseHead::read(&head, method)?;
             if !head.status.is_informational() {
                 self.body = head.framing;
                 return Ok(Some(head));
@@ -99,7 +99,7 @@ impl AnswerReader {
         self.has_seen_one_begin |= begin == BEGIN.len();
         let end = blank_line(bytes, self.searched);
         self.searched = bytes.len().saturating_sub(2);
-        match end.unwrap_or(bytes.len()) > HEAD as usize {
+        match end.unwrap_or(bytes.len()) > MAX_HEAD_BYTES as usize {
             true => Err(Malformed),
             false => Ok(end),
         }

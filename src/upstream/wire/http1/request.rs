@@ -11,7 +11,7 @@ use http::{HeaderValue, Request, header};
 use http_body::Body;
 use tokio::io::AsyncWrite;
 
-use crate::upstream::sending::Sending;
+use crate::upstream::forward::RequestBody;
 
 /// What is still to be sent of a request.
 #[derive(Debug, Default)]
@@ -20,14 +20,14 @@ pub(super) struct Outgoing {
     /// Of the body, taken from the rest.
     piece: Bytes,
     /// What was not taken yet; `None` once all has left.
-    rest: Option<Sending>,
+    rest: Option<RequestBody>,
     /// Whether any of it has left.
     pub has_begun: bool,
 }
 
 impl Outgoing {
     /// A request to `host`, whose URI is a path, with the length of its body where it has one.
-    pub(super) fn new(request: &Request<Sending>, host: &HeaderValue) -> Self {
+    pub(super) fn new(request: &Request<RequestBody>, host: &HeaderValue) -> Self {
         Self {
             head: head(request, host).into(),
             piece: Bytes::new(),
@@ -93,7 +93,7 @@ impl Outgoing {
 }
 
 /// The head (RFC 9112, 3). Names and values hold no line ends, by their types.
-fn head(request: &Request<Sending>, host: &HeaderValue) -> Vec<u8> {
+fn head(request: &Request<RequestBody>, host: &HeaderValue) -> Vec<u8> {
     const LINE: usize = 4; // what stands around a name and its value
     let path = request
         .uri()
@@ -148,8 +148,8 @@ mod tests {
         }
     }
 
-    fn request(body: Bytes) -> (Request<Sending>, HeaderValue) {
-        let mut request = Request::new(Sending::from(body));
+    fn request(body: Bytes) -> (Request<RequestBody>, HeaderValue) {
+        let mut request = Request::new(RequestBody::from(body));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = "/v1/x?y=%20".parse().unwrap();
         let headers = request.headers_mut();

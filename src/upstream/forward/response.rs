@@ -1,4 +1,4 @@
-//! A model server's answer as its connection gives it, of which the beginning may have been read already.
+//! A model server's response, whose body may have been read in part.
 
 use std::{
     collections::VecDeque,
@@ -13,48 +13,49 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::Either;
 use hyper::body::Incoming;
 
-use super::wire::Driven;
+use crate::upstream::wire::ConnectionBody;
 
-/// A model server's answer.
-pub type Reply = Response<Unread>;
+/// A model server's response.
+pub type UpstreamResponse = Response<BufferedBody>;
 
-/// A body of which the beginning may have been read.
+/// A response body, whose first frames may have been read and are replayed.
 #[derive(Debug)]
-pub struct Unread {
+pub struct BufferedBody {
     read: VecDeque<Frame<Bytes>>,
-    /// What was not; `None` when all was.
-    rest: Option<Either<Driven, Incoming>>,
+    /// What was not read yet; `None` if all was read.
+    rest: Option<Either<ConnectionBody, Incoming>>,
 }
 
-impl Unread {
-    /// The same again, behind what was read of it. `rest`: what was not.
-    pub fn again(read: VecDeque<Frame<Bytes>>, rest: Option<Self>) -> Self {
-        let rest = rest.and_then(|unread| unread.rest);
+impl BufferedBody {
+    /// Replays the frames that were `read`, then the `rest`.
+    pub fn with_prefix(read: VecDeque<Frame<Bytes>>, rest: Option<Self>) -> Self {
+        let rest = rest.and_then(|body| body.rest);
         Self { read, rest }
     }
-}
 
-impl From<Driven> for Unread {
-    /// One of which nothing was read.
-    fn from(body: Driven) -> Self {
+    fn unread(rest: Either<ConnectionBody, Incoming>) -> Self {
         Self {
             read: VecDeque::new(),
-            rest: Some(Either::Left(body)),
+            rest: Some(rest),
         }
     }
 }
 
-impl From<Incoming> for Unread {
-    /// The same of one that a task drives.
+impl From<ConnectionBody> for BufferedBody {
+    /// An unread body over HTTP/1.1.
+    fn from(body: ConnectionBody) -> Self {
+        Self::unread(Either::Left(body))
+    }
+}
+
+impl From<Incoming> for BufferedBody {
+    /// An unread body over HTTP/2.
     fn from(body: Incoming) -> Self {
-        Self {
-            read: VecDeque::new(),
-            rest: Some(Either::Right(body)),
-        }
+        Self::unread(Either::Right(body))
     }
 }
 
-impl Body for Unread {
+impl Body for BufferedBody {
     type Data = Bytes;
     type Error = Box<dyn Error + Send + Sync>;
 

@@ -1,4 +1,4 @@
-//! The endpoints of a model, and the choice between them.
+//! Picks an endpoint for a request.
 
 use std::{sync::Arc, time::Instant};
 
@@ -6,51 +6,52 @@ use rand::{Rng, RngExt};
 
 use super::Endpoint;
 
-/// The endpoints of a model, and where a request stands among them.
+/// The endpoints of a model, and what one request has tried of them.
 #[derive(Debug, Clone, Copy)]
-pub struct Pool<'a> {
-    /// All there are.
+pub struct Candidates<'a> {
+    /// All endpoints of the model.
     pub endpoints: &'a [Arc<Endpoint>],
-    /// Those that this request was sent to.
+    /// The endpoints that this request was sent to.
     pub tried: &'a [Arc<Endpoint>],
-    /// True when none of them answered, whatever it said.
+    /// True if none of them answered with any status.
     pub is_unanswered: bool,
 }
 
-impl<'a> Pool<'a> {
-    /// Of the endpoints not yet tried, the less loaded of two drawn by weight ("The Power of Two Choices", Mitzenmacher 2001).
-    /// Those that asked for a rest come after the others. Those that keep failing or are not well come last, and only for a
-    /// request that nobody answered: it has nothing to lose, and an answer is as good as a trial.
+impl<'a> Candidates<'a> {
+    /// The less loaded of two untried endpoints drawn by weight ("The Power of Two Choices", Mitzenmacher 2001).
+    ///
+    /// Endpoints that cool down come after the others. Endpoints that are ejected or unhealthy come last, and only for a request
+    /// without any answer: it has nothing to lose, and a success is as good as a trial.
     pub fn pick(self) -> Option<Arc<Endpoint>> {
         if let [only] = self.endpoints {
             return self.pick_only(only);
         }
         loop {
-            let now = Instant::now(); // one for both questions: else a trial is offered and refused for ever
+            let now = Instant::now(); // one time for `is_up` and `try_admit`: otherwise a trial could be offered and denied for ever
             let picked = self
-                .pick_among(|endpoint| endpoint.is_fit(now))
+                .pick_among(|endpoint| endpoint.is_ready(now))
                 .or_else(|| self.pick_among(|endpoint| endpoint.is_up(now)));
             match picked {
-                Some(endpoint) if endpoint.enters(now) => return Some(endpoint),
-                Some(_) => {} // somebody else got the trial
+                Some(endpoint) if endpoint.try_admit(now) => return Some(endpoint),
+                Some(_) => {} // another request took the trial
                 None if self.is_unanswered => return self.pick_among(|_| true),
                 None => return None,
             }
         }
     }
 
-    /// True when there is one to pick; takes nothing.
+    /// True if [`Candidates::pick`] would find an endpoint. Takes no trial.
     pub fn has_another(self) -> bool {
-        self.has_one_up() || self.is_unanswered && self.left().next().is_some()
+        self.has_up() || self.is_unanswered && self.untried().next().is_some()
     }
 
-    /// True when there is one to pick that is not left out.
-    pub fn has_one_up(self) -> bool {
+    /// True if there is an untried endpoint that is neither ejected nor unhealthy.
+    pub fn has_up(self) -> bool {
         let now = Instant::now();
-        self.left().any(|endpoint| endpoint.is_up(now))
+        self.untried().any(|endpoint| endpoint.is_up(now))
     }
 
-    fn left(self) -> impl Iterator<Item = &'a Arc<Endpoint>> {
+    fn untried(self) -> impl Iterator<Item = &'a Arc<Endpoint>> {
         let is_tried = |endpoint: &&Arc<Endpoint>| {
             let mut tried = self.tried.iter();
             tried.any(|tried| Arc::ptr_eq(tried, endpoint))
@@ -60,21 +61,23 @@ impl<'a> Pool<'a> {
             .filter(move |endpoint| !is_tried(endpoint))
     }
 
-    /// The same where there is no choice, as for most models.
+    /// [`Candidates::pick`] for a model with one endpoint, as most are.
     fn pick_only(self, only: &Arc<Endpoint>) -> Option<Arc<Endpoint>> {
         let now = Instant::now();
-        let is_left = self.tried.is_empty();
-        let is_picked = is_left && (only.is_up(now) && only.enters(now) || self.is_unanswered);
+        let is_untried = self.tried.is_empty();
+        let is_picked =
+            is_untried && (only.is_up(now) && only.try_admit(now) || self.is_unanswered);
         is_picked.then(|| only.clone())
     }
 
-    fn pick_among(self, is_fit: impl Fn(&Endpoint) -> bool) -> Option<Arc<Endpoint>> {
-        let left: Vec<&Arc<Endpoint>> = self.left().filter(|endpoint| is_fit(endpoint)).collect();
-        if let [] | [_] = *left {
-            return left.first().copied().cloned();
+    fn pick_among(self, is_candidate: impl Fn(&Endpoint) -> bool) -> Option<Arc<Endpoint>> {
+        let candidates = self.untried().filter(|endpoint| is_candidate(endpoint));
+        let candidates: Vec<&Arc<Endpoint>> = candidates.collect();
+        if let [] | [_] = *candidates {
+            return candidates.first().copied().cloned();
         }
         let mut rng = rand::rng();
-        let (one, other) = (draw(&left, &mut rng)?, draw(&left, &mut rng)?);
+        let (one, other) = (draw(&candidates, &mut rng)?, draw(&candidates, &mut rng)?);
         Some(if other.load() < one.load() {
             other.clone()
         } else {
@@ -83,7 +86,7 @@ impl<'a> Pool<'a> {
     }
 }
 
-/// One of `endpoints`, by weight.
+/// Draws one of `endpoints` by weight.
 fn draw<'e>(endpoints: &[&'e Arc<Endpoint>], rng: &mut impl Rng) -> Option<&'e Arc<Endpoint>> {
     let weights = endpoints.iter().map(|endpoint| u64::from(endpoint.weight));
     let total: u64 = weights.sum();
@@ -101,10 +104,13 @@ mod tests {
     use std::{thread::sleep, time::Duration};
 
     use super::*;
-    use crate::upstream::endpoint::tests::{PATIENCE, endpoint, put_down, put_down_for};
+    use crate::upstream::balance::endpoint::tests::{CONFIG, endpoint, trip, trip_for};
 
-    fn of<'a>(endpoints: &'a [Arc<Endpoint>], tried: &'a [Arc<Endpoint>]) -> Pool<'a> {
-        Pool {
+    fn candidates<'a>(
+        endpoints: &'a [Arc<Endpoint>],
+        tried: &'a [Arc<Endpoint>],
+    ) -> Candidates<'a> {
+        Candidates {
             endpoints,
             tried,
             is_unanswered: true,
@@ -112,35 +118,35 @@ mod tests {
     }
 
     fn pick(endpoints: &[Arc<Endpoint>], tried: &[Arc<Endpoint>]) -> Option<Arc<Endpoint>> {
-        of(endpoints, tried).pick()
+        candidates(endpoints, tried).pick()
     }
 
     #[test]
-    fn an_endpoint_that_keeps_failing_is_left_out_unless_it_is_the_last() {
+    fn an_ejected_endpoint_is_not_picked_unless_it_is_the_last() {
         let all = [endpoint("a", 1), endpoint("b", 1)];
-        put_down(&all[0]);
+        trip(&all[0]);
         for _ in 0..50 {
             assert!(Arc::ptr_eq(&pick(&all, &[]).unwrap(), &all[1]));
         }
-        let second = of(&all, &all[1..]);
+        let second = candidates(&all, &all[1..]);
         assert!(
             Arc::ptr_eq(&second.pick().unwrap(), &all[0]),
             "a last resort"
         );
-        let answered = Pool {
+        let answered = Candidates {
             is_unanswered: false,
             ..second
         };
         assert!(answered.pick().is_none() && !answered.has_another());
         assert!(Arc::ptr_eq(&pick(&all[..1], &[]).unwrap(), &all[0]));
-        all[0].answered(Instant::now());
+        all[0].on_complete(Instant::now());
         assert!((0..50).any(|_| Arc::ptr_eq(&pick(&all, &[]).unwrap(), &all[0])));
     }
 
     #[test]
-    fn the_less_loaded_of_two_is_taken_and_the_tried_are_not() {
+    fn the_less_loaded_of_two_is_picked_and_tried_ones_are_not() {
         let all = [endpoint("a", 1), endpoint("b", 1)];
-        let _busy = all[0].enter();
+        let _busy = all[0].begin_request();
         let busy = (0..400)
             .filter(|_| Arc::ptr_eq(&pick(&all, &[]).unwrap(), &all[0]))
             .count();
@@ -163,10 +169,10 @@ mod tests {
     }
 
     #[test]
-    fn one_that_rests_is_better_than_one_that_is_dead() {
-        let all = [endpoint("dead", 1), endpoint("resting", 1)];
-        put_down(&all[0]);
-        all[1].rest(PATIENCE.open);
+    fn a_cooling_endpoint_is_better_than_an_ejected_one() {
+        let all = [endpoint("ejected", 1), endpoint("cooling", 1)];
+        trip(&all[0]);
+        all[1].cool_down(CONFIG.open);
         for _ in 0..50 {
             assert!(Arc::ptr_eq(&pick(&all, &[]).unwrap(), &all[1]));
         }
@@ -174,14 +180,14 @@ mod tests {
     }
 
     #[test]
-    fn to_know_whether_there_is_another_takes_no_trial() {
+    fn has_another_takes_no_trial() {
         let all = [endpoint("a", 1), endpoint("b", 1)];
         let shortly = Duration::from_millis(300);
-        put_down_for(&all[1], shortly);
+        trip_for(&all[1], shortly);
         sleep(shortly);
-        let answered = Pool {
+        let answered = Candidates {
             is_unanswered: false,
-            ..of(&all, &all[..1])
+            ..candidates(&all, &all[..1])
         };
         assert!(answered.has_another() && answered.has_another());
         assert!(answered.pick().is_some());

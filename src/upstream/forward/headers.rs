@@ -1,44 +1,49 @@
-//! Which headers go on: everything but what belongs to one hop, what is ours, and what would change the bytes.
+//! Which headers are forwarded: all except hop-by-hop headers, our own, and those that would change the bytes.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-/// True for a header that only we may set: from a client it is a wish at most, from a model server it is forged.
-pub fn is_ours(name: &str) -> bool {
+/// True for a header that only the gateway may set. A client's is at most a request to us, a model server's is forged.
+pub fn is_gateway_header(name: &str) -> bool {
     name.starts_with("x-thinkgate-")
 }
 
-/// True for a body of this media type, whatever its parameters.
-pub fn is_media(headers: &HeaderMap, media: &str) -> bool {
+/// True if `Content-Type` is this media type, with any parameters.
+pub fn has_media_type(headers: &HeaderMap, media_type: &str) -> bool {
     let content_type = headers.get(header::CONTENT_TYPE);
     let content_type = content_type.and_then(|value| value.to_str().ok());
     content_type
-        .and_then(|value| value.get(..media.len()))
-        .is_some_and(|start| start.eq_ignore_ascii_case(media))
+        .and_then(|value| value.get(..media_type.len()))
+        .is_some_and(|start| start.eq_ignore_ascii_case(media_type))
 }
 
-/// A client's headers, and what a model server may see of them.
+/// The body length that a message announces, in bytes; `None` if there is no `Content-Length` or it cannot be read.
+pub fn content_length(headers: &HeaderMap) -> Option<u64> {
+    let value = headers.get(header::CONTENT_LENGTH)?;
+    value.to_str().ok()?.parse().ok()
+}
+
+/// A client's headers, and which of them a model server may see.
 #[derive(Debug, Clone, Copy)]
-pub struct Head<'a> {
-    /// As they came.
+pub struct ForwardHeaders<'a> {
+    /// The headers as the client sent them.
     pub client: &'a HeaderMap,
-    /// True when the answer's body is read, so that it must not be compressed.
-    pub looked_at: bool,
-    /// True when the client's own key goes on.
+    /// True if the answer's body is read and therefore must not be compressed.
+    pub inspect_response: bool,
+    /// True if the client's own key is forwarded.
     pub pass_credentials: bool,
 }
 
-impl Head<'_> {
-    /// The headers of one request to a model server. Made anew for each: most are answered at the first, which then owns them.
+impl ForwardHeaders<'_> {
+    /// The headers of one attempt. They are built for each attempt, because most requests need only one, which then owns them.
     pub fn for_upstream(self) -> HeaderMap {
-        let stays_here = |name: &str| match name {
+        let is_replaced = |name: &str| match name {
             "host" | "content-length" | "expect" => true,
             "authorization" | "x-api-key" => !self.pass_credentials,
             _ => false,
         };
-        let dropped = dropped(self.client, stays_here);
         let mut headers = self.client.clone();
-        remove(&mut headers, dropped);
-        if self.looked_at && headers.contains_key(header::ACCEPT_ENCODING) {
+        remove(&mut headers, dropped(self.client, is_replaced));
+        if self.inspect_response && headers.contains_key(header::ACCEPT_ENCODING) {
             headers.insert(
                 header::ACCEPT_ENCODING,
                 HeaderValue::from_static("identity"),
@@ -48,34 +53,37 @@ impl Head<'_> {
     }
 }
 
-/// A model server's headers as the client gets them. Our own cannot be forged by it.
+/// A model server's headers as the client gets them.
 pub fn for_client(mut server: HeaderMap) -> HeaderMap {
     let dropped = dropped(&server, |_| false);
     remove(&mut server, dropped);
     server
 }
 
-/// The names of those that do not go on: about the hop, ours, or `also` unwanted. Few are, so that the others are not looked up
-/// one by one.
+/// The names of the headers that are not forwarded: hop-by-hop headers, our own, and those for which `also` is true. There are
+/// few, so that the others need no lookup.
 fn dropped(headers: &HeaderMap, also: impl Fn(&str) -> bool) -> Vec<HeaderName> {
-    let named: Vec<&str> = listed(headers, header::CONNECTION).collect();
-    let is_named = |name: &str| named.iter().any(|named| named.eq_ignore_ascii_case(name));
+    let in_connection: Vec<&str> = list_items(headers, header::CONNECTION).collect();
+    let is_in_connection = |name: &str| {
+        let mut items = in_connection.iter();
+        items.any(|item| item.eq_ignore_ascii_case(name))
+    };
     let is_dropped = |name: &&HeaderName| {
         let name = name.as_str();
-        is_of_the_hop(name) || is_ours(name) || also(name) || is_named(name)
+        is_hop_by_hop(name) || is_gateway_header(name) || also(name) || is_in_connection(name)
     };
     headers.keys().filter(is_dropped).cloned().collect()
 }
 
-/// What a header lists, separated by commas or in lines of its own (RFC 9110, 5.3); "?" for a line that is not ASCII.
-pub fn listed(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
+/// The items of a list header, separated by commas or in several lines (RFC 9110, 5.3). A line that is not ASCII gives "?".
+pub fn list_items(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
     let lines = headers.get_all(name).into_iter();
     let lines = lines.map(|value| value.to_str().unwrap_or("?"));
     lines.flat_map(|line| line.split(',')).map(str::trim)
 }
 
-/// True for a header about one connection, not about the message (RFC 9110, 7.6.1).
-fn is_of_the_hop(name: &str) -> bool {
+/// True for a header that belongs to one connection, not to the message (RFC 9110, 7.6.1).
+fn is_hop_by_hop(name: &str) -> bool {
     matches!(
         name,
         "connection"
@@ -109,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_belongs_to_one_hop_or_to_us_stays_behind() {
+    fn hop_by_hop_headers_and_our_own_are_not_forwarded() {
         let mut client = HeaderMap::new();
         for (name, value) in [
             ("connection", "close, X-Hop"),
@@ -132,13 +140,13 @@ mod tests {
                 HeaderValue::from_static(value),
             );
         }
-        let mut head = Head {
+        let mut forward = ForwardHeaders {
             client: &client,
-            looked_at: true,
+            inspect_response: true,
             pass_credentials: true,
         };
         assert_eq!(
-            sorted(&head.for_upstream()),
+            sorted(&forward.for_upstream()),
             [
                 ("accept-encoding", "identity"),
                 ("authorization", "Bearer k"),
@@ -146,10 +154,10 @@ mod tests {
                 ("x-custom", "b"),
             ]
         );
-        head.looked_at = false;
-        assert_eq!(head.for_upstream()["accept-encoding"], "gzip");
-        head.pass_credentials = false;
-        assert!(!head.for_upstream().contains_key("authorization"));
+        forward.inspect_response = false;
+        assert_eq!(forward.for_upstream()["accept-encoding"], "gzip");
+        forward.pass_credentials = false;
+        assert!(!forward.for_upstream().contains_key("authorization"));
         let got = for_client(client);
         assert!(got.contains_key("authorization") && !got.contains_key("x-thinkgate-mode"));
         assert_eq!(got.get_all("x-custom").iter().count(), 2);

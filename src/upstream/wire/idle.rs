@@ -1,4 +1,4 @@
-//! Where the connections to one server lie while they are not used.
+//! The idle connections to one server.
 
 use std::time::{Duration, Instant};
 
@@ -8,27 +8,27 @@ use super::{Connection, http1, http2::Shared};
 
 /// The connections to one server that can take a request.
 #[derive(Debug, Default)]
-pub(super) struct Shelf(Mutex<Kept>);
+pub(super) struct IdleConnections(Mutex<Idle>);
 
 #[derive(Debug, Default)]
-struct Kept {
-    /// The one used last is at the end, and is the first to be used again: the others come of age.
+struct Idle {
+    /// HTTP/1.1 connections, the most recently used last: it is reused first, so that the others grow old and are evicted.
     own: Vec<(Instant, Box<http1::Connection>)>,
-    /// The one that is shared, and when a request took a share.
+    /// The HTTP/2 connection and when a request last used it.
     shared: Option<(Instant, Shared)>,
 }
 
-impl Shelf {
-    /// One that is not known to be closed. `keep`: how long one may have lain here.
-    pub(super) fn take(&self, keep: Duration) -> Option<Connection> {
-        let mut kept = self.0.lock();
-        if let Some((taken, shared)) = &mut kept.shared
+impl IdleConnections {
+    /// A connection that is not known to be closed. `keep`: how long it may have been idle.
+    pub(super) fn get(&self, keep: Duration) -> Option<Connection> {
+        let mut idle = self.0.lock();
+        if let Some((taken, shared)) = &mut idle.shared
             && shared.is_free()
         {
             *taken = Instant::now();
             return Some(Connection::Shared(shared.clone()));
         }
-        while let Some((since, mut connection)) = kept.own.pop() {
+        while let Some((since, mut connection)) = idle.own.pop() {
             if since.elapsed() < keep && connection.is_free() {
                 return Some(Connection::Own(connection));
             }
@@ -40,16 +40,16 @@ impl Shelf {
         self.0.lock().own.push((Instant::now(), connection));
     }
 
-    pub(super) fn share(&self, connection: Shared) {
+    pub(super) fn put_shared(&self, connection: Shared) {
         self.0.lock().shared = Some((Instant::now(), connection));
     }
 
-    /// Lets go of those that their server has closed, and that were not used for as long as `keep`.
-    pub(super) fn look(&self, keep: Duration) {
-        let mut kept = self.0.lock();
-        kept.own
+    /// Drops connections that their server closed, and those that were idle for `keep`.
+    pub(super) fn evict_idle(&self, keep: Duration) {
+        let mut idle = self.0.lock();
+        idle.own
             .retain_mut(|(since, connection)| since.elapsed() < keep && connection.is_free());
-        kept.shared
+        idle.shared
             .take_if(|(taken, shared)| taken.elapsed() >= keep || !shared.is_free());
     }
 }

@@ -1,0 +1,161 @@
+//! One request to one endpoint, up to the head of the answer.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, header};
+use tokio::time::timeout;
+use tracing::Span;
+
+use super::{headers::ForwardHeaders, request_body::RequestBody, response::UpstreamResponse};
+use crate::{
+    error::{Error, Limit},
+    telemetry::{AttemptOutcome, inject},
+    upstream::{Client, Endpoint, wire::ClientError},
+};
+
+/// A reused connection that the server closed while it was idle fails within this time. If it fails later, the server may have
+/// worked on the request.
+const STALE_CONNECTION_WINDOW: Duration = Duration::from_millis(100);
+
+/// A request without its body, addressed to one endpoint.
+pub struct Attempt<'a> {
+    /// Sends it.
+    pub client: &'a Client,
+    /// The model's name at the gateway.
+    pub model: &'a Arc<str>,
+    /// The receiver.
+    pub endpoint: &'a Endpoint,
+    /// The client's method.
+    pub method: &'a Method,
+    /// Path and query.
+    pub path: &'a str,
+    /// Its headers, without those that the endpoint adds.
+    pub headers: ForwardHeaders<'a>,
+    /// True if the client is known to have asked for a stream.
+    pub is_streaming: bool,
+    /// The request's span, which becomes the parent of the server's.
+    pub span: &'a Span,
+}
+
+/// The answer to an attempt.
+pub struct Answer {
+    /// The server's response, whatever its status.
+    pub response: UpstreamResponse,
+    /// True if the server answered only without our switch.
+    pub switch_rejected: bool,
+}
+
+/// Why an attempt got no answer.
+#[derive(Debug)]
+pub struct AttemptError {
+    /// What happened.
+    pub error: Error,
+    /// True if it happened on a connection that had carried another request before.
+    pub on_reused_connection: bool,
+    /// True if the response had begun.
+    pub response_began: bool,
+}
+
+impl From<Error> for AttemptError {
+    /// A failure that has nothing to do with the connection.
+    fn from(error: Error) -> Self {
+        Self {
+            error,
+            on_reused_connection: false,
+            response_began: false,
+        }
+    }
+}
+
+impl AttemptError {
+    /// A failure while the response's body was read.
+    pub fn while_reading(error: Error) -> Self {
+        Self {
+            response_began: true,
+            ..error.into()
+        }
+    }
+}
+
+impl Attempt<'_> {
+    /// Sends the request with this body. If a reused connection turns out to be closed, the request is sent once more.
+    ///
+    /// That second try is no retry: it takes nothing from the budget. It is counted as `replaced`, because the server may have
+    /// begun to work on the first.
+    ///
+    /// # Errors
+    /// Why there is no answer. A response with any status is an answer.
+    pub async fn send(&self, body: Bytes) -> Result<UpstreamResponse, AttemptError> {
+        let sent = Instant::now();
+        let failure = match self.send_once(body.clone()).await {
+            Ok(response) => return Ok(response),
+            Err(failure) => failure,
+        };
+        let is_stale = failure.on_reused_connection && failure.error == Error::Reset;
+        if !is_stale || sent.elapsed() >= STALE_CONNECTION_WINDOW {
+            return Err(failure);
+        }
+        let metrics = &self.client.metrics;
+        metrics.count_attempt(
+            self.model,
+            &self.endpoint.url_label,
+            AttemptOutcome::Replaced,
+        );
+        self.send_once(body).await
+    }
+
+    async fn send_once(&self, body: Bytes) -> Result<UpstreamResponse, AttemptError> {
+        let (origin, path) = self.endpoint.target(self.path)?;
+        let has_no_body = body.is_empty();
+        // Boxed: every future on the way to the connection holds the request and would grow by its size.
+        let mut request = Box::new(Request::new(RequestBody::from(body)));
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = path;
+        *request.headers_mut() = self.headers();
+        if has_no_body && !is_bodyless(self.method) {
+            let zero = HeaderValue::from_static("0");
+            request.headers_mut().insert(header::CONTENT_LENGTH, zero);
+        }
+        let limits = self.client.limits;
+        let pool = self.client.worker_pool();
+        let response = pool.send(origin, request, self.is_streaming);
+        match timeout(limits.headers, response).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) => Err(AttemptError {
+                error: match error {
+                    ClientError::ConnectTimeout => Error::timeout(Limit::Connect, limits.connect),
+                    ClientError::Unreachable => Error::Unreachable,
+                    ClientError::Closed { .. } | ClientError::Malformed => Error::Reset,
+                },
+                on_reused_connection: error
+                    == ClientError::Closed {
+                        on_reused_connection: true,
+                    },
+                response_began: error == ClientError::Malformed,
+            }),
+            Err(_) => Err(Error::timeout(Limit::Headers, limits.headers).into()),
+        }
+    }
+
+    /// The client's headers, the endpoint's key and our trace context.
+    fn headers(&self) -> HeaderMap {
+        let mut headers = self.headers.for_upstream();
+        if let Some(key) = self.endpoint.authorization() {
+            headers.insert(header::AUTHORIZATION, key.clone());
+        }
+        inject(self.span, &mut headers);
+        headers
+    }
+}
+
+/// True for methods whose requests need no `Content-Length: 0` when they have no body.
+fn is_bodyless(method: &Method) -> bool {
+    matches!(
+        *method,
+        Method::GET | Method::HEAD | Method::DELETE | Method::OPTIONS
+    )
+}
