@@ -69,11 +69,11 @@ pub fn policy(settings: &config::Routing) -> Policy {
 pub fn build(config: Config) -> anyhow::Result<AppState> {
     let metrics = Arc::new(Metrics::new()?);
     let (certificates, classifier) = loaded(&config)?;
-    let lookups = classifier.lookups().clone();
+    let cache_stats = classifier.cache_stats().clone();
     metrics.register_score_counter(move || {
         [
-            ("model", lookups.computed()),
-            ("cache", lookups.remembered()),
+            ("model", cache_stats.misses()),
+            ("cache", cache_stats.hits()),
         ]
     });
     let server_keys = server_keys(&config)?;

@@ -16,7 +16,7 @@ const BATCHES: u64 = 32;
 /// Work that waits or runs, in bytes of text with something on top for each, and the pace at which one thread does it.
 #[derive(Debug)]
 pub struct Backlog {
-    hands: usize,
+    workers: usize,
     waits: AtomicU64,
     /// Nanoseconds that the latest batches took, and what was in them; 0 before the first.
     took: AtomicU64,
@@ -32,9 +32,9 @@ pub struct Place {
 
 impl Backlog {
     /// Work for this many threads.
-    pub fn new(hands: usize) -> Self {
+    pub fn new(workers: usize) -> Self {
         Self {
-            hands: hands.max(1),
+            workers: workers.max(1),
             waits: AtomicU64::new(0),
             took: AtomicU64::new(0),
             done: AtomicU64::new(0),
@@ -42,8 +42,8 @@ impl Backlog {
     }
 
     /// How many threads there are.
-    pub fn hands(&self) -> usize {
-        self.hands
+    pub fn workers(&self) -> usize {
+        self.workers
     }
 
     /// Somebody joins with this much.
@@ -66,7 +66,7 @@ impl Backlog {
             self.took.load(Ordering::Relaxed),
             self.done.load(Ordering::Relaxed),
         );
-        let work = (before / self.hands as u64).saturating_add(size);
+        let work = (before / self.workers as u64).saturating_add(size);
         Duration::from_nanos(work.saturating_mul(took) / done.max(1))
     }
 

@@ -1,5 +1,5 @@
-//! What is left of a text before it is tokenised: a tokenizer needs 0.7 s for a megabyte and cannot be cancelled, so a
-//! decision must not grow with the prompt.
+//! Cuts a text to its head and tail before it is tokenised. Tokenising a megabyte takes 0.7 s and cannot be cancelled, so the cost of
+//! a decision must not grow with the prompt.
 
 use std::cell::OnceCell;
 
@@ -7,64 +7,62 @@ use sha2::{Digest, Sha256};
 
 use super::tokenizer::Tokens;
 
-/// A text, or its head and tail.
+/// The part of a text that the model may read: the whole text, or its head and tail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Excerpt {
     /// The whole text, or its beginning.
     pub head: Box<str>,
-    /// Its end, when the middle was cut out.
+    /// The end of the text, when the middle was cut out.
     pub tail: Option<Box<str>>,
-    /// How much work it is, in bytes that are read and something for the call.
-    pub size: u64,
-    /// What a model has read of it, for the next time that it is asked.
+    /// Estimated work of one inference, in bytes of text that are read plus [`FIXED_COST`].
+    pub cost: u64,
+    /// The tokens, filled in by the first inference and reused by the second one.
     pub tokens: OnceCell<Tokens>,
 }
 
-/// Identifies the content of an excerpt.
+/// The SHA-256 of an excerpt's content: the key of the score cache.
 pub type Fingerprint = [u8; 32];
 
-/// Bytes kept for every token that will be read, half of them at each end. Eight is above what any language needs per token, so the
-/// cut seldom costs a token that would have been read: of 3,108 long prompts one, a program, is read otherwise without it.
+/// Bytes kept for every token that will be read, half of them at each end. No language needs eight bytes a token, so the cut seldom
+/// removes a token that would have been read: of 3,108 long prompts it changed the tokens of one, a program.
 const BYTES_PER_TOKEN: usize = 8;
-/// Bytes that a token of English has, as far as work is concerned: longer texts are read no further.
-const BYTES_READ: usize = 4;
-/// What the shortest text costs, in bytes of a longer one.
-const CALL: usize = 64;
+/// Bytes of an average English token. The cost of a text stops growing at `max_tokens` of these.
+const COST_PER_TOKEN: usize = 4;
+/// The cost of an empty text: that of one inference call, in bytes of a longer text.
+const FIXED_COST: usize = 64;
 
 impl Excerpt {
-    /// Cuts `text` for a reader of `max_tokens`, on character boundaries.
+    /// Cuts `text` for a model that reads `max_tokens`, at character boundaries.
     pub fn of(text: &str, max_tokens: usize) -> Self {
         let end = max_tokens.div_ceil(2) * BYTES_PER_TOKEN;
-        let size = ((CALL + text.len()) as u64).min(Self::most(max_tokens));
-        if text.len() <= 2 * end {
-            return Self {
-                head: text.into(),
-                tail: None,
-                size,
-                tokens: OnceCell::new(),
-            };
-        }
-        let head = &text[..text.floor_char_boundary(end)];
-        let tail = &text[text.ceil_char_boundary(text.len() - end)..];
+        let (head, tail) = if text.len() <= 2 * end {
+            (text, None)
+        } else {
+            let head = &text[..text.floor_char_boundary(end)];
+            (
+                head,
+                Some(&text[text.ceil_char_boundary(text.len() - end)..]),
+            )
+        };
         Self {
             head: head.into(),
-            tail: Some(tail.into()),
-            size,
+            tail: tail.map(Into::into),
+            cost: ((FIXED_COST + text.len()) as u64).min(Self::max_cost(max_tokens)),
             tokens: OnceCell::new(),
         }
     }
 
-    /// About how much work a text of so many tokens is, in the unit of `size`.
-    pub fn size_of(tokens: usize) -> u64 {
-        tokens.saturating_mul(BYTES_READ) as u64
+    /// The estimated cost of this many tokens, in the unit of `cost`.
+    pub fn cost_of_tokens(tokens: usize) -> u64 {
+        tokens.saturating_mul(COST_PER_TOKEN) as u64
     }
 
-    /// The most that a text can be for who reads so many tokens of it.
-    pub fn most(tokens: usize) -> u64 {
-        (CALL as u64).saturating_add(Self::size_of(tokens))
+    /// The highest cost of a text for a model that reads `max_tokens`.
+    pub fn max_cost(max_tokens: usize) -> u64 {
+        (FIXED_COST as u64).saturating_add(Self::cost_of_tokens(max_tokens))
     }
 
-    /// A collision-resistant name for the content.
+    /// Hashes the content.
     pub fn fingerprint(&self) -> Fingerprint {
         let mut hash = Sha256::new();
         hash.update((self.head.len() as u64).to_le_bytes());
@@ -89,17 +87,17 @@ mod tests {
     }
 
     #[test]
-    fn different_content_has_different_names() {
-        let name = |head: &str, tail: Option<&str>| {
+    fn different_content_has_different_fingerprints() {
+        let fingerprint = |head: &str, tail: Option<&str>| {
             Excerpt {
                 head: head.into(),
                 tail: tail.map(Into::into),
-                size: 0,
+                cost: 0,
                 tokens: OnceCell::new(),
             }
             .fingerprint()
         };
-        assert_ne!(name("ab", None), name("a", Some("b")));
-        assert_eq!(name("ab", None), name("ab", None));
+        assert_ne!(fingerprint("ab", None), fingerprint("a", Some("b")));
+        assert_eq!(fingerprint("ab", None), fingerprint("ab", None));
     }
 }

@@ -8,9 +8,9 @@ use parking_lot::Mutex;
 
 /// The threads that wait, the one that worked last at the end.
 #[derive(Debug, Default)]
-pub struct Idle(Mutex<Vec<Thread>>);
+pub struct IdleWorkers(Mutex<Vec<Thread>>);
 
-impl Idle {
+impl IdleWorkers {
     /// Waits until `look` finds something. It is asked again whenever this thread is woken.
     pub fn wait<T>(&self, look: impl Fn() -> Option<T>) -> T {
         let me = thread::current();

@@ -1,23 +1,23 @@
-//! From logits to probabilities to a classification.
+//! What the outputs of a model mean: logits become the probability of reasoning and of each domain.
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use serde::Deserialize;
 
-use super::{Classification, Domain, load::LoadError};
+use super::{Classification, Domain, error::LoadError};
 
-/// What a model's outputs mean, from its `config.json`.
+/// The meaning of a model's outputs, from its `config.json`.
 #[derive(Debug, Clone)]
 pub struct Labels {
-    /// For each logit whether its label means reasoning.
+    /// For each logit, whether its label means reasoning.
     reasoning: Vec<bool>,
     /// The label of each domain logit.
     pub domains: Vec<Arc<str>>,
-    /// The longest sequence the model should be given: what its makers recommend, within what it was built for.
+    /// The longest sequence the model should get: the smaller of `thinkgate.max_tokens` and `max_position_embeddings`.
     pub max_tokens: Option<usize>,
-    /// The id that fills up shorter sequences of a batch.
-    pub pad: i64,
-    /// When the early exit is sure, for a model that has one.
+    /// The token id that pads shorter sequences of a batch.
+    pub pad_id: i64,
+    /// When the early exit is confident, for a model that has one.
     pub exit: Option<EarlyExit>,
 }
 
@@ -29,11 +29,11 @@ struct ConfigJson {
     #[serde(default)]
     max_position_embeddings: Option<usize>,
     #[serde(default)]
-    thinkgate: Option<Section>,
+    thinkgate: Option<ThinkgateSection>,
 }
 
 #[derive(Deserialize)]
-struct Section {
+struct ThinkgateSection {
     reasoning_labels: Vec<String>,
     #[serde(default)]
     domain_labels: Vec<String>,
@@ -43,27 +43,30 @@ struct Section {
     early_exit: Option<EarlyExit>,
 }
 
-/// When what an early exit says is the answer: the rule that is in the graph, too.
+/// When the answer of an early exit counts. The graph contains the same rule.
 #[derive(Debug, Clone, Deserialize)]
 pub struct EarlyExit {
-    /// The least probability of either side.
-    sure: f64,
-    /// The least probability of the likeliest subject.
-    named: f64,
-    /// The subject of texts that have none: it may be less likely.
-    unnamed: String,
-    /// Tokens that the layers read of a text of which it is not sure, however many it has itself read.
-    pub read: Option<usize>,
+    /// The minimum probability of reasoning, or of no reasoning.
+    #[serde(rename = "sure")]
+    min_confidence: f64,
+    /// The minimum probability of the likeliest domain.
+    #[serde(rename = "named")]
+    min_domain_confidence: f64,
+    /// The label of texts without a domain. It needs no minimum probability.
+    #[serde(rename = "unnamed")]
+    no_domain_label: String,
+    /// The most tokens that the layers behind the exit read of a text, if fewer than the exit reads.
+    #[serde(rename = "read")]
+    pub full_max_tokens: Option<usize>,
 }
 
 impl EarlyExit {
-    /// True when this is the answer.
-    pub fn is_sure(&self, seen: &Classification) -> bool {
-        seen.score.max(1.0 - seen.score) >= self.sure
-            && seen
-                .domain
-                .as_ref()
-                .is_none_or(|domain| domain.score >= self.named || *domain.label == *self.unnamed)
+    /// True when the exit's classification is the answer.
+    pub fn is_confident(&self, seen: &Classification) -> bool {
+        seen.score.max(1.0 - seen.score) >= self.min_confidence
+            && seen.domain.as_ref().is_none_or(|domain| {
+                domain.score >= self.min_domain_confidence || *domain.label == *self.no_domain_label
+            })
     }
 }
 
@@ -81,20 +84,20 @@ impl Labels {
             .map(|id| config.id2label.get(&id.to_string()).cloned())
             .collect::<Option<Vec<String>>>()
             .ok_or_else(|| broken("id2label must number its labels from 0".into()))?;
-        let unjudged = |why: String| LoadError::Labels {
+        let bad_labels = |why: String| LoadError::Labels {
             file: file.to_owned(),
             labels: labels.join(", "),
             why,
         };
         let section = config
             .thinkgate
-            .ok_or_else(|| unjudged("thinkgate.reasoning_labels is missing".into()))?;
+            .ok_or_else(|| bad_labels("thinkgate.reasoning_labels is missing".into()))?;
         if let Some(stray) = section
             .reasoning_labels
             .iter()
             .find(|label| !labels.contains(label))
         {
-            return Err(unjudged(format!(
+            return Err(bad_labels(format!(
                 "thinkgate.reasoning_labels names `{stray}`, which is no label"
             )));
         }
@@ -103,7 +106,7 @@ impl Labels {
             .map(|label| section.reasoning_labels.contains(label))
             .collect();
         if !reasoning.contains(&true) || !reasoning.contains(&false) {
-            return Err(unjudged(
+            return Err(bad_labels(
                 "thinkgate.reasoning_labels must name some of the labels, not all or none".into(),
             ));
         }
@@ -116,17 +119,17 @@ impl Labels {
                 .into_iter()
                 .chain(config.max_position_embeddings)
                 .min(),
-            pad: config.pad_token_id.unwrap_or(0),
+            pad_id: config.pad_token_id.unwrap_or(0),
             exit: section.early_exit,
         })
     }
 
-    /// How many logits the first head must have.
-    pub fn count(&self) -> usize {
+    /// The number of logits of the first head.
+    pub fn logit_count(&self) -> usize {
         self.reasoning.len()
     }
 
-    /// P(reasoning). `None` when a logit is not finite.
+    /// The probability of reasoning, 0 to 1. `None` when a logit is not finite.
     pub fn score(&self, logits: &[f32]) -> Option<f64> {
         let probabilities = softmax(logits)?;
         Some(
@@ -139,7 +142,7 @@ impl Labels {
         )
     }
 
-    /// The likeliest domain. A single-head subject classifier has none.
+    /// The likeliest domain. `None` when the model has no domain labels or a logit is not finite.
     pub fn domain(&self, logits: &[f32]) -> Option<Domain> {
         let probabilities = softmax(logits)?;
         let (best, score) = probabilities
@@ -158,10 +161,10 @@ fn softmax(logits: &[f32]) -> Option<Vec<f64>> {
     if logits.is_empty() || logits.iter().any(|logit| !logit.is_finite()) {
         return None;
     }
-    let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let exponents: Vec<f64> = logits
         .iter()
-        .map(|logit| f64::from(logit - most).exp())
+        .map(|logit| f64::from(logit - max).exp())
         .collect();
     let sum: f64 = exponents.iter().sum();
     Some(
@@ -184,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn the_score_is_the_mass_of_the_reasoning_labels() {
+    fn the_score_is_the_probability_of_the_reasoning_labels() {
         let labels = load(
             r#"{"id2label":{"0":"law","1":"math","2":"physics"},"thinkgate":{"reasoning_labels":["math","physics"]}}"#,
         )
@@ -196,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_label_without_a_mode_is_one_clear_error() {
+    fn labels_that_do_not_split_are_one_clear_error() {
         for (section, says) in [
             (r#""x":1"#, "is missing"),
             (

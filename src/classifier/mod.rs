@@ -1,20 +1,20 @@
-//! Text -> [`Classification`]: does thinking pay, and what is it about.
+//! Classifies a text: does reasoning pay, and what is the text about. The result is a [`Classification`].
 //!
-//! A thread owns each ONNX Runtime session, one a core for a small model; callers wait in one bounded queue, and what queued up
-//! while the sessions were busy runs as batches. Nobody waits for room, and a decision no longer than its deadline: the router falls
-//! back instead. Scores are kept by the content that was judged, so a score is computed once and never depends on its neighbours.
+//! Each worker thread owns one ONNX Runtime session. Requests wait in one bounded queue, and those that arrive while all sessions are
+//! busy run as batches. A request with a deadline never waits for space in the queue; it is refused, and the router falls back. Scores are
+//! cached by the hash of the text that was read, so each is computed once. A score does not depend on the batch.
 
 mod backlog;
-mod crew;
-mod depth;
+mod cache_stats;
+mod error;
 mod excerpt;
 mod idle;
+mod inference;
 mod labels;
-mod load;
-mod lookups;
+mod model;
+mod parallelism;
 mod queue;
 mod session;
-mod shapes;
 mod tokenizer;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -23,36 +23,36 @@ use quick_cache::sync::Cache;
 use serde::Serialize;
 use tokio::sync::oneshot;
 
-pub use load::LoadError;
-pub use lookups::Lookups;
-pub use shapes::Buckets;
+pub use cache_stats::CacheStats;
+pub use error::LoadError;
+pub use session::Buckets;
 
 use self::{
     excerpt::{Excerpt, Fingerprint},
-    load::Model,
-    queue::{Job, Queue},
+    model::Model,
+    queue::{Queue, Request},
 };
 
-/// The share of the deadline within which an answer has to be likely for its caller to be let in: what is believed of the wait is a
-/// mean, and whoever is let in and then late has waited in vain.
-const LIKELY: f64 = 0.6;
+/// A request is admitted when its estimated wait is below this share of the deadline. The estimate is a mean, and a request that is
+/// admitted and then late has wasted its wait and the work.
+const ADMIT_FRACTION: f64 = 0.6;
 
-/// What the model saw in a text.
+/// The result of classifying one text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Classification {
-    /// P(reasoning): the probability mass of the reasoning labels, 0 to 1.
+    /// The probability that reasoning pays, 0 to 1: the sum over the reasoning labels.
     pub score: f64,
-    /// The subject, when the model has a second head.
+    /// The likeliest domain, when the model has a second head.
     pub domain: Option<Domain>,
-    /// Tokens the model read, special ones included.
+    /// Tokens that the model read, including special ones.
     pub tokens: usize,
-    /// True when the middle of the text was left out.
+    /// True when the middle of the text was cut out.
     pub truncated: bool,
-    /// True when the vocabulary cannot read the text: the score means nothing.
+    /// True when too many tokens are unknown to the vocabulary. The score then means nothing.
     pub unreadable: bool,
 }
 
-/// The subject of a text.
+/// The domain (subject) of a text.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Domain {
     /// One of the model's `domain_labels`.
@@ -140,102 +140,105 @@ impl Provider {
     }
 }
 
-/// The classifier: a handle on the threads that own the models. Dropping the last handle ends them.
+/// A running classifier. Dropping it ends its worker threads.
 #[derive(Debug)]
 pub struct Classifier {
     queue: Queue,
     cache: Option<Cache<Fingerprint, Classification>>,
-    lookups: Arc<Lookups>,
+    stats: Arc<CacheStats>,
     max_tokens: usize,
     deadline: Duration,
     domains: Vec<Arc<str>>,
 }
 
 impl Classifier {
-    /// Loads the model and starts its threads; returns when inferences in the largest shapes have shown that it works.
+    /// Loads the model and starts the worker threads. Returns after test runs in the largest shapes.
     ///
     /// # Errors
-    /// One message that names the file at fault and the command that fixes it.
+    /// The message names the file at fault and the command that repairs it.
     pub fn start(options: &Options) -> Result<Self, LoadError> {
-        let models = Model::load_crew(options)?;
-        let again = options.clone();
+        let models = Model::load_all(options)?;
+        let reload_options = options.clone();
         let (max_tokens, domains) = models.first().map_or((0, Vec::new()), |model| {
             (model.max_tokens(), model.domains().to_vec())
         });
         Ok(Self {
-            queue: Queue::start(models, move || Model::load(&again), options.queue)?,
+            queue: Queue::start(models, move || Model::load(&reload_options), options.queue)?,
             cache: (options.cache > 0).then(|| Cache::new(options.cache)),
-            lookups: Arc::default(),
+            stats: Arc::default(),
             max_tokens,
             deadline: options.deadline,
             domains,
         })
     }
 
-    /// How long a decision may take, however many texts it asks for: the limit is the caller's to keep.
+    /// The time limit of a decision, however many texts it needs. The caller enforces it.
     pub fn deadline(&self) -> Duration {
         self.deadline
     }
 
-    /// Classifies `text`, unless so many wait already that the answer is not likely within three fifths of the deadline.
+    /// Classifies `text`. Refuses at once when the estimated wait is longer than three fifths of the deadline. Does not stop at the
+    /// deadline itself: the caller does, since one decision may need several texts.
     ///
     /// # Errors
-    /// Why it could not.
+    /// The queue is full or the model failed.
     pub async fn classify(&self, text: &str) -> Result<Classification, FallbackReason> {
-        let limit = self.deadline.mul_f64(LIKELY);
-        self.remembered(Excerpt::of(text, self.max_tokens), Some(limit))
+        let limit = self.deadline.mul_f64(ADMIT_FRACTION);
+        self.cached(Excerpt::of(text, self.max_tokens), Some(limit))
             .await
     }
 
-    /// Classifies `text` however long it takes.
+    /// Classifies `text`, however long it takes.
     ///
     /// # Errors
-    /// Only when the model fails.
-    pub async fn classify_patiently(&self, text: &str) -> Result<Classification, FallbackReason> {
-        self.remembered(Excerpt::of(text, self.max_tokens), None)
-            .await
+    /// The model failed.
+    pub async fn classify_without_deadline(
+        &self,
+        text: &str,
+    ) -> Result<Classification, FallbackReason> {
+        self.cached(Excerpt::of(text, self.max_tokens), None).await
     }
 
-    /// True when the model failed for good: every further decision falls back.
+    /// True when the model failed permanently. Every further decision falls back.
     pub fn is_down(&self) -> bool {
         self.queue.is_down()
     }
 
-    /// How many scores were remembered, and how many worked out.
-    pub fn lookups(&self) -> &Arc<Lookups> {
-        &self.lookups
+    /// Hits and misses of the score cache.
+    pub fn cache_stats(&self) -> &Arc<CacheStats> {
+        &self.stats
     }
 
-    /// The subjects the model can name; empty without a second head.
+    /// The domain labels of the model; empty without a second head.
     pub fn domains(&self) -> &[Arc<str>] {
         &self.domains
     }
 
-    async fn remembered(
+    async fn cached(
         &self,
         excerpt: Excerpt,
         limit: Option<Duration>,
     ) -> Result<Classification, FallbackReason> {
-        self.lookups.ask();
+        self.stats.record_lookup();
         match &self.cache {
-            // Whoever asks for the same content meanwhile waits for the same answer.
+            // Concurrent requests for the same text share one inference.
             Some(cache) => {
                 let fingerprint = excerpt.fingerprint();
-                let asked = self.ask(excerpt, limit);
-                cache.get_or_insert_async(&fingerprint, asked).await
+                let inference = self.infer(excerpt, limit);
+                cache.get_or_insert_async(&fingerprint, inference).await
             }
-            None => self.ask(excerpt, limit).await,
+            None => self.infer(excerpt, limit).await,
         }
     }
 
-    async fn ask(
+    async fn infer(
         &self,
         excerpt: Excerpt,
         limit: Option<Duration>,
     ) -> Result<Classification, FallbackReason> {
-        self.lookups.compute();
+        self.stats.record_miss();
         let (reply, answer) = oneshot::channel();
-        self.queue.push(Job { excerpt, reply }, limit).await?;
+        self.queue.push(Request { excerpt, reply }, limit).await?;
         answer.await.unwrap_or(Err(FallbackReason::Failed))
     }
 }

@@ -22,41 +22,18 @@ use tracing::{Span, error};
 use super::{
     Classification, FallbackReason,
     backlog::{Backlog, Place},
-    depth::Depth,
+    error::{InferenceError, LoadError},
     excerpt::Excerpt,
-    idle::Idle,
-    load::{LoadError, RunError},
+    idle::IdleWorkers,
+    inference::{ExitMode, Inference},
 };
 
 /// One caller.
-pub struct Job {
+pub struct Request {
     /// What is to be judged.
     pub excerpt: Excerpt,
     /// Where the answer goes; closed when the caller left.
     pub reply: oneshot::Sender<Result<Classification, FallbackReason>>,
-}
-
-/// What runs the texts of a batch; the loaded model.
-pub trait Runs: Send + 'static {
-    /// Hands a result for every excerpt, by its index, to `done` as soon as it is there; none depends on the others. There is nothing in
-    /// it where only the exit was asked and is not sure.
-    fn classify(
-        &mut self,
-        excerpts: &[Excerpt],
-        depth: Depth,
-        done: &mut dyn FnMut(usize, Result<Option<Classification>, RunError>),
-    );
-
-    /// True when asking the exit alone is possible.
-    fn has_exit(&self) -> bool;
-
-    /// The most work that one text can be for the layers.
-    fn most(&self) -> u64 {
-        u64::MAX
-    }
-
-    /// How many texts, and how much work as [`Excerpt::size`] counts it, are worth taking so deep at once.
-    fn worth(&self, depth: Depth) -> (usize, u64);
 }
 
 /// The sending side. The threads end when it is dropped.
@@ -64,12 +41,12 @@ pub trait Runs: Send + 'static {
 pub struct Queue {
     jobs: Sender<Waiting>,
     backlog: Arc<Backlog>,
-    idle: Arc<Idle>,
+    idle: Arc<IdleWorkers>,
 }
 
 /// A job in a lane.
 struct Waiting {
-    job: Job,
+    job: Request,
     place: Place,
     came: Instant,
     /// When an answer is likely to be too late for the caller, if it ever is.
@@ -86,7 +63,7 @@ impl Drop for Queue {
 impl Queue {
     /// Gives each of `models` to a thread of its own, behind one queue of `room` callers. One that panics is made anew by
     /// `again`, once in all; after that, or when it cannot be made, the queue is down.
-    pub fn start<R: Runs>(
+    pub fn start<R: Inference>(
         models: Vec<R>,
         again: impl Fn() -> Result<R, LoadError> + Send + Sync + 'static,
         room: usize,
@@ -115,8 +92,8 @@ impl Queue {
 
     /// Joins the queue. Whoever has a `limit` is refused at once when there is no room, or when the answer would likely come
     /// later than that; whoever has none waits for room.
-    pub async fn push(&self, job: Job, limit: Option<Duration>) -> Result<(), FallbackReason> {
-        let (size, came) = (job.excerpt.size, Instant::now());
+    pub async fn push(&self, job: Request, limit: Option<Duration>) -> Result<(), FallbackReason> {
+        let (size, came) = (job.excerpt.cost, Instant::now());
         if limit.is_some_and(|limit| self.backlog.until_done(size) > limit) {
             return Err(FallbackReason::Full);
         }
@@ -160,11 +137,11 @@ struct Lane {
 }
 
 impl Lane {
-    fn new((to, from): (Sender<Waiting>, Receiver<Waiting>), hands: usize) -> Self {
+    fn new((to, from): (Sender<Waiting>, Receiver<Waiting>), workers: usize) -> Self {
         Self {
             to,
             from,
-            backlog: Arc::new(Backlog::new(hands)),
+            backlog: Arc::new(Backlog::new(workers)),
         }
     }
 }
@@ -180,7 +157,7 @@ enum Which {
 struct Shared<R> {
     again: Box<dyn Fn() -> Result<R, LoadError> + Send + Sync>,
     panicked: AtomicBool,
-    idle: Arc<Idle>,
+    idle: Arc<IdleWorkers>,
     fresh: Lane,
     /// Those of which the exit was not sure. A thread cannot wait for room in it, so it has no end; whoever has a limit finds it full
     /// where the other is.
@@ -188,7 +165,7 @@ struct Shared<R> {
     room: usize,
 }
 
-impl<R: Runs> Shared<R> {
+impl<R: Inference> Shared<R> {
     fn lane(&self, which: Which) -> &Lane {
         match which {
             Which::Fresh => &self.fresh,
@@ -199,14 +176,14 @@ impl<R: Runs> Shared<R> {
     fn serve(&self, mut model: R) {
         let (mut last, mut free) = (Which::Unsure, Instant::now());
         let mut jobs = Vec::new();
-        while let Some((which, depth)) = self.take(&model, last, &mut jobs) {
+        while let Some((which, exit_mode)) = self.take(&model, last, &mut jobs) {
             last = which;
             // Texts for the layers wait for those for the exit in between, too.
             let began = match which {
                 Which::Fresh => Instant::now(),
                 Which::Unsure => jobs.first().map_or(free, |first| first.came.max(free)),
             };
-            if self.run(&mut model, depth, (which, began), &mut jobs) {
+            if self.run(&mut model, exit_mode, (which, began), &mut jobs) {
                 if which == Which::Unsure {
                     free = Instant::now();
                 }
@@ -220,7 +197,7 @@ impl<R: Runs> Shared<R> {
     }
 
     /// Waits for a job, and takes what waits behind it: as much as is worth it, and no more than this thread's share.
-    fn take(&self, model: &R, last: Which, jobs: &mut Vec<Waiting>) -> Option<(Which, Depth)> {
+    fn take(&self, model: &R, last: Which, jobs: &mut Vec<Waiting>) -> Option<(Which, ExitMode)> {
         let unsure = || Some((Which::Unsure, self.unsure.from.try_recv().ok()?));
         let next = || {
             if last == Which::Fresh
@@ -237,31 +214,31 @@ impl<R: Runs> Shared<R> {
         let (which, first) = self.idle.wait(next)?;
         let Lane { from, backlog, .. } = self.lane(which);
         let is_alone = from.is_empty() && self.unsure.from.is_empty();
-        let depth = match which {
-            _ if !model.has_exit() => Depth::AsNeeded,
-            Which::Unsure => Depth::Whole,
-            Which::Fresh if is_alone => Depth::AsNeeded,
-            Which::Fresh => Depth::Exit,
+        let exit_mode = match which {
+            _ if !model.has_exit() => ExitMode::Auto,
+            Which::Unsure => ExitMode::Full,
+            Which::Fresh if is_alone => ExitMode::Auto,
+            Which::Fresh => ExitMode::ExitOnly,
         };
-        let (most, work) = model.worth(depth);
-        let share = from.len() / backlog.hands() + 1;
-        let mut size = first.job.excerpt.size;
+        let limits = model.batch_limits(exit_mode);
+        let share = from.len() / backlog.workers() + 1;
+        let mut size = first.job.excerpt.cost;
         jobs.push(first);
-        while jobs.len() < most.min(share) && size < work {
+        while jobs.len() < limits.rows.min(share) && size < limits.cost {
             let Ok(next) = from.try_recv() else {
                 break;
             };
-            size += next.job.excerpt.size;
+            size += next.job.excerpt.cost;
             jobs.push(next);
         }
-        Some((which, depth))
+        Some((which, exit_mode))
     }
 
     /// Runs the jobs and answers each as soon as it is done; false when the model panicked.
     fn run(
         &self,
         model: &mut R,
-        depth: Depth,
+        exit_mode: ExitMode,
         (which, began): (Which, Instant),
         jobs: &mut Vec<Waiting>,
     ) -> bool {
@@ -280,9 +257,9 @@ impl<R: Runs> Shared<R> {
             .map(|(_, place, _)| place.size())
             .sum();
         // A text alone is no measure of a lane when it may have gone through the layers or not.
-        let is_measure = depth != Depth::AsNeeded || !model.has_exit();
+        let is_measure = exit_mode != ExitMode::Auto || !model.has_exit();
         let mut left = excerpts.len();
-        let mut answer = |index: usize, result: Result<Option<Classification>, RunError>| {
+        let mut answer = |index: usize, result: Result<Option<Classification>, InferenceError>| {
             left = left.saturating_sub(1);
             if left == 0 && is_measure {
                 self.lane(which).backlog.learn(size, began.elapsed()); // before the last one asks again
@@ -302,7 +279,7 @@ impl<R: Runs> Shared<R> {
         };
         // What a panic may have left half done is dropped with the model, so nothing broken is looked at afterwards.
         let ran = catch_unwind(AssertUnwindSafe(|| {
-            model.classify(&excerpts, depth, &mut answer)
+            model.classify(&excerpts, exit_mode, &mut answer)
         }));
         if ran.is_err() {
             return false;
@@ -313,7 +290,7 @@ impl<R: Runs> Shared<R> {
             .filter_map(|(excerpt, caller)| Some((excerpt, caller?)))
         {
             drop(place);
-            self.wait_anew(Job { excerpt, reply }, model.most(), late);
+            self.wait_anew(Request { excerpt, reply }, model.max_cost(), late);
         }
         if self.unsure.from.len() > 1 {
             self.idle.wake();
@@ -322,8 +299,8 @@ impl<R: Runs> Shared<R> {
     }
 
     /// Lets a text of which the exit is not sure wait for the layers, or tells its caller that this would be too late.
-    fn wait_anew(&self, job: Job, most: u64, late: Option<Instant>) {
-        let (size, came) = (job.excerpt.size.min(most), Instant::now());
+    fn wait_anew(&self, job: Request, most: u64, late: Option<Instant>) {
+        let (size, came) = (job.excerpt.cost.min(most), Instant::now());
         let backlog = &self.unsure.backlog;
         let is_full = self.unsure.from.len() >= self.room;
         if late.is_some_and(|late| is_full || came + backlog.until_done(size) > late) {

@@ -1,15 +1,15 @@
-//! Excerpt -> token ids: head and tail kept when there are more than the model may read.
+//! Turns an excerpt into token ids. When there are more than the model reads, the first and the last ones are kept.
 
 use std::path::Path;
 
 use tokenizers::{Encoding, NormalizerWrapper, Tokenizer, normalizers};
 
-use super::{excerpt::Excerpt, load::LoadError};
+use super::{error::LoadError, excerpt::Excerpt};
 
-/// A tokenizer with the special tokens that frame a text.
-pub struct Reader {
+/// The tokenizer of a model, with the special tokens that go before and after a text.
+pub struct TextTokenizer {
     tokenizer: Tokenizer,
-    /// For texts of ASCII alone.
+    /// A faster one for ASCII texts, with the same result.
     ascii: Option<Tokenizer>,
     prefix: Vec<i64>,
     suffix: Vec<i64>,
@@ -17,22 +17,22 @@ pub struct Reader {
     max_tokens: usize,
 }
 
-/// A text as the model reads it.
+/// The tokens of one text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tokens {
-    /// Ids, the special ones included.
+    /// Token ids, including the special ones.
     pub ids: Vec<i64>,
-    /// True when the middle was left out.
+    /// True when the middle of the text was left out.
     pub truncated: bool,
-    /// True when the vocabulary cannot read the text.
+    /// True when there are no tokens, or too many unknown ones to classify the text.
     pub unreadable: bool,
 }
 
-/// Above this share of unknown tokens a text counts as unreadable: more is guessed than read.
-const MOST_UNKNOWN: f64 = 0.3;
+/// A text with a larger share of unknown tokens counts as unreadable.
+const MAX_UNKNOWN_SHARE: f64 = 0.3;
 
-impl Reader {
-    /// Reads `tokenizer.json`. Padding and truncation that it may ask for are ours to do.
+impl TextTokenizer {
+    /// Reads `tokenizer.json`. The padding and truncation that it may configure are switched off; both are done here.
     pub fn load(file: &Path, max_tokens: usize) -> Result<Self, LoadError> {
         let broken = |why: String| LoadError::Broken {
             file: file.to_owned(),
@@ -44,13 +44,13 @@ impl Reader {
         tokenizer
             .with_truncation(None)
             .map_err(|error| broken(error.to_string()))?;
-        let encode = |special| {
+        let encode_letter = |special| {
             let encoding = tokenizer
                 .encode_fast("a", special)
                 .map_err(|error| broken(error.to_string()))?;
-            Ok::<_, LoadError>(wide(encoding.get_ids()))
+            Ok::<_, LoadError>(to_i64(encoding.get_ids()))
         };
-        let (bare, framed) = (encode(false)?, encode(true)?);
+        let (bare, framed) = (encode_letter(false)?, encode_letter(true)?);
         let start = framed
             .windows(bare.len().max(1))
             .position(|window| window == bare)
@@ -68,7 +68,7 @@ impl Reader {
             .iter()
             .find_map(|token| tokenizer.token_to_id(token));
         Ok(Self {
-            ascii: for_ascii(&tokenizer),
+            ascii: without_unicode_normalization(&tokenizer),
             tokenizer,
             prefix,
             suffix,
@@ -77,35 +77,35 @@ impl Reader {
         })
     }
 
-    /// Tokens it reads of a text at most, special ones included.
+    /// The most tokens of one text, including the special ones.
     pub fn max_tokens(&self) -> usize {
         self.max_tokens
     }
 
-    /// The tokens of an excerpt, which is read once: a text of which an exit is not sure is asked for again.
+    /// The tokens of an excerpt. They are kept in it, because a text about which the exit is not confident runs twice.
     pub fn tokens<'a>(&self, excerpt: &'a Excerpt) -> Result<&'a Tokens, tokenizers::Error> {
         match excerpt.tokens.get() {
             Some(tokens) => Ok(tokens),
             None => {
-                let tokens = self.read(excerpt)?;
+                let tokens = self.encode(excerpt)?;
                 Ok(excerpt.tokens.get_or_init(|| tokens))
             }
         }
     }
 
-    fn encode(&self, text: &str) -> Result<Encoding, tokenizers::Error> {
+    fn encode_text(&self, text: &str) -> Result<Encoding, tokenizers::Error> {
         let ascii = self.ascii.as_ref().filter(|_| text.is_ascii());
         ascii.unwrap_or(&self.tokenizer).encode_fast(text, false)
     }
 
-    /// Tokenises an excerpt.
-    pub fn read(&self, excerpt: &Excerpt) -> Result<Tokens, tokenizers::Error> {
+    /// Tokenises an excerpt, and cuts out the middle when it has more than `max_tokens`.
+    pub fn encode(&self, excerpt: &Excerpt) -> Result<Tokens, tokenizers::Error> {
         let room = self.max_tokens - self.prefix.len() - self.suffix.len();
-        let head = self.encode(&excerpt.head)?;
+        let head = self.encode_text(&excerpt.head)?;
         let tail = excerpt
             .tail
             .as_ref()
-            .map(|tail| self.encode(tail))
+            .map(|tail| self.encode_text(tail))
             .transpose()?;
         let (head, tail) = (head.get_ids(), tail.as_ref().map(|tail| tail.get_ids()));
         let half = room / 2;
@@ -127,14 +127,14 @@ impl Reader {
         Ok(Tokens {
             ids,
             truncated,
-            unreadable: count == 0 || unknown as f64 > MOST_UNKNOWN * count as f64,
+            unreadable: count == 0 || unknown as f64 > MAX_UNKNOWN_SHARE * count as f64,
         })
     }
 }
 
-/// The same without the forms of Unicode and without accents, a quarter of the work, which change nothing in ASCII. None where there
-/// is nothing to be left out.
-fn for_ascii(tokenizer: &Tokenizer) -> Option<Tokenizer> {
+/// The same tokenizer without Unicode normalisation and accent stripping. They change nothing in ASCII texts and take a quarter of the
+/// time. `None` when the tokenizer has no such steps.
+fn without_unicode_normalization(tokenizer: &Tokenizer) -> Option<Tokenizer> {
     use NormalizerWrapper::{NFC, NFD, NFKC, NFKD, Sequence, StripAccents};
     let Some(Sequence(all)) = tokenizer.get_normalizer() else {
         return None;
@@ -153,10 +153,11 @@ fn for_ascii(tokenizer: &Tokenizer) -> Option<Tokenizer> {
     Some(ascii)
 }
 
+/// The last `count` ids.
 fn last(ids: &[u32], count: usize) -> &[u32] {
     &ids[ids.len().saturating_sub(count)..]
 }
 
-fn wide(ids: &[u32]) -> Vec<i64> {
+fn to_i64(ids: &[u32]) -> Vec<i64> {
     ids.iter().map(|id| i64::from(*id)).collect()
 }

@@ -41,7 +41,7 @@ pub fn run(texts: Vec<String>, batch: usize, files: Vec<PathBuf>) -> anyhow::Res
             let line = line.with_context(|| format!("line {}", index + 1))?;
             let began = Instant::now();
             let seen = match &line {
-                Line::Text(text) => classifier.classify_patiently(text).await,
+                Line::Text(text) => classifier.classify_without_deadline(text).await,
                 Line::Chat(request) => {
                     let chat = Conversation::of(request).map_err(anyhow::Error::new)?;
                     deciding_turn(classifier, policy, &chat).await
@@ -85,12 +85,12 @@ async fn deciding_turn(
 ) -> Result<Classification, FallbackReason> {
     let mut scan = policy.scan(chat);
     while let Some(text) = scan.next_text() {
-        scan.observe(classifier.classify_patiently(&text).await?);
+        scan.observe(classifier.classify_without_deadline(&text).await?);
     }
     let (_, turns) = scan.finish(None);
     match turns.into_iter().rev().find_map(|turn| turn.classification) {
         Some(seen) => Ok(seen),
-        None => classifier.classify_patiently(chat.last_turn()).await,
+        None => classifier.classify_without_deadline(chat.last_turn()).await,
     }
 }
 

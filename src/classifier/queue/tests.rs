@@ -3,14 +3,15 @@
 use std::sync::mpsc;
 
 use super::*;
+use crate::classifier::inference::BatchLimits;
 
-type Done<'a> = &'a mut dyn FnMut(usize, Result<Option<Classification>, RunError>);
+type Done<'a> = &'a mut dyn FnMut(usize, Result<Option<Classification>, InferenceError>);
 
 /// Panics at the word "panic", and is told from others by its score.
 struct Fragile(f64);
 
-impl Runs for Fragile {
-    fn classify(&mut self, excerpts: &[Excerpt], _: Depth, done: Done<'_>) {
+impl Inference for Fragile {
+    fn classify(&mut self, excerpts: &[Excerpt], _: ExitMode, done: Done<'_>) {
         for (index, excerpt) in excerpts.iter().enumerate() {
             assert_ne!(&*excerpt.head, "panic");
             let seen = Classification {
@@ -28,15 +29,18 @@ impl Runs for Fragile {
         false
     }
 
-    fn worth(&self, _: Depth) -> (usize, u64) {
-        (16, u64::MAX)
+    fn batch_limits(&self, _: ExitMode) -> BatchLimits {
+        BatchLimits {
+            rows: 16,
+            cost: u64::MAX,
+        }
     }
 }
 
 async fn score(queue: &Queue, text: &str) -> Result<f64, FallbackReason> {
     let (reply, answer) = oneshot::channel();
     let excerpt = Excerpt::of(text, 16);
-    queue.push(Job { excerpt, reply }, None).await?;
+    queue.push(Request { excerpt, reply }, None).await?;
     let seen = answer.await.unwrap_or(Err(FallbackReason::Failed));
     seen.map(|seen| seen.score)
 }
@@ -44,18 +48,21 @@ async fn score(queue: &Queue, text: &str) -> Result<f64, FallbackReason> {
 /// Takes its time with every text.
 struct Slow;
 
-impl Runs for Slow {
-    fn classify(&mut self, excerpts: &[Excerpt], depth: Depth, done: Done<'_>) {
+impl Inference for Slow {
+    fn classify(&mut self, excerpts: &[Excerpt], exit_mode: ExitMode, done: Done<'_>) {
         thread::sleep(Duration::from_millis(20) * excerpts.len() as u32);
-        Fragile(0.1).classify(excerpts, depth, done);
+        Fragile(0.1).classify(excerpts, exit_mode, done);
     }
 
     fn has_exit(&self) -> bool {
         false
     }
 
-    fn worth(&self, _: Depth) -> (usize, u64) {
-        (16, u64::MAX)
+    fn batch_limits(&self, _: ExitMode) -> BatchLimits {
+        BatchLimits {
+            rows: 16,
+            cost: u64::MAX,
+        }
     }
 }
 
@@ -68,7 +75,7 @@ async fn whoever_would_be_late_is_refused_at_once() {
         let (reply, answer) = oneshot::channel();
         let excerpt = Excerpt::of("later", 16);
         match queue
-            .push(Job { excerpt, reply }, Some(Duration::from_millis(210)))
+            .push(Request { excerpt, reply }, Some(Duration::from_millis(210)))
             .await
         {
             Ok(()) => answers.push(answer),
@@ -93,21 +100,24 @@ async fn whoever_would_be_late_is_refused_at_once() {
 /// Says what it is asked for, and waits until it may answer.
 struct Held(mpsc::Sender<String>, mpsc::Receiver<()>);
 
-impl Runs for Held {
-    fn classify(&mut self, excerpts: &[Excerpt], depth: Depth, done: Done<'_>) {
+impl Inference for Held {
+    fn classify(&mut self, excerpts: &[Excerpt], exit_mode: ExitMode, done: Done<'_>) {
         for excerpt in excerpts {
             self.0.send(excerpt.head.to_string()).unwrap();
         }
         self.1.recv().unwrap();
-        Fragile(0.1).classify(excerpts, depth, done);
+        Fragile(0.1).classify(excerpts, exit_mode, done);
     }
 
     fn has_exit(&self) -> bool {
         false
     }
 
-    fn worth(&self, _: Depth) -> (usize, u64) {
-        (16, u64::MAX)
+    fn batch_limits(&self, _: ExitMode) -> BatchLimits {
+        BatchLimits {
+            rows: 16,
+            cost: u64::MAX,
+        }
     }
 }
 
@@ -119,7 +129,7 @@ async fn whoever_left_while_waiting_costs_nothing() {
     for text in ["busy", "left", "stayed", "left too"] {
         let (reply, answer) = oneshot::channel();
         let excerpt = Excerpt::of(text, 16);
-        queue.push(Job { excerpt, reply }, None).await.unwrap();
+        queue.push(Request { excerpt, reply }, None).await.unwrap();
         if text == "busy" {
             assert_eq!(
                 asks.recv().unwrap(),
@@ -178,17 +188,20 @@ async fn the_threads_end_with_the_queue() {
     struct Counted {
         _alive: Arc<()>,
     }
-    impl Runs for Counted {
-        fn classify(&mut self, excerpts: &[Excerpt], depth: Depth, done: Done<'_>) {
-            Fragile(0.1).classify(excerpts, depth, done);
+    impl Inference for Counted {
+        fn classify(&mut self, excerpts: &[Excerpt], exit_mode: ExitMode, done: Done<'_>) {
+            Fragile(0.1).classify(excerpts, exit_mode, done);
         }
 
         fn has_exit(&self) -> bool {
             false
         }
 
-        fn worth(&self, _: Depth) -> (usize, u64) {
-            (16, u64::MAX)
+        fn batch_limits(&self, _: ExitMode) -> BatchLimits {
+            BatchLimits {
+                rows: 16,
+                cost: u64::MAX,
+            }
         }
     }
     let alive = Arc::new(());
@@ -213,7 +226,7 @@ async fn two_models_work_side_by_side() {
     for _ in 0..8 {
         let (reply, answer) = oneshot::channel();
         let excerpt = Excerpt::of("a text", 16);
-        queue.push(Job { excerpt, reply }, None).await.unwrap();
+        queue.push(Request { excerpt, reply }, None).await.unwrap();
         answers.push(answer);
     }
     for answer in answers {
@@ -228,18 +241,18 @@ struct Deep(Duration);
 
 const LAYERS: Duration = Duration::from_millis(20);
 
-impl Runs for Deep {
-    fn classify(&mut self, excerpts: &[Excerpt], depth: Depth, done: Done<'_>) {
+impl Inference for Deep {
+    fn classify(&mut self, excerpts: &[Excerpt], exit_mode: ExitMode, done: Done<'_>) {
         for (index, excerpt) in excerpts.iter().enumerate() {
-            match (&*excerpt.head, depth) {
-                ("plain", Depth::Exit | Depth::AsNeeded) => (),
-                (_, Depth::Exit) => {
+            match (&*excerpt.head, exit_mode) {
+                ("plain", ExitMode::ExitOnly | ExitMode::Auto) => (),
+                (_, ExitMode::ExitOnly) => {
                     done(index, Ok(None));
                     continue;
                 }
                 _ => thread::sleep(self.0),
             }
-            Fragile(0.1).classify(&excerpts[index..=index], depth, &mut |_, seen| {
+            Fragile(0.1).classify(&excerpts[index..=index], exit_mode, &mut |_, seen| {
                 done(index, seen)
             });
         }
@@ -249,12 +262,15 @@ impl Runs for Deep {
         true
     }
 
-    fn most(&self) -> u64 {
-        Excerpt::most(10)
+    fn max_cost(&self) -> u64 {
+        Excerpt::max_cost(10)
     }
 
-    fn worth(&self, depth: Depth) -> (usize, u64) {
-        (if depth == Depth::Whole { 1 } else { 16 }, u64::MAX)
+    fn batch_limits(&self, exit_mode: ExitMode) -> BatchLimits {
+        BatchLimits {
+            rows: if exit_mode == ExitMode::Full { 1 } else { 16 },
+            cost: u64::MAX,
+        }
     }
 }
 
@@ -265,7 +281,7 @@ async fn push(
 ) -> Result<Answer, FallbackReason> {
     let (reply, answer) = oneshot::channel();
     let excerpt = Excerpt::of(text, 1_000);
-    queue.push(Job { excerpt, reply }, limit).await?;
+    queue.push(Request { excerpt, reply }, limit).await?;
     Ok(answer)
 }
 

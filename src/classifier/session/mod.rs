@@ -1,6 +1,7 @@
-//! The ONNX Runtime session: the only place that names `ort`.
+//! An ONNX Runtime session: loads a model and runs batches of token ids. Only this module uses `ort`.
 
 mod providers;
+mod shapes;
 
 use std::{path::Path, sync::OnceLock};
 
@@ -10,15 +11,17 @@ use ort::{
     value::TensorRef,
 };
 
-use super::{Options, depth::Depth, labels::Labels, load::LoadError, shapes::Shapes};
+pub use shapes::{Buckets, Shapes};
 
-/// Half of the logit from which on a model with an early exit lets a text leave there: an initializer that a run may override.
-const SURE: &str = "early_sure";
+use super::{Options, error::LoadError, inference::ExitMode, labels::Labels};
 
-/// ONNX Runtime's environment; the library can be loaded once in a process.
+/// The initializer that holds half of the logit from which a text leaves at the early exit. A run may override it.
+const EXIT_THRESHOLD: &str = "early_sure";
+
+/// The environment of ONNX Runtime. The library can be loaded only once in a process.
 static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
 
-/// A loaded model. `run` needs it for itself, so one thread owns it.
+/// A loaded model. One worker thread owns it, because `run` needs exclusive access.
 pub struct Session {
     session: OrtSession,
     has_domains: bool,
@@ -35,7 +38,7 @@ pub struct Outputs {
 }
 
 impl Outputs {
-    /// The logits of one row, and its domain logits when the model has them.
+    /// The logits of one row, and its domain logits if the model has any.
     pub fn row(&self, row: usize) -> (&[f32], Option<&[f32]>) {
         let logits = &self.logits[row * self.width..(row + 1) * self.width];
         let domains = self
@@ -47,7 +50,10 @@ impl Outputs {
 }
 
 impl Session {
-    /// Loads the library, if it is not loaded yet, and the model, for inferences of these shapes on so many threads.
+    /// Loads the library, unless it is loaded already, and the model. `threads` is the number of threads of one inference.
+    ///
+    /// # Errors
+    /// The library, the model or an execution provider cannot be used.
     pub fn load(
         onnx: &Path,
         options: &Options,
@@ -77,7 +83,9 @@ impl Session {
         }
         let has_domains = has("domain_logits", session.outputs().iter());
         let overridable = session.overridable_initializers();
-        let has_exit = overridable.iter().any(|value| value.name() == SURE);
+        let has_exit = overridable
+            .iter()
+            .any(|value| value.name() == EXIT_THRESHOLD);
         Ok(Self {
             session,
             has_domains,
@@ -87,17 +95,20 @@ impl Session {
         })
     }
 
-    /// True when the graph has an early exit.
+    /// True when the model has an early exit.
     pub fn has_exit(&self) -> bool {
         self.has_exit
     }
 
-    /// Runs one batch of token ids in this shape, rows and tokens, so deep. What a row lacks is filled up behind its end and masked.
+    /// Runs one batch of token ids, padded to `shape` (rows, tokens). Padding goes behind the end of a row and is masked.
+    ///
+    /// # Errors
+    /// ONNX Runtime failed, or an output has another shape than `labels` needs.
     pub fn run(
         &mut self,
         rows: &[&[i64]],
         shape: [usize; 2],
-        depth: Depth,
+        exit_mode: ExitMode,
         labels: &Labels,
     ) -> Result<Outputs, String> {
         let [height, width] = shape;
@@ -107,34 +118,39 @@ impl Session {
             self.ids.extend_from_slice(row);
             self.mask.resize(self.mask.len() + row.len(), 1);
             self.ids
-                .resize(self.ids.len() + width - row.len(), labels.pad);
+                .resize(self.ids.len() + width - row.len(), labels.pad_id);
             self.mask.resize(self.ids.len(), 0);
         }
         for _ in rows.len()..height {
-            self.mask.push(1); // attention to nothing at all is not a number
-            self.ids.resize(self.ids.len() + width, labels.pad);
+            self.mask.push(1); // a fully masked row would give NaN
+            self.ids.resize(self.ids.len() + width, labels.pad_id);
             self.mask.resize(self.ids.len(), 0);
         }
-        self.infer(shape, depth, labels)
+        self.infer(shape, exit_mode, labels)
             .map_err(|error| error.to_string())
     }
 
-    fn infer(&mut self, shape: [usize; 2], depth: Depth, labels: &Labels) -> ort::Result<Outputs> {
+    fn infer(
+        &mut self,
+        shape: [usize; 2],
+        exit_mode: ExitMode,
+        labels: &Labels,
+    ) -> ort::Result<Outputs> {
         let ids = TensorRef::from_array_view((shape, self.ids.as_slice()))?;
         let mask = TensorRef::from_array_view((shape, self.mask.as_slice()))?;
-        let sure = match depth {
-            Depth::Exit => Some([f32::NEG_INFINITY]),
-            Depth::Whole => Some([f32::INFINITY]),
-            Depth::AsNeeded => None,
+        let threshold = match exit_mode {
+            ExitMode::ExitOnly => Some([f32::NEG_INFINITY]),
+            ExitMode::Full => Some([f32::INFINITY]),
+            ExitMode::Auto => None,
         };
-        let outputs = match sure.as_ref().filter(|_| self.has_exit) {
+        let outputs = match threshold.as_ref().filter(|_| self.has_exit) {
             None => self
                 .session
                 .run(ort::inputs!["input_ids" => ids, "attention_mask" => mask])?,
-            Some(sure) => {
-                let sure = TensorRef::from_array_view(([0_usize; 0], sure.as_slice()))?;
+            Some(threshold) => {
+                let threshold = TensorRef::from_array_view(([0_usize; 0], threshold.as_slice()))?;
                 self.session
-                    .run(ort::inputs!["input_ids" => ids, "attention_mask" => mask, SURE => sure])?
+                    .run(ort::inputs!["input_ids" => ids, "attention_mask" => mask, EXIT_THRESHOLD => threshold])?
             }
         };
         let read = |name: &str, width: usize| {
@@ -155,8 +171,8 @@ impl Session {
             false => None,
         };
         Ok(Outputs {
-            logits: read("logits", labels.count())?,
-            width: labels.count(),
+            logits: read("logits", labels.logit_count())?,
+            width: labels.logit_count(),
             domains,
         })
     }
@@ -186,9 +202,9 @@ fn build(
         .with_inter_threads(1)?
         .with_intra_op_spinning(false)?
         .with_inter_op_spinning(false)?
-        .with_memory_pattern(false)? // plans for shapes that are seldom seen twice
-        // Masked attention leaves denormals, with which every product after it takes twice as long. The runtime sets this for its
-        // own threads and, once in a process, for the one that loads; those that are started from there inherit it.
+        .with_memory_pattern(false)? // a pattern is planned per shape, and few shapes occur twice
+        // Masked attention leaves denormal numbers, and every product with them takes twice as long. The runtime sets this flag for
+        // its own threads and, once in a process, for the thread that loads the model. The worker threads inherit it from that one.
         .with_flush_to_zero()?;
     for provider in &options.providers {
         let failed = |why: String| BuildError::Provider(provider.as_str(), why);
@@ -205,7 +221,7 @@ fn environment(library: &Path) -> Result<&'static Environment, LoadError> {
     if let Some(environment) = ENVIRONMENT.get() {
         return Ok(environment);
     }
-    // After a failed attempt a second one would read an unloaded library; so look before.
+    // Checked first, because `ort` cannot try again after a failed load.
     if !library.is_file() {
         return Err(LoadError::NoRuntime(library.to_owned()));
     }

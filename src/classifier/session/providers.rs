@@ -1,16 +1,16 @@
-//! Where the model runs: ONNX Runtime's execution providers, and the settings each of them gets.
+//! The execution providers of ONNX Runtime and their settings.
 
 use std::{fs::create_dir_all, io};
 
 use ort::ep::{self, ExecutionProviderDispatch};
 
-use super::super::{Options, Provider, shapes::Shapes};
+use super::super::{Options, Provider, session::Shapes};
 
-/// What the runtime is asked for; one that does not load is an error, not a silent fall to the next. The arena of the
-/// processor's keeps the memory of inferences, which the system's allocator would map anew for each.
+/// Builds the request for one execution provider. A provider that does not load is an error; there is no silent fallback to the next.
+/// The CPU provider uses an arena, because the system's allocator would map the memory of each inference again.
 ///
 /// # Errors
-/// The directory for engines cannot be made.
+/// The directory `classifier.engine_cache` cannot be created.
 pub fn dispatch(
     provider: Provider,
     options: &Options,
@@ -28,7 +28,7 @@ pub fn dispatch(
 }
 
 fn tensorrt(options: &Options, shapes: &Shapes) -> ep::TensorRT {
-    let profiles = profiles(&shapes.to_warm_up());
+    let profiles = profiles(&shapes.warm_up_shapes());
     let tensorrt = ep::TensorRT::default()
         .with_profile_min_shapes(&profiles)
         .with_profile_opt_shapes(&profiles)
@@ -43,8 +43,8 @@ fn tensorrt(options: &Options, shapes: &Shapes) -> ep::TensorRT {
     }
 }
 
-/// One optimisation profile for each shape, as the provider reads them: an input is named once for each, in the same order.
-/// Without profiles the provider builds another engine whenever a shape leaves the range it has seen, in the middle of a request.
+/// One optimisation profile for each shape, in the provider's format: each input is named once per profile, in the same order.
+/// Without profiles the provider would build a new engine during a request whenever a shape is outside the range it has seen.
 fn profiles(shapes: &[[usize; 2]]) -> String {
     let of = |input: &'static str| {
         shapes

@@ -1,4 +1,4 @@
-//! What the models of the fixtures, and the default one, make of texts.
+//! The fixture models and the default model classify texts as recorded.
 
 use std::{cell::OnceCell, time::Duration};
 
@@ -53,7 +53,7 @@ fn recorded() -> Vec<Recorded> {
     serde_json::from_slice(&std::fs::read(fixture("logits.json")).unwrap()).unwrap()
 }
 
-/// The texts of a file of prompts.
+/// The texts of a file with one JSON object a line.
 fn prompts(file: &str) -> Vec<String> {
     let lines = std::fs::read_to_string(fixture(file)).unwrap();
     let text = |line| -> String {
@@ -73,14 +73,17 @@ fn logits_match_the_training_frameworks_within_a_thousandth() {
             .find(|(name, _)| *name == record.model)
             .unwrap()
             .1;
-        let tokens = model.reader.read(&Excerpt::of(&record.text, 512)).unwrap();
+        let tokens = model
+            .tokenizer
+            .encode(&Excerpt::of(&record.text, 512))
+            .unwrap();
         assert_eq!(tokens.ids, record.input_ids, "{}", record.text);
         let outputs = model
             .session
             .run(
                 &[&tokens.ids],
                 [1, tokens.ids.len()],
-                Depth::AsNeeded,
+                ExitMode::Auto,
                 &model.labels,
             )
             .unwrap();
@@ -104,9 +107,9 @@ fn logits_match_the_training_frameworks_within_a_thousandth() {
     assert!(compared >= 40);
 }
 
-fn asked(model: &mut Model, texts: &[Excerpt], depth: Depth) -> Vec<Option<Classification>> {
+fn run(model: &mut Model, texts: &[Excerpt], exit_mode: ExitMode) -> Vec<Option<Classification>> {
     let mut seen: Vec<Option<Option<Classification>>> = vec![None; texts.len()];
-    model.classify(texts, depth, &mut |index, result| {
+    model.classify(texts, exit_mode, &mut |index, result| {
         assert!(
             seen[index].replace(result.unwrap()).is_none(),
             "answered twice"
@@ -116,7 +119,7 @@ fn asked(model: &mut Model, texts: &[Excerpt], depth: Depth) -> Vec<Option<Class
 }
 
 fn classified(model: &mut Model, texts: &[Excerpt]) -> Vec<Classification> {
-    let seen = asked(model, texts, Depth::AsNeeded);
+    let seen = run(model, texts, ExitMode::Auto);
     seen.into_iter().map(Option::unwrap).collect()
 }
 
@@ -150,15 +153,15 @@ fn head_and_tail_are_kept_when_a_text_is_too_long() {
     let words: Vec<String> = (0..2_000).map(|n| format!("word{n}")).collect();
     for text in [words.join(" "), words.join(" ").repeat(20)] {
         let whole = model
-            .reader
-            .read(&Excerpt {
+            .tokenizer
+            .encode(&Excerpt {
                 head: text.as_str().into(),
                 tail: None,
-                size: 0,
+                cost: 0,
                 tokens: OnceCell::new(),
             })
             .unwrap();
-        let cut = model.reader.read(&Excerpt::of(&text, 512)).unwrap();
+        let cut = model.tokenizer.encode(&Excerpt::of(&text, 512)).unwrap();
         assert_eq!((whole.ids.len(), whole.truncated), (512, true));
         assert_eq!((cut.ids.len(), cut.truncated), (512, true));
         assert_eq!(cut.ids[..200], whole.ids[..200], "the head");
@@ -167,18 +170,26 @@ fn head_and_tail_are_kept_when_a_text_is_too_long() {
     assert_eq!(
         model.max_tokens(),
         512,
-        "the setting, where the model recommends no less"
+        "the setting, unless the model recommends less"
     );
-    let short = model.reader.read(&Excerpt::of("hello", 512)).unwrap();
+    let short = model.tokenizer.encode(&Excerpt::of("hello", 512)).unwrap();
     assert!(!short.truncated && !short.unreadable);
-    assert!(model.reader.read(&Excerpt::of(" ", 512)).unwrap().ids.len() >= 2);
+    assert!(
+        model
+            .tokenizer
+            .encode(&Excerpt::of(" ", 512))
+            .unwrap()
+            .ids
+            .len()
+            >= 2
+    );
 }
 
 #[test]
-fn every_text_is_read_as_the_tokenizer_reads_it() {
+fn every_text_has_the_tokens_that_the_tokenizer_library_gives() {
     let folder = locate(Path::new("onnx/router"));
-    let tokenizer = tokenizers::Tokenizer::from_file(folder.join("tokenizer.json")).unwrap();
-    let reader = Reader::load(&folder.join("tokenizer.json"), 100_000).unwrap();
+    let reference = tokenizers::Tokenizer::from_file(folder.join("tokenizer.json")).unwrap();
+    let tokenizer = TextTokenizer::load(&folder.join("tokenizer.json"), 100_000).unwrap();
     let control: String = (0..=127_u8).map(char::from).collect();
     let mut texts = vec![
         control,
@@ -189,15 +200,15 @@ fn every_text_is_read_as_the_tokenizer_reads_it() {
     texts.extend(prompts("everyday_blind.jsonl"));
     assert!(texts.iter().filter(|text| text.is_ascii()).count() > 300);
     for text in &texts {
-        let wanted = tokenizer.encode_fast(text.as_str(), true).unwrap();
+        let wanted = reference.encode_fast(text.as_str(), true).unwrap();
         let wanted: Vec<i64> = wanted.get_ids().iter().map(|id| i64::from(*id)).collect();
-        let read = reader.read(&Excerpt::of(text, 100_000)).unwrap();
+        let read = tokenizer.encode(&Excerpt::of(text, 100_000)).unwrap();
         assert_eq!(read.ids, wanted, "{text}");
     }
 }
 
 #[test]
-fn a_text_that_is_asked_for_again_is_not_read_again() {
+fn a_text_that_runs_again_is_not_tokenised_again() {
     let mut model = model("tiny");
     let of = |text| Excerpt::of(text, 512);
     let (hello, proof) = (
@@ -207,15 +218,15 @@ fn a_text_that_is_asked_for_again_is_not_read_again() {
     let swapped = of("hello");
     swapped
         .tokens
-        .set(model.reader.read(&proof).unwrap())
+        .set(model.tokenizer.encode(&proof).unwrap())
         .unwrap();
     let seen = classified(&mut model, &[hello, proof, swapped]);
     assert_ne!(seen[0], seen[1]);
-    assert_eq!(seen[2], seen[1], "by the tokens that are there");
+    assert_eq!(seen[2], seen[1], "the stored tokens are used");
 }
 
 #[test]
-fn a_text_gets_the_same_answer_whether_it_is_alone_or_asked_at_the_exit_first() {
+fn a_text_gets_the_same_answer_in_auto_mode_and_in_two_steps() {
     let mut options = options("tiny", None);
     options.model = locate(Path::new("onnx/router"));
     let mut model = Model::load(&options).unwrap();
@@ -229,12 +240,12 @@ fn a_text_gets_the_same_answer_whether_it_is_alone_or_asked_at_the_exit_first() 
         .chunks(1)
         .flat_map(|text| classified(&mut model, text))
         .collect();
-    let at_the_exit = asked(&mut model, &texts, Depth::Exit);
-    let through_the_layers = asked(&mut model, &texts, Depth::Whole);
-    let mut sure = 0;
-    for ((alone, exit), whole) in alone.iter().zip(&at_the_exit).zip(&through_the_layers) {
-        sure += usize::from(exit.is_some());
-        let staged = exit.as_ref().or(whole.as_ref()).unwrap();
+    let exit_run = run(&mut model, &texts, ExitMode::ExitOnly);
+    let full_run = run(&mut model, &texts, ExitMode::Full);
+    let mut confident = 0;
+    for ((alone, exit), full) in alone.iter().zip(&exit_run).zip(&full_run) {
+        confident += usize::from(exit.is_some());
+        let staged = exit.as_ref().or(full.as_ref()).unwrap();
         assert!(
             (alone.score - staged.score).abs() < 1e-5,
             "{alone:?} and {staged:?}"
@@ -245,8 +256,8 @@ fn a_text_gets_the_same_answer_whether_it_is_alone_or_asked_at_the_exit_first() 
         );
     }
     assert!(
-        (texts.len() / 3..texts.len() * 9 / 10).contains(&sure),
-        "{sure} of {}",
+        (texts.len() / 3..texts.len() * 9 / 10).contains(&confident),
+        "{confident} of {}",
         texts.len()
     );
 }

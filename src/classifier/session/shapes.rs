@@ -1,18 +1,18 @@
-//! Which texts run together, and in what shape.
+//! Chooses which texts run together, and the tensor shape of each run.
 //!
-//! On a processor every shape is as good as another, and rows beside each other gain little: 10 % for four of 48 tokens,
-//! nothing for more or for longer ones (5 layers of 384, int8, one thread). So an inference is no larger than one longest
-//! text, which also bounds what the runtime's arena ever holds. A graphics card is idle with one row, and its kernels and
-//! engines are built for fixed shapes, so there a batch fills a bucket.
+//! On a CPU every shape is equally good and batching gains little: 10 % for four rows of 48 tokens, nothing for more rows or longer
+//! ones (5 layers of width 384, int8, one thread). So one run holds no more tokens than one text of maximum length, which also limits the
+//! memory of ONNX Runtime's arena. A GPU is mostly idle with one row, and its kernels and engines are built for fixed shapes, so there
+//! a batch is padded to a bucket.
 
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-/// Padding a text to its neighbour's length is work for nothing; a few tokens are cheaper than another run.
-const LIKE_LENGTH: usize = 4;
-/// Rows of an inference on a processor at most.
-const MOST_ROWS: usize = 16;
+/// The most padding tokens of a row on a CPU. This few cost less than another run.
+const MAX_PADDING: usize = 4;
+/// The most rows of one run on a CPU.
+const MAX_CPU_ROWS: usize = 16;
 
 /// Fixed shapes: every inference is padded to one of `rows` by one of `tokens`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,20 +33,20 @@ impl Default for Buckets {
     }
 }
 
-/// How texts become inferences.
+/// The tensor shapes of a classifier's runs: rows by tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Shapes {
-    /// As they come: rows of like length, together no more tokens than the longest text may have.
+    /// Any shape. Rows of similar length run together, up to `max_tokens` tokens in all.
     Exact {
-        /// Tokens of the longest text.
+        /// Tokens of a text of maximum length.
         max_tokens: usize,
     },
-    /// Padded up to a bucket.
+    /// Only the shapes of the buckets. Batches are padded to one of them.
     Fixed(Buckets),
 }
 
 impl Shapes {
-    /// For texts of up to `max_tokens`.
+    /// The shapes for texts of up to `max_tokens`; without buckets, any shape.
     pub fn new(buckets: Option<&Buckets>, max_tokens: usize) -> Self {
         let Some(buckets) = buckets else {
             return Self::Exact { max_tokens };
@@ -60,12 +60,12 @@ impl Shapes {
         })
     }
 
-    /// Texts that are worth taking from the queue at once, and tokens. Of those that an exit left for the layers one at a time, on a
-    /// processor: texts that may leave early should not wait for several.
-    pub fn worth(&self, left_by_an_exit: bool) -> (usize, usize) {
+    /// The most texts, and the tokens, of a batch that is taken from the queue at once. On a CPU, texts that did not leave at the early
+    /// exit are taken one at a time, so that texts that may leave early do not wait behind several of them.
+    pub fn batch_limits(&self, behind_exit: bool) -> (usize, usize) {
         match self {
-            Self::Exact { max_tokens } if left_by_an_exit => (1, *max_tokens),
-            Self::Exact { max_tokens } => (MOST_ROWS, *max_tokens),
+            Self::Exact { max_tokens } if behind_exit => (1, *max_tokens),
+            Self::Exact { max_tokens } => (MAX_CPU_ROWS, *max_tokens),
             Self::Fixed(buckets) => {
                 let rows = buckets.rows.last().copied().unwrap_or(1);
                 (rows, usize::MAX)
@@ -73,29 +73,31 @@ impl Shapes {
         }
     }
 
-    /// The inferences for texts of these lengths, which ascend: which run together, and the rows and tokens of the shape.
+    /// Splits texts of these ascending lengths into runs: the range of texts, and the shape (rows, tokens) of each run.
     pub fn plan(&self, lengths: &[usize]) -> Vec<(Range<usize>, [usize; 2])> {
-        let mut inferences = Vec::new();
+        let mut runs = Vec::new();
         let mut start = 0;
         while start < lengths.len() {
             let mut end = start + 1;
             while end < lengths.len() && self.fits(lengths[start], lengths[end], end + 1 - start) {
                 end += 1;
             }
-            inferences.push((start..end, self.shape(end - start, lengths[end - 1])));
+            runs.push((start..end, self.shape(end - start, lengths[end - 1])));
             start = end;
         }
-        inferences
+        runs
     }
 
-    /// Every shape that inferences may have; for exact ones the one of many rows, and twice the largest: the runtime's arena grows
-    /// by powers of two whenever a shape does not fit between what others left, up to hours later. With room for two it is level.
-    pub fn to_warm_up(&self) -> Vec<[usize; 2]> {
+    /// The shapes to run once at the start. With buckets these are all of them.
+    ///
+    /// Without buckets they are the one with the most rows, and twice the largest one. ONNX Runtime's arena grows by powers of two whenever
+    /// a shape does not fit into a gap, even hours later. With space for two of the largest it never grows again.
+    pub fn warm_up_shapes(&self) -> Vec<[usize; 2]> {
         match self {
             Self::Exact { max_tokens } => {
                 vec![
                     [2, *max_tokens],
-                    [MOST_ROWS, (max_tokens / MOST_ROWS).max(1)],
+                    [MAX_CPU_ROWS, (max_tokens / MAX_CPU_ROWS).max(1)],
                 ]
             }
             Self::Fixed(Buckets { rows, tokens }) => rows
@@ -108,13 +110,13 @@ impl Shapes {
     fn fits(&self, shortest: usize, longest: usize, rows: usize) -> bool {
         match self {
             Self::Exact { max_tokens } => {
-                rows <= MOST_ROWS
-                    && longest - shortest <= LIKE_LENGTH
+                rows <= MAX_CPU_ROWS
+                    && longest - shortest <= MAX_PADDING
                     && rows * longest <= *max_tokens
             }
             Self::Fixed(buckets) => {
-                rows <= self.worth(false).0
-                    && up(&buckets.tokens, shortest) == up(&buckets.tokens, longest)
+                rows <= self.batch_limits(false).0
+                    && round_up(&buckets.tokens, shortest) == round_up(&buckets.tokens, longest)
             }
         }
     }
@@ -122,17 +124,20 @@ impl Shapes {
     fn shape(&self, rows: usize, longest: usize) -> [usize; 2] {
         match self {
             Self::Exact { .. } => [rows, longest],
-            Self::Fixed(buckets) => [up(&buckets.rows, rows), up(&buckets.tokens, longest)],
+            Self::Fixed(buckets) => [
+                round_up(&buckets.rows, rows),
+                round_up(&buckets.tokens, longest),
+            ],
         }
     }
 }
 
-/// The smallest of these that holds `size`; `size` itself where none does.
-fn up(sizes: &[usize], size: usize) -> usize {
+/// The smallest of these sizes that is at least `size`, or `size` when all are smaller.
+fn round_up(sizes: &[usize], size: usize) -> usize {
     sizes
         .iter()
         .copied()
-        .find(|held| *held >= size)
+        .find(|candidate| *candidate >= size)
         .unwrap_or(size)
 }
 
@@ -141,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn on_a_processor_rows_of_like_length_run_together_up_to_the_size_of_a_longest_text() {
+    fn on_a_cpu_rows_of_similar_length_run_together_up_to_max_tokens() {
         let shapes = Shapes::new(None, 256);
         assert_eq!(
             shapes.plan(&[10, 11, 14, 15, 100, 100, 100, 250, 256]),
@@ -154,15 +159,15 @@ mod tests {
                 (8..9, [1, 256]),
             ]
         );
-        assert_eq!(shapes.plan(&[12; 40]).len(), 3, "sixteen rows at most");
+        assert_eq!(shapes.plan(&[12; 40]).len(), 3, "at most sixteen rows");
         assert_eq!(shapes.plan(&[]), []);
-        assert_eq!(shapes.to_warm_up(), [[2, 256], [16, 16]]);
+        assert_eq!(shapes.warm_up_shapes(), [[2, 256], [16, 16]]);
     }
 
     #[test]
-    fn in_buckets_every_shape_is_one_that_was_warmed_up() {
+    fn with_buckets_every_shape_is_warmed_up() {
         let shapes = Shapes::new(Some(&Buckets::default()), 300);
-        let warm = shapes.to_warm_up();
+        let warm = shapes.warm_up_shapes();
         assert_eq!(warm.len(), 3 * 4);
         assert!(warm.contains(&[64, 300]) && !warm.contains(&[64, 512]));
         let mut lengths: Vec<usize> = (3..=300).collect();
