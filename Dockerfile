@@ -10,7 +10,7 @@ RUN apt-get update \
     && apt-get install -y --no-install-recommends python3 python3-pip \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /build
-# The library first: it changes less often than the sources.
+# The library comes first: it changes less often than the sources.
 COPY scripts/setup scripts/setup
 RUN scripts/setup
 COPY Cargo.toml Cargo.lock ./
@@ -18,14 +18,15 @@ COPY src src
 COPY configs configs
 COPY tests/integration tests/integration
 COPY benches benches
-# The cache mounts keep crates and objects between builds; the binary has to leave the mount.
+# Another profile than `release` builds faster and runs slower.
+ARG PROFILE=release
+# The cache mounts keep crates and objects between builds; the binary is installed outside of them.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/build/target \
-    cargo build --release --locked --bin thinkgate \
-    && cp target/release/thinkgate /usr/local/bin/thinkgate
+    cargo install --path . --bin thinkgate --profile $PROFILE --locked --root /usr/local --no-track
 
 FROM debian:bookworm-slim
-# libstdc++ is what ONNX Runtime links to; the certificates are for endpoints with https.
+# ONNX Runtime links to libstdc++; endpoints with https need the certificates.
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates libstdc++6 \
     && rm -rf /var/lib/apt/lists/* \
@@ -37,7 +38,7 @@ COPY --from=build /build/onnx/runtime onnx/runtime
 COPY onnx/router onnx/router
 COPY LICENSE ./
 USER 10001
-# Inside a container nobody reaches the loopback address, which is the default.
+# The default, a loopback address, cannot be reached from outside of the container.
 ENV THINKGATE_LISTEN=0.0.0.0:8080
 EXPOSE 8080
 STOPSIGNAL SIGTERM

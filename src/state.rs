@@ -11,7 +11,7 @@ use crate::{
     auth::Keys,
     config::Config,
     net::tls::Certificates,
-    pipeline::Places,
+    pipeline::ConcurrencyLimit,
     routing::Router,
     telemetry::Metrics,
     upstream::{Catalog, Client},
@@ -35,7 +35,7 @@ pub struct AppState {
     /// Connections to model servers.
     pub client: Client,
     /// Limits the requests in flight. Shared with earlier configurations, so that their requests count.
-    pub places: Arc<Places>,
+    pub concurrency: Arc<ConcurrencyLimit>,
     /// Cancelled when the gateway has been asked to stop and is draining.
     pub stopping: CancellationToken,
     /// The instruments.

@@ -88,7 +88,7 @@ pub fn build(config: Config) -> anyhow::Result<AppState> {
         )),
         client: Client::new(&config.upstream, server_keys, metrics.clone()).context(NO_CLIENT)?,
         was_ready: false,
-        places: Arc::default(),
+        concurrency: Arc::default(),
         stopping: CancellationToken::new(),
         metrics,
         config,
@@ -113,7 +113,7 @@ pub fn rebuild(before: &AppState, config: Config) -> anyhow::Result<AppState> {
             .with(&config.upstream, server_keys)
             .context(NO_CLIENT)?,
         was_ready: before.was_ready || catalog.pending.is_empty(),
-        places: before.places.clone(),
+        concurrency: before.concurrency.clone(),
         stopping: before.stopping.clone(),
         metrics: before.metrics.clone(),
         config,

@@ -1,148 +1,170 @@
-//! `thinkgate classify`: the decision's score for texts, offline. It waits: no deadline, no refusal.
+//! `thinkgate classify`: decides for texts and requests as the gateway would, offline. It waits for every score.
 
 use std::{
     io::{self, BufRead, Write},
     path::PathBuf,
+    sync::Arc,
     time::Instant,
 };
 
 use anyhow::{Context, bail};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{load_config, serve::block_on};
 use crate::{
     api::ChatRequest,
     app::{classifier_options, policy},
-    classifier::{Classification, Classifier, FallbackReason},
-    config::Flags,
-    routing::{Conversation, Mode, Policy, round3},
+    classifier::{Classifier, FallbackReason},
+    config::{Config, Flags},
+    error::Error,
+    routing::{Family, Routed, Router, Target},
     telemetry,
+    upstream::{Catalog, ServerFacts, ServerKeys},
 };
 
-/// Classifies `texts`, or the lines of standard input, `batch` at a time, in order.
+/// The family that decides where no configured model does: its switch stands at the prompt's end, and a thought needs 1,024 tokens.
+const DEFAULT_FAMILY: &str = "qwen3";
+
+/// Classifies `texts`, or the lines of standard input, `batch` at a time. Prints one JSON line each, in order.
 pub fn run(texts: Vec<String>, batch: usize, files: Vec<PathBuf>) -> anyhow::Result<()> {
     let config = load_config(&Flags {
         files,
         ..Flags::default()
     })?;
     let _telemetry = telemetry::start(&config.telemetry)?;
-    let classifier = Classifier::start(&classifier_options(&config.classifier))?;
-    let policy = policy(&config.routing);
+    let decider = Decider::new(config)?;
     let lines: Box<dyn Iterator<Item = io::Result<String>>> = match texts.is_empty() {
         true => Box::new(io::stdin().lock().lines()),
         false => Box::new(texts.into_iter().map(Ok)),
     };
     let answers = stream::iter(lines.enumerate()).map(|(index, line)| {
-        let (classifier, policy) = (&classifier, &policy);
+        let decider = &decider;
         async move {
-            let line = line.map_err(anyhow::Error::from).and_then(Line::read);
-            let line = line.with_context(|| format!("line {}", index + 1))?;
-            let began = Instant::now();
-            let seen = match &line {
-                Line::Text(text) => classifier.classify_without_deadline(text).await,
-                Line::Chat(request) => {
-                    let chat = Conversation::of(request).map_err(anyhow::Error::new)?;
-                    deciding_turn(classifier, policy, &chat).await
-                }
+            let line = line.map_err(anyhow::Error::from).and_then(read_line);
+            let answer = match line {
+                Ok(request) => decider.answer(request).await,
+                Err(error) => Err(error),
             };
-            let seen =
-                seen.map_err(|_| anyhow::anyhow!("line {}: the classifier failed", index + 1))?;
-            Ok::<_, anyhow::Error>((seen, began.elapsed().as_secs_f64() * 1e3))
+            answer.with_context(|| format!("line {}", index + 1))
         }
     });
     let print = answers
         .buffered(batch.max(1))
-        .try_for_each(|(seen, elapsed_ms)| async move {
-            let mut out = io::stdout().lock();
-            Ok(writeln!(
-                out,
-                "{}",
-                answer(&seen, policy.threshold, elapsed_ms)
-            )?)
-        });
+        .try_for_each(|answer| async move { Ok(writeln!(io::stdout().lock(), "{answer}")?) });
     block_on(print)
 }
 
-fn answer(seen: &Classification, threshold: f64, elapsed_ms: f64) -> serde_json::Value {
-    let mode = if round3(seen.score) >= threshold {
-        Mode::Reasoning
-    } else {
-        Mode::Direct
-    };
+/// What decides, without a gateway around it.
+struct Decider {
+    router: Router,
+    catalog: Catalog,
+    /// True when the configuration names models, aliases, or servers to discover.
+    has_models: bool,
+}
+
+impl Decider {
+    fn new(config: Config) -> anyhow::Result<Self> {
+        let classifier = Classifier::start(&classifier_options(&config.classifier))?;
+        let keys = ServerKeys::read(&config).map_err(anyhow::Error::msg)?;
+        Ok(Self {
+            router: Router::patient(Arc::new(classifier), policy(&config.routing)),
+            catalog: Catalog::build(&config, Arc::new(keys), ServerFacts::default()),
+            has_models: !(config.models.is_empty()
+                && config.aliases.is_empty()
+                && config.discover.is_empty()),
+        })
+    }
+
+    async fn answer(&self, request: ChatRequest) -> anyhow::Result<Value> {
+        let began = Instant::now();
+        let target = self.target(request.model().as_deref());
+        let target = target.map_err(anyhow::Error::new)?;
+        let routed = self.router.route(request, None, &target).await;
+        let routed = routed.map_err(anyhow::Error::new)?;
+        if routed.decision.fallback_reason == Some(FallbackReason::Failed) {
+            bail!("the classifier failed");
+        }
+        Ok(answer(&routed, began.elapsed().as_secs_f64() * 1e3))
+    }
+
+    /// What a request's model name stands for, as far as the configuration says. The servers are not asked for their lists, so the
+    /// family of a model that would be discovered is recognised by its name.
+    fn target(&self, model: Option<&str>) -> Result<Target, Error> {
+        let assumed = |name: &str, family| Target::Model {
+            name: name.into(),
+            family,
+            gate: true,
+        };
+        match model {
+            Some(name) if self.has_models => match self.catalog.resolve(Some(name)) {
+                Err(Error::NoEndpoint(_)) => Ok(assumed(name, Family::recognise(name, None, None))),
+                resolved => resolved,
+            },
+            _ => Ok(assumed(
+                model.unwrap_or_default(),
+                Family::by_id(DEFAULT_FAMILY, ""),
+            )),
+        }
+    }
+}
+
+fn answer(routed: &Routed, elapsed_ms: f64) -> Value {
+    let decision = &routed.decision;
+    let seen = routed.deciding_classification();
     json!({
-        "mode": mode, "score": seen.score, "domain": seen.domain, "tokens": seen.tokens, "truncated": seen.truncated,
-        "unreadable": seen.unreadable, "elapsed_ms": (elapsed_ms * 1e3).round() / 1e3,
+        "mode": decision.mode,
+        "why": decision.why,
+        "score": seen.map(|seen| seen.score),
+        "domain": routed.domain(),
+        "tokens": seen.map(|seen| seen.tokens),
+        "truncated": seen.map(|seen| seen.truncated),
+        "unreadable": seen.map(|seen| seen.unreadable),
+        "elapsed_ms": (elapsed_ms * 1e3).round() / 1e3,
     })
 }
 
-/// What was seen in the turn that decides, as behind the gateway; in the last one when there is nothing to judge.
-async fn deciding_turn(
-    classifier: &Classifier,
-    policy: &Policy,
-    chat: &Conversation<'_>,
-) -> Result<Classification, FallbackReason> {
-    let mut scan = policy.scan(chat);
-    while let Some(text) = scan.next_text() {
-        scan.observe(classifier.classify_without_deadline(&text).await?);
+/// Reads one line of input: a whole request, or a text as it stands or as the member `text` of a JSON object.
+fn read_line(line: String) -> anyhow::Result<ChatRequest> {
+    #[derive(Deserialize)]
+    struct Wire {
+        text: Option<String>,
+        messages: Option<Value>,
     }
-    let (_, turns) = scan.finish(None);
-    match turns.into_iter().rev().find_map(|turn| turn.classification) {
-        Some(seen) => Ok(seen),
-        None => classifier.classify_without_deadline(chat.last_turn()).await,
-    }
+    let body = match serde_json::from_str(&line) {
+        _ if !line.trim_start().starts_with('{') => request_of_text(&line),
+        Err(_) => request_of_text(&line), // a text that begins with a brace
+        Ok(Wire {
+            text: Some(text), ..
+        }) => request_of_text(&text),
+        Ok(Wire {
+            messages: Some(_), ..
+        }) => line,
+        Ok(_) => bail!("the JSON object has neither `text` nor `messages`"),
+    };
+    ChatRequest::read(body.into()).map_err(anyhow::Error::new)
 }
 
-/// One line of input: a text, unless it is a JSON object with `text` or `messages`.
-enum Line {
-    Text(String),
-    Chat(ChatRequest),
-}
-
-impl Line {
-    fn read(line: String) -> anyhow::Result<Self> {
-        #[derive(Deserialize)]
-        struct Wire {
-            text: Option<String>,
-            messages: Option<serde_json::Value>,
-        }
-        if !line.trim_start().starts_with('{') {
-            return Ok(Self::Text(line));
-        }
-        match serde_json::from_str(&line) {
-            Err(_) => Ok(Self::Text(line)), // a text that begins with a brace
-            Ok(Wire {
-                text: Some(text), ..
-            }) => Ok(Self::Text(text)),
-            Ok(Wire {
-                messages: Some(_), ..
-            }) => {
-                let request = ChatRequest::read(line.into()).map_err(anyhow::Error::new)?;
-                Conversation::of(&request).map_err(anyhow::Error::new)?;
-                Ok(Self::Chat(request))
-            }
-            Ok(_) => bail!("the JSON object has neither `text` nor `messages`"),
-        }
-    }
+fn request_of_text(text: &str) -> String {
+    json!({"messages": [{"role": "user", "content": text}]}).to_string()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::routing::Conversation;
 
     #[test]
     fn a_line_is_a_text_or_a_json_object_that_holds_one() {
-        let text_of = |line: &str| match Line::read(line.to_owned()) {
-            Ok(Line::Text(text)) => Some(text),
-            Ok(Line::Chat(request)) => {
-                let chat = Conversation::of(&request).unwrap();
-                Some(chat.last_turn().to_owned())
-            }
-            Err(_) => None,
+        let text_of = |line: &str| {
+            let request = read_line(line.to_owned()).ok()?;
+            let conversation = Conversation::of(&request).ok()?;
+            Some(conversation.last_turn().to_owned())
         };
         for (line, text) in [
             ("plain", Some("plain")),
+            ("a \"quoted\" \\ line", Some("a \"quoted\" \\ line")),
             ("{x} is a set", Some("{x} is a set")),
             (r#"{"text":"a\nb","id":7}"#, Some("a\nb")),
             (r#"{"messages":[{"role":"user","content":"q"}]}"#, Some("q")),

@@ -6,7 +6,7 @@ use http::{HeaderName, HeaderValue, header};
 use super::mutation::HeaderChange;
 use crate::{
     error::Error,
-    pipeline::{self, Entered, MODE, MODEL},
+    pipeline::{self, AdmittedRequest, MODE, MODEL},
     routing::Mode,
     state::AppState,
     upstream::EnvoyModel,
@@ -33,15 +33,16 @@ pub async fn judged(
     state: &AppState,
     body: Bytes,
     wish: Option<Mode>,
-    entered: &mut Entered,
+    admitted: &mut AdmittedRequest,
 ) -> Result<(Prepared, Told), Error> {
-    let judged = pipeline::judge(state, body.clone(), wish, entered).await?;
+    let judged = pipeline::decide(state, body.clone(), wish, admitted).await?;
     let routed = judged.routed;
     let profile = EnvoyModel::of(judged.model.as_deref(), &routed.model);
     let upstream = profile.name.as_deref().unwrap_or(&routed.model);
     let rendered = routed.render(profile.family, profile.name.as_deref()).body;
     let told: Told =
-        pipeline::told(&routed.decision, HeaderValue::try_from(upstream).ok()).collect();
+        pipeline::decision_headers(&routed.decision, HeaderValue::try_from(upstream).ok())
+            .collect();
     let mut head = HeaderChange::default();
     let steering = told
         .iter()
@@ -60,14 +61,14 @@ pub fn named(
     state: &AppState,
     body: Bytes,
     content_type: Option<&str>,
-    entered: &mut Entered,
+    admitted: &mut AdmittedRequest,
 ) -> Result<Prepared, Error> {
-    entered.record.bytes_in = body.len() as u64;
+    admitted.record.bytes_in = body.len() as u64;
     let mut head = HeaderChange::default();
-    let found = pipeline::named(content_type, &body, entered)?;
-    let (name, model) = match pipeline::model_of(state, found.as_ref(), entered) {
+    let found = pipeline::find_model_field(content_type, &body, admitted)?;
+    let (name, model) = match pipeline::resolve_model(state, found.as_ref(), admitted) {
         Ok(found) => found,
-        Err(_) if found.is_none() && !entered.is_restricted() => {
+        Err(_) if found.is_none() && !admitted.is_restricted() => {
             return Ok(going(head, EnvoyModel::default(), body.clone(), &body));
         }
         Err(error) => return Err(error),

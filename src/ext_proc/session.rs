@@ -21,7 +21,7 @@ use super::{
 use crate::{
     api::CHAT,
     error::Error,
-    pipeline::{self, About, Entered, REQUEST_ID},
+    pipeline::{self, AdmittedRequest, REQUEST_ID, RequestId, RequestInfo},
     state::AppState,
     telemetry::Outcome,
 };
@@ -96,8 +96,8 @@ impl Exchange {
 
     /// Ends the request with an answer of ours. What was read of it is closed as failed.
     fn refuse(&mut self, error: &Error, answers: &mut Answers) {
-        if let Some(entered) = self.stage.entered() {
-            entered.record.fail(error);
+        if let Some(admitted) = self.stage.admitted() {
+            admitted.record.fail(error);
         }
         self.stage = Stage::Over;
         answers.clear(); // answers not given yet would speak of a request that goes on
@@ -110,26 +110,27 @@ impl Exchange {
         answers: &mut Answers,
     ) -> Result<(), Error> {
         let heard = Heard::read(head);
-        self.id = pipeline::request_id(&heard.headers);
+        let id = RequestId::of(&heard.headers);
+        self.id = id.header.clone();
         // A prefix in front of /v1 is the route's business.
-        let path = pipeline::decoded(&heard.path);
+        let path = pipeline::percent_decoded(&heard.path);
         let is_judged = path.ends_with(CHAT) && heard.method == "POST";
         let path = path.find("/v1/").map_or(&*path, |at| &path[at..]);
         let is_inference = pipeline::is_inference(path);
-        let about = About {
+        let info = RequestInfo {
             route: match (is_judged, is_inference) {
                 (true, _) => CHAT,
-                (false, true) => pipeline::route_name(path),
+                (false, true) => pipeline::route_label(path),
                 (false, false) => "-",
             },
-            id: self.id.to_str().unwrap_or_default().into(),
+            id,
             caller: None,
         };
-        let listed = pipeline::listed(path);
+        let listed = pipeline::listed_models(path);
         let is_counted = is_judged || (is_inference && listed.is_none());
-        let entered = self.enter(about, &heard, is_counted)?;
-        if let Some(listed) = listed.filter(|_| entered.is_restricted() && heard.method == "GET") {
-            return self.list(entered, listed, answers);
+        let admitted = self.admit(info, &heard, is_counted)?;
+        if let Some(listed) = listed.filter(|_| admitted.is_restricted() && heard.method == "GET") {
+            return self.list(admitted, listed, answers);
         }
         let head = self.cleaned(&heard);
         let has_body = !heard.is_all && self.request_mode != BodyMode::None;
@@ -138,17 +139,17 @@ impl Exchange {
             (true, _) if has_body || heard.is_all => Purpose::Judge(None),
             (false, true) if is_inference => Purpose::Name(heard.content_type().map(str::to_owned)),
             _ => {
-                let caller = entered.caller.clone();
-                self.stage = Stage::sent(entered);
+                let caller = admitted.caller.clone();
+                self.stage = Stage::sent(admitted);
                 if is_inference {
-                    pipeline::unread(&self.state, caller.as_deref(), heard.is_all)?;
+                    pipeline::check_without_body(&self.state, caller.as_deref(), heard.is_all)?;
                 }
                 answers.push_back(Way::Request.headers(head));
                 return Ok(());
             }
         };
         self.stage = Stage::Reading(Reading {
-            entered,
+            admitted,
             purpose,
             head,
             body: Pieces::default(),
@@ -158,16 +159,21 @@ impl Exchange {
     }
 
     /// Answers with what a key may use of the models, which the server would all list. `listed`: what follows `/v1/models`.
-    fn list(&mut self, entered: Entered, listed: &str, answers: &mut Answers) -> Result<(), Error> {
-        let caller = entered.caller.clone();
-        self.stage = Stage::sent(entered);
+    fn list(
+        &mut self,
+        admitted: AdmittedRequest,
+        listed: &str,
+        answers: &mut Answers,
+    ) -> Result<(), Error> {
+        let caller = admitted.caller.clone();
+        self.stage = Stage::sent(admitted);
         let found = match listed.strip_prefix('/') {
             None => pipeline::list(&self.state, caller.as_deref()),
             Some(id) => pipeline::one(&self.state, caller.as_deref(), id)?,
         };
-        if let Some(entered) = self.stage.entered() {
-            entered.record.status = StatusCode::OK.as_u16();
-            entered.record.outcome = Outcome::Complete;
+        if let Some(admitted) = self.stage.admitted() {
+            admitted.record.status = StatusCode::OK.as_u16();
+            admitted.record.outcome = Outcome::Complete;
         }
         self.stage = Stage::Over;
         answers.push_back(Immediate::found(found).answer(&self.id));
@@ -185,7 +191,7 @@ impl Exchange {
             ..
         }) = &mut self.stage
         {
-            *wish = pipeline::wish(&heard.headers)?;
+            *wish = pipeline::requested_mode(&heard.headers)?;
         }
         if heard.is_all {
             return self.finish(End::Head, answers).await;
@@ -194,31 +200,18 @@ impl Exchange {
         Ok(())
     }
 
-    /// Lets the request in, or says why not, and records that. `is_counted`: against the rate of its key.
-    fn enter(
-        &mut self,
-        mut about: About,
+    /// Admits the request, or records why not. `is_counted`: it counts against the rate of its key.
+    fn admit(
+        &self,
+        mut info: RequestInfo,
         heard: &Heard,
         is_counted: bool,
-    ) -> Result<Entered, Error> {
-        match pipeline::admit(&self.state, &heard.path, &heard.headers) {
-            Ok(caller) => about.caller = caller,
-            Err(error) => {
-                Entered::begin(&self.state, about).fail(&error);
-                return Err(error);
-            }
+    ) -> Result<AdmittedRequest, Error> {
+        if let Err(error) = pipeline::guard(&self.state, &mut info, &heard.path, &heard.headers) {
+            pipeline::reject(&self.state, info, &error);
+            return Err(error);
         }
-        let entered = Entered::enter(&self.state, about, &heard.headers);
-        let (mut record, error) = match entered {
-            Ok(entered) if !is_counted => return Ok(entered),
-            Ok(entered) => match entered.count() {
-                Ok(()) => return Ok(entered),
-                Err(error) => (entered.record, error),
-            },
-            Err(refused) => refused,
-        };
-        record.fail(&error);
-        Err(error)
+        AdmittedRequest::admit(&self.state, info, &heard.headers, is_counted)
     }
 
     /// Answers a head at once where Envoy waits for that before it sends the body.
@@ -280,7 +273,11 @@ impl Exchange {
             BodyMode::FullDuplex => Ok(()),
             // The rest of it will never be shown, so it cannot be judged.
             BodyMode::Partial => {
-                pipeline::unread(&self.state, reading.entered.caller.as_deref(), false)?;
+                pipeline::check_without_body(
+                    &self.state,
+                    reading.admitted.caller.as_deref(),
+                    false,
+                )?;
                 tracing::warn!(
                     "a body over Envoy's buffer limit in BUFFERED_PARTIAL mode goes on unjudged"
                 );
@@ -325,7 +322,7 @@ impl Exchange {
         let prepared = match &reading.purpose {
             Purpose::Judge(wish) => {
                 let (prepared, told) =
-                    prepare::judged(&self.state, body, *wish, &mut reading.entered).await?;
+                    prepare::judged(&self.state, body, *wish, &mut reading.admitted).await?;
                 self.told = told;
                 prepared
             }
@@ -333,7 +330,7 @@ impl Exchange {
                 &self.state,
                 body,
                 content_type.as_deref(),
-                &mut reading.entered,
+                &mut reading.admitted,
             )?,
         };
         let head = mem::take(&mut reading.head);
@@ -358,8 +355,8 @@ impl Exchange {
             Stage::Sent(Some(sent)) => Some(sent.at.elapsed()),
             _ => None,
         };
-        if let Some(entered) = self.stage.entered() {
-            let record = &mut entered.record;
+        if let Some(admitted) = self.stage.admitted() {
+            let record = &mut admitted.record;
             record.status = heard.status;
             record.stream = heard
                 .content_type()

@@ -3,7 +3,7 @@
 use std::{mem, time::Instant};
 
 use super::{body::Pieces, mutation::HeaderChange};
-use crate::{pipeline::Entered, routing::Mode};
+use crate::{pipeline::AdmittedRequest, routing::Mode};
 
 /// How far the request is.
 pub enum Stage {
@@ -19,10 +19,10 @@ pub enum Stage {
 
 impl Stage {
     /// The request, as long as it is kept.
-    pub fn entered(&mut self) -> Option<&mut Entered> {
+    pub fn admitted(&mut self) -> Option<&mut AdmittedRequest> {
         match self {
-            Self::Reading(reading) => Some(&mut reading.entered),
-            Self::Sent(sent) => sent.as_mut().map(|sent| &mut sent.entered),
+            Self::Reading(reading) => Some(&mut reading.admitted),
+            Self::Sent(sent) => sent.as_mut().map(|sent| &mut sent.admitted),
             Self::Start | Self::Over => None,
         }
     }
@@ -30,15 +30,15 @@ impl Stage {
     /// A request that was being read goes on.
     pub fn send(&mut self) {
         *self = match mem::replace(self, Self::Sent(None)) {
-            Self::Reading(reading) => Self::sent(reading.entered),
+            Self::Reading(reading) => Self::sent(reading.admitted),
             other => other,
         };
     }
 
     /// What becomes of a request that goes on.
-    pub fn sent(entered: Entered) -> Self {
+    pub fn sent(admitted: AdmittedRequest) -> Self {
         Self::Sent(Some(Sent {
-            entered,
+            admitted,
             at: Instant::now(),
         }))
     }
@@ -47,7 +47,7 @@ impl Stage {
 /// A request whose body is coming.
 pub struct Reading {
     /// Its place and its record.
-    pub entered: Entered,
+    pub admitted: AdmittedRequest,
     /// What it is read for.
     pub purpose: Purpose,
     /// What changes in its head in any case.
@@ -69,7 +69,7 @@ pub enum Purpose {
 /// A request on its way.
 pub struct Sent {
     /// Its place and its record.
-    pub entered: Entered,
+    pub admitted: AdmittedRequest,
     /// Since when.
     pub at: Instant,
 }

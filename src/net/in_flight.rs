@@ -12,13 +12,13 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, body::Body};
+use axum::body::Body;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::sleep;
-use tower::ServiceExt;
+use tower::{Service, ServiceExt};
 
 use super::write_timeout::record_progress;
 
@@ -28,9 +28,16 @@ pub trait Handler: Clone + Send + Sync + 'static {
     fn handle(&self, request: Request<Incoming>) -> impl Future<Output = Response<Body>> + Send;
 }
 
-impl Handler for Router {
+impl<S> Handler for S
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+{
     async fn handle(&self, request: Request<Incoming>) -> Response<Body> {
-        let Ok(response) = self.clone().oneshot(request).await;
+        let Ok(response) = self.clone().oneshot(request.map(Body::new)).await;
         response
     }
 }

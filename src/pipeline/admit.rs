@@ -1,82 +1,108 @@
-//! What every request goes through: a record, and a place among those in flight.
+//! Admission, the same at both doors: the path and the key are checked, then the request gets a permit and a record.
 
 use std::sync::Arc;
 
 use http::HeaderMap;
 
+use super::{Permit, RequestId, paths};
 use crate::{
     auth::Caller,
     error::Error,
-    pipeline::Place,
     state::AppState,
     telemetry::{self, Record},
 };
 
-/// What is known of a request when it comes in.
+/// What a door knows of a request once its headers are there.
 #[derive(Debug)]
-pub struct About {
-    /// The route as a label.
+pub struct RequestInfo {
+    /// The route as a label; `-` where no route takes the request.
     pub route: &'static str,
     /// `x-request-id`.
-    pub id: Arc<str>,
-    /// Whose key it came with.
+    pub id: RequestId,
+    /// The owner of the key it came with; `None` where no keys are configured.
     pub caller: Option<Arc<Caller>>,
 }
 
-/// A request that was let in: it has a place among those in flight, and a record.
+/// A request that was admitted. Dropping it returns its permit and writes its record.
 #[derive(Debug)]
-pub struct Entered {
-    /// Its place; free for another when dropped.
-    pub place: Place,
-    /// What is recorded of it; written when dropped.
+pub struct AdmittedRequest {
+    /// Its place among the requests in flight.
+    pub permit: Permit,
+    /// What is recorded of it.
     pub record: Box<Record>,
-    /// Whose key it came with.
+    /// The owner of the key it came with.
     pub caller: Option<Arc<Caller>>,
 }
 
-impl Entered {
-    /// Begins the record of a request that may not come in at all.
-    pub fn begin(state: &AppState, about: About) -> Box<Record> {
-        let mut record = Record::start(state.metrics.clone(), about.route, about.id);
-        record.client = about.caller.map(|caller| caller.name.clone());
-        record
+/// Checks the path and the key of a request, and notes the key's owner in `info`. `path` is as it was sent, without the query.
+///
+/// # Errors
+/// A 400 for a path with a dot segment, a 401 without one of our keys, a 404 for a path that a server would decode to a route
+/// that has rules of its own.
+pub fn guard(
+    state: &AppState,
+    info: &mut RequestInfo,
+    path: &str,
+    headers: &HeaderMap,
+) -> Result<(), Error> {
+    if paths::has_dot_segment(path) {
+        return Err(Error::invalid("The path has a dot segment."));
     }
+    info.caller = state.keys.authenticate(headers)?;
+    match paths::encoded_alias(path) {
+        Some(route) => Err(paths::alias_not_found(path, &route)),
+        None => Ok(()),
+    }
+}
 
-    /// Lets a request in. `headers`: where the client's trace is.
+/// Records a request that is refused before it is admitted.
+pub fn reject(state: &AppState, info: RequestInfo, error: &Error) {
+    begin_record(state, info).fail(error);
+}
+
+impl AdmittedRequest {
+    /// Admits a request. `headers` may carry the client's trace context. `is_counted`: it counts against the rate of its key.
     ///
     /// # Errors
-    /// The record back, and why, when `server.max_in_flight` are being served already.
-    pub fn enter(
+    /// A 429 when `server.max_in_flight` requests are being served, or when the key's rate is used up. The request is recorded.
+    pub fn admit(
         state: &AppState,
-        about: About,
+        info: RequestInfo,
         headers: &HeaderMap,
-    ) -> Result<Self, (Box<Record>, Error)> {
-        let caller = about.caller.clone();
-        let record = Self::begin(state, about);
+        is_counted: bool,
+    ) -> Result<Self, Error> {
+        let caller = info.caller.clone();
+        let mut record = begin_record(state, info);
         telemetry::set_parent(&record.span, headers);
-        match state.places.take(state.config.server.max_in_flight) {
-            Some(place) => Ok(Self {
-                place,
+        let limit = state.config.server.max_in_flight;
+        let permit = state.concurrency.try_acquire(limit);
+        let permit = permit.ok_or(Error::Overloaded).and_then(|permit| {
+            let counted = caller.as_ref().filter(|_| is_counted);
+            counted.map_or(Ok(()), |caller| caller.check_rate())?;
+            Ok(permit)
+        });
+        match permit {
+            Ok(permit) => Ok(Self {
+                permit,
                 record,
                 caller,
             }),
-            None => Err((record, Error::Overloaded)),
+            Err(error) => {
+                record.fail(&error);
+                Err(error)
+            }
         }
     }
 
-    /// True when its key is not for all models.
+    /// True when its key may use some models only.
     pub fn is_restricted(&self) -> bool {
         let caller = self.caller.as_ref();
         caller.is_some_and(|caller| caller.models().is_some())
     }
+}
 
-    /// Counts the request against the rate of its key.
-    ///
-    /// # Errors
-    /// A 429 when the key has none left.
-    pub fn count(&self) -> Result<(), Error> {
-        self.caller
-            .as_ref()
-            .map_or(Ok(()), |caller| caller.check_rate())
-    }
+fn begin_record(state: &AppState, info: RequestInfo) -> Box<Record> {
+    let mut record = Record::start(state.metrics.clone(), info.route, info.id.text);
+    record.client = info.caller.map(|caller| caller.name.clone());
+    record
 }

@@ -1,39 +1,39 @@
-//! Room for requests in flight.
+//! The limit on requests in flight.
 
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering},
 };
 
-/// How many requests are in flight. The bound is named with every request, so that a reload can change it.
+/// Counts the requests in flight. The limit comes with every request, so that a reload can change it.
 #[derive(Debug, Default)]
-pub struct Places {
-    taken: AtomicUsize,
+pub struct ConcurrencyLimit {
+    in_use: AtomicUsize,
 }
 
-impl Places {
-    /// A place, unless `limit` are taken.
-    pub fn take(self: &Arc<Self>, limit: usize) -> Option<Place> {
-        let room = |taken: usize| (taken < limit).then(|| taken + 1);
+impl ConcurrencyLimit {
+    /// Takes a permit, unless `limit` permits are in use.
+    pub fn try_acquire(self: &Arc<Self>, limit: usize) -> Option<Permit> {
+        let one_more = |in_use: usize| (in_use < limit).then(|| in_use + 1);
         let taken = self
-            .taken
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, room);
-        taken.is_ok().then(|| Place(self.clone()))
+            .in_use
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
+        taken.is_ok().then(|| Permit(self.clone()))
     }
 
-    /// How many are taken.
-    pub fn taken(&self) -> usize {
-        self.taken.load(Ordering::Relaxed)
+    /// How many permits are in use.
+    pub fn in_use(&self) -> usize {
+        self.in_use.load(Ordering::Relaxed)
     }
 }
 
-/// A request's place; free for another when dropped.
+/// One request's permit; dropping it returns it.
 #[derive(Debug)]
-pub struct Place(Arc<Places>);
+pub struct Permit(Arc<ConcurrencyLimit>);
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
-        self.0.taken.fetch_sub(1, Ordering::Relaxed);
+        self.0.in_use.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -42,14 +42,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_smaller_limit_holds_at_once_and_those_that_are_in_stay() {
-        let places = Arc::new(Places::default());
-        let (one, two) = (places.take(2).unwrap(), places.take(2).unwrap());
-        assert!(places.take(2).is_none());
+    fn a_smaller_limit_holds_at_once_and_running_requests_keep_their_permits() {
+        let limit = Arc::new(ConcurrencyLimit::default());
+        let (one, two) = (limit.try_acquire(2).unwrap(), limit.try_acquire(2).unwrap());
+        assert!(limit.try_acquire(2).is_none());
         drop(one);
-        assert!(places.take(1).is_none(), "one is taken still");
+        assert!(limit.try_acquire(1).is_none(), "one is in use still");
         drop(two);
-        assert!(places.take(1).is_some());
-        assert_eq!(places.taken(), 0);
+        assert!(limit.try_acquire(1).is_some());
+        assert_eq!(limit.in_use(), 0);
     }
 }

@@ -1,53 +1,25 @@
-//! The decision in headers: what a client may wish, and what it is told.
+//! The decision as response headers, and as it is recorded.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue};
 
+use super::MODE;
 use crate::{
     classifier::FallbackReason,
-    error::Error,
-    routing::{Decision, Mode, Routed},
+    routing::{Decision, Routed},
     telemetry::DecisionRecord,
 };
 
-/// The wish in a request, and the decision in an answer.
-pub const MODE: HeaderName = HeaderName::from_static("x-thinkgate-mode");
 const WHY: HeaderName = HeaderName::from_static("x-thinkgate-why");
 const SCORE: HeaderName = HeaderName::from_static("x-thinkgate-score");
 const DOMAIN: HeaderName = HeaderName::from_static("x-thinkgate-domain");
 /// The model's name at the endpoint that answers.
 pub const MODEL: HeaderName = HeaderName::from_static("x-thinkgate-model");
 
-/// What the client asks for in `x-thinkgate-mode`; `auto` is the same as nothing.
-///
-/// # Errors
-/// A 400 for any other word, or more than one.
-pub fn wish(headers: &HeaderMap) -> Result<Option<Mode>, Error> {
-    let mut values = headers.get_all(MODE).iter();
-    let wrong = || {
-        Error::invalid_field(
-            "x-thinkgate-mode",
-            "x-thinkgate-mode must be one of auto, reasoning, direct, unchanged.",
-        )
-    };
-    let Some(value) = values.next() else {
-        return Ok(None);
-    };
-    if values.next().is_some() {
-        return Err(wrong());
-    }
-    match value.to_str().unwrap_or_default() {
-        "auto" => Ok(None),
-        "reasoning" => Ok(Some(Mode::Reasoning)),
-        "direct" => Ok(Some(Mode::Direct)),
-        "unchanged" => Ok(Some(Mode::Unchanged)),
-        _ => Err(wrong()),
-    }
-}
-
-/// What the client is told of a decision. `upstream`: the model's name at the endpoint that answers, unless it is no header value.
-pub fn told(
+/// The response headers that tell a client the decision. `upstream_model` is the model's name at the endpoint that answers;
+/// `None` if that name cannot be a header value.
+pub fn decision_headers(
     decision: &Decision,
-    upstream: Option<HeaderValue>,
+    upstream_model: Option<HeaderValue>,
 ) -> impl Iterator<Item = (HeaderName, HeaderValue)> + use<> {
     let value = |text: String| HeaderValue::try_from(text).ok();
     let score = decision
@@ -62,13 +34,13 @@ pub fn told(
         (WHY, Some(HeaderValue::from_static(decision.why.as_str()))),
         (SCORE, score),
         (DOMAIN, domain),
-        (MODEL, upstream),
+        (MODEL, upstream_model),
     ]
     .into_iter()
     .filter_map(|(name, value)| Some((name, value?)))
 }
 
-/// The decision as it is recorded.
+/// The decision as it is recorded. `seconds` is how long it took.
 pub(super) fn decision_record(routed: &Routed, seconds: f64) -> DecisionRecord {
     let decision = &routed.decision;
     DecisionRecord {

@@ -1,28 +1,27 @@
-//! What both doors do with a request before their ways part: let it in, read it, decide.
+//! What both doors do with a request: admit it, read it, decide, and say what was decided.
 //!
-//! The doors differ in how bytes come and go; what a request may do, which mode it gets and what is said about it must not.
+//! The doors differ in how bytes arrive and leave. What a request may do, which mode it gets and what is recorded of it is the
+//! same at both, because both call this module.
 
 mod admit;
 mod concurrency;
 mod decision_headers;
-mod guard;
 mod models;
 mod paths;
 mod request_id;
+mod requested_mode;
 
 use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
 
-pub use admit::{About, Entered};
-pub use concurrency::{Place, Places};
-pub use decision_headers::{MODE, MODEL, told, wish};
-pub use guard::admit;
-pub use models::{list, one, unread};
-pub use paths::{
-    NOT_FOR_CLIENTS, UNVERSIONED, decoded, disguised, is_inference, listed, route_name,
-};
-pub use request_id::{REQUEST_ID, request_id};
+pub use admit::{AdmittedRequest, RequestInfo, guard, reject};
+pub use concurrency::{ConcurrencyLimit, Permit};
+pub use decision_headers::{MODEL, decision_headers};
+pub use models::{check_without_body, list, one};
+pub use paths::{DENIED, UNVERSIONED, is_inference, listed_models, percent_decoded, route_label};
+pub use request_id::{REQUEST_ID, RequestId};
+pub use requested_mode::{MODE, requested_mode};
 
 use crate::{
     api::{ChatRequest, ModelField},
@@ -34,78 +33,78 @@ use crate::{
 };
 
 /// A chat request with its decision.
-pub struct Judged {
-    /// What goes on.
+pub struct DecidedRequest {
+    /// The request and the decision, ready to be rendered for an endpoint.
     pub routed: Routed,
-    /// The model that answers; `None` where any name is taken and nothing is known of it but the name.
+    /// The model that answers. `None` where any model name is accepted and this one is not configured.
     pub model: Option<Arc<Model>>,
 }
 
-/// Decides for a chat request. `wish`: the mode the client asks for.
+/// Reads a chat request and decides. `requested_mode` is the client's `x-thinkgate-mode`.
 ///
 /// # Errors
-/// What is wrong with the request, or that its model is none of ours or not for its key.
-pub async fn judge(
+/// What is wrong with the request, or that its model is unknown or not allowed for its key.
+pub async fn decide(
     state: &AppState,
     bytes: Bytes,
-    wish: Option<Mode>,
-    entered: &mut Entered,
-) -> Result<Judged, Error> {
-    let Entered { record, caller, .. } = entered;
+    requested_mode: Option<Mode>,
+    admitted: &mut AdmittedRequest,
+) -> Result<DecidedRequest, Error> {
+    let AdmittedRequest { record, caller, .. } = admitted;
     record.bytes_in = bytes.len() as u64;
     let began = Instant::now();
     let request = ChatRequest::read(bytes)?;
     let catalog = state.catalog.load_full();
     let target = models::resolve(&catalog, caller.as_deref(), request.model().as_deref())?;
-    let routed = state.router.route(request, wish, &target).await?;
-    record.decision = Some(decision_headers::decision_record(
-        &routed,
-        began.elapsed().as_secs_f64(),
-    ));
+    let routed = state.router.route(request, requested_mode, &target).await?;
+    let seconds = began.elapsed().as_secs_f64();
+    record.decision = Some(decision_headers::decision_record(&routed, seconds));
     let model = catalog.model(&routed.model).cloned();
-    note(model.as_deref(), record);
-    Ok(Judged { routed, model })
+    set_model(record, model.as_deref());
+    Ok(DecidedRequest { routed, model })
 }
 
-/// Records which model a request is for. Where any name is taken, a name is the client's text, which is no label.
-fn note(model: Option<&Model>, record: &mut Record) {
-    if let Some(model) = model {
-        record.model = model.name.clone();
-    }
-}
-
-/// Where the body of a request that is not judged names its model, if it does.
+/// Finds the model that the body of an unjudged request names, if it names one.
 ///
 /// # Errors
-/// When the model is named twice or is no string. For a key that is not for all models also when the body cannot be read: its
+/// When the model is named twice or is no string. For a key that may use some models only, also when the body cannot be read: its
 /// server may read another model there.
-pub fn named(
+pub fn find_model_field(
     content_type: Option<&str>,
     body: &Bytes,
-    entered: &Entered,
+    admitted: &AdmittedRequest,
 ) -> Result<Option<ModelField>, Error> {
     let found = ModelField::find(content_type, body)?;
-    if found.is_none() && entered.is_restricted() && !ModelField::has_no_model(content_type, body) {
+    if found.is_none() && admitted.is_restricted() && !ModelField::has_no_model(content_type, body)
+    {
         return Err(Error::ModelNotAllowed(None));
     }
     Ok(found)
 }
 
-/// The name and the model of a request that is not judged: the one it names, else the only one there is. Of an alias the one
-/// for unjudged requests.
+/// The name and the model that an unjudged request is for: the one it names, else the only one there is. An alias stands for its
+/// `unchanged` model.
 ///
 /// # Errors
-/// When the request names none and there is a choice, or one that is none of ours or not for its key.
-pub fn model_of(
+/// When the request names no model and there are several, or one that is unknown or not allowed for its key.
+pub fn resolve_model(
     state: &AppState,
     named: Option<&ModelField>,
-    entered: &mut Entered,
+    admitted: &mut AdmittedRequest,
 ) -> Result<(Arc<str>, Option<Arc<Model>>), Error> {
     let catalog = state.catalog.load();
     let name = named.map(|named| named.name.as_str());
-    let target = models::resolve(&catalog, entered.caller.as_deref(), name)?;
+    let target = models::resolve(&catalog, admitted.caller.as_deref(), name)?;
     let (name, _) = target.choose(Mode::Unchanged);
     let model = catalog.model(&name).cloned();
-    note(model.as_deref(), &mut entered.record);
+    set_model(&mut admitted.record, model.as_deref());
     Ok((name, model))
+}
+
+/// Records the model of a request. A model that is not configured is recorded as none: its name is the client's text, and a
+/// metric label must not be.
+fn set_model(record: &mut Record, model: Option<&Model>) {
+    if let Some(model) = model {
+        record.model = model.name.clone();
+    }
 }

@@ -1,7 +1,7 @@
-//! Which models a key may use: what it names, what it gets without a name, and what it is shown.
+//! Which models a key may use: by name, without a name, and in the list of models.
 //!
-//! A name counts as the client writes it, an alias's own and not those of its models. Of a model that a key may not use it
-//! does not even learn whether there is one.
+//! A key is checked against the name that the client writes: an alias's own name, not those of its models. A key never learns
+//! whether a model that it may not use exists.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ use crate::{
     upstream::Catalog,
 };
 
-/// What a request may use that names `name`, or no model.
+/// What the request's model name stands for. `name` is `None` where the request names no model.
 ///
 /// # Errors
 /// What [`Catalog::resolve`] says, of the models the key may use; a 403 for any other.
@@ -24,19 +24,19 @@ pub fn resolve(
     caller: Option<&Caller>,
     name: Option<&str>,
 ) -> Result<Target, Error> {
-    let Some(usable) = caller.and_then(Caller::models) else {
+    let Some(allowed) = caller.and_then(Caller::models) else {
         return catalog.resolve(name);
     };
-    if name.is_some_and(|name| !usable.contains(name)) {
+    if name.is_some_and(|name| !allowed.contains(name)) {
         return Err(Error::ModelNotAllowed(name.map(str::to_owned)));
     }
     let target = catalog.resolve(name).map_err(|error| match (error, name) {
         (Error::ModelNotFound { .. }, Some(name)) => Error::ModelNotFound {
             model: name.to_owned(),
-            known: choices(catalog, usable),
+            known: choices(catalog, allowed),
         },
         (Error::Invalid { .. }, _) => {
-            let choices = choices(catalog, usable);
+            let choices = choices(catalog, allowed);
             Error::invalid_field(
                 "model",
                 format!("`model` is missing; choose one of {choices}."),
@@ -46,19 +46,23 @@ pub fn resolve(
     })?;
     match name {
         Some(_) => Ok(target),
-        None if usable.contains(&*target.choose(Mode::Unchanged).0) => Ok(target),
+        None if allowed.contains(&*target.choose(Mode::Unchanged).0) => Ok(target),
         None => Err(Error::ModelNotAllowed(None)),
     }
 }
 
-/// A request of which no body is seen. `is_all`: it has none.
+/// Checks a request whose body is not shown to us. `has_no_body`: there is none to show.
 ///
 /// # Errors
-/// As for one that names no model, when its key is not for all of them; a 403 when there is a body that nobody shows us.
-pub fn unread(state: &AppState, caller: Option<&Caller>, is_all: bool) -> Result<(), Error> {
+/// As for one that names no model, when its key is not for all of them; a 403 when there is a body.
+pub fn check_without_body(
+    state: &AppState,
+    caller: Option<&Caller>,
+    has_no_body: bool,
+) -> Result<(), Error> {
     match caller.and_then(Caller::models) {
         None => Ok(()),
-        Some(_) if is_all => resolve(&state.catalog.load(), caller, None).map(drop),
+        Some(_) if has_no_body => resolve(&state.catalog.load(), caller, None).map(drop),
         Some(_) => Err(Error::ModelNotAllowed(None)),
     }
 }
@@ -68,8 +72,8 @@ pub fn list(state: &AppState, caller: Option<&Caller>) -> Value {
     let catalog = state.catalog.load();
     match caller.and_then(Caller::models) {
         None => catalog.list(),
-        Some(usable) => {
-            let entries = usable.iter().filter_map(|name| catalog.entry(name));
+        Some(allowed) => {
+            let entries = allowed.iter().filter_map(|name| catalog.entry(name));
             json!({"object": "list", "data": entries.collect::<Vec<Value>>()})
         }
     }
@@ -86,8 +90,8 @@ pub fn one(state: &AppState, caller: Option<&Caller>, id: &str) -> Result<Value,
 }
 
 /// The models there are of those a key may use, for a message.
-fn choices(catalog: &Catalog, usable: &BTreeSet<String>) -> String {
-    let there: Vec<&str> = usable
+fn choices(catalog: &Catalog, allowed: &BTreeSet<String>) -> String {
+    let there: Vec<&str> = allowed
         .iter()
         .map(String::as_str)
         .filter(|name| catalog.entry(name).is_some())

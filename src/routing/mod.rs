@@ -26,7 +26,7 @@ pub use scan::{ScannedTurn, TurnScan, TurnVerdict};
 
 use crate::{
     api::{Change, ChatRequest, apply},
-    classifier::{Classifier, FallbackReason},
+    classifier::{Classification, Classifier, Domain, FallbackReason},
     error::Error,
 };
 
@@ -75,15 +75,29 @@ pub struct Rendered {
 pub struct Router {
     classifier: Arc<Classifier>,
     policy: Policy,
+    /// True: it waits for every score, whatever the deadline and the queue say.
+    is_patient: bool,
 }
 
 impl Router {
-    /// A router that asks `classifier` and judges its scores by `policy`.
+    /// A router that gets its scores from `classifier` and judges them by `policy`.
     pub fn new(classifier: Arc<Classifier>, policy: Policy) -> Self {
-        Self { classifier, policy }
+        Self {
+            classifier,
+            policy,
+            is_patient: false,
+        }
     }
 
-    /// What it asks.
+    /// The same for offline commands: no decision falls back because the classifier was late or its queue full.
+    pub fn patient(classifier: Arc<Classifier>, policy: Policy) -> Self {
+        Self {
+            is_patient: true,
+            ..Self::new(classifier, policy)
+        }
+    }
+
+    /// The classifier that scores.
     pub fn classifier(&self) -> &Arc<Classifier> {
         &self.classifier
     }
@@ -128,11 +142,17 @@ impl Router {
         let mut scan = self.policy.scan(conversation);
         let scores = async {
             while let Some(text) = scan.next_text() {
-                scan.observe(self.classifier.classify(&text).await?);
+                scan.observe(match self.is_patient {
+                    true => self.classifier.classify_without_deadline(&text).await?,
+                    false => self.classifier.classify(&text).await?,
+                });
             }
             Ok(())
         };
-        let scored = timeout(self.classifier.deadline(), scores).await;
+        let scored = match self.is_patient {
+            true => Ok(scores.await),
+            false => timeout(self.classifier.deadline(), scores).await,
+        };
         scan.finish(scored.unwrap_or(Err(FallbackReason::Late)).err())
     }
 }
@@ -151,6 +171,20 @@ impl Target {
 }
 
 impl Routed {
+    /// What the classifier saw in the turn that decided; `None` when something else decided, or there was nothing to judge.
+    pub fn deciding_classification(&self) -> Option<&Classification> {
+        // The turns are listed from the last one backwards, and the scan ends with the one that decides.
+        let mut oldest_first = self.turns.iter().rev();
+        oldest_first.find_map(|turn| turn.classification.as_ref())
+    }
+
+    /// The subject of the turn that decided, with its probability; `None` also where that turn could not be read.
+    pub fn domain(&self) -> Option<&Domain> {
+        let seen = self.deciding_classification()?;
+        let is_shown = self.decision.domain.is_some();
+        seen.domain.as_ref().filter(|_| is_shown)
+    }
+
     /// Says of the mode what the bytes for an endpoint of this family say. `refused`: the server would not take our switch.
     pub fn reconcile(&mut self, family: Option<&Family>, refused: bool) {
         let asked = self.decision.mode != Mode::Unchanged;

@@ -14,8 +14,8 @@ use crate::{
     error::{Error, Limit},
 };
 
-/// Room set aside on a client's word alone; more comes as the bytes do.
-const TRUSTED: u64 = 1 << 20;
+/// The most that is allocated because of a `content-length` alone, in bytes; more is allocated as the bytes arrive.
+const MAX_PREALLOCATED: u64 = 1 << 20;
 
 /// The whole body.
 ///
@@ -62,7 +62,7 @@ pub async fn read(
             first = data;
         } else {
             if all.is_empty() {
-                all.reserve(announced.unwrap_or(0).min(TRUSTED) as usize);
+                all.reserve(announced.unwrap_or(0).min(MAX_PREALLOCATED) as usize);
                 all.extend_from_slice(&std::mem::take(&mut first));
             }
             all.extend_from_slice(&data);

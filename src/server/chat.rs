@@ -9,11 +9,15 @@ use axum::{
 };
 use http::{HeaderValue, request::Parts};
 
-use super::{body, coalesce::gathered, entered::Entered};
+use super::{
+    admission::{admit, fail},
+    body,
+    coalesce::coalesced,
+};
 use crate::{
     api::CHAT,
     error::Error,
-    pipeline,
+    pipeline::{self, AdmittedRequest, decision_headers},
     routing::{Decision, Routed},
     state::AppState,
     upstream::{Endpoint, Forward, Model},
@@ -22,50 +26,49 @@ use crate::{
 /// `POST /v1/chat/completions`.
 pub async fn handle(State(state): State<Arc<AppState>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let (mut entered, body) = match Entered::enter(&state, &parts, body, CHAT) {
-        Ok(entered) => entered,
-        Err(refusal) => return refusal,
+    let (mut admitted, body) = match admit(&state, &parts, body, CHAT) {
+        Ok(admitted) => admitted,
+        Err(rejection) => return rejection,
     };
-    match decide(&state, &mut entered, &parts, body).await {
-        Ok((model, routed)) => forward(&state, entered, &parts, &model, routed).await,
-        Err((error, rest)) => entered.refuse(&error, rest),
+    match decide(&state, &mut admitted, &parts, body).await {
+        Ok((model, routed)) => forward(&state, admitted, &parts, &model, routed).await,
+        Err((error, rest)) => fail(admitted.record, &error, rest),
     }
 }
 
 /// Reads the request and decides.
 ///
 /// # Errors
-/// Why there is nothing to forward, with what of the body was not read.
+/// Why there is nothing to forward, with what was not read of the body.
 pub async fn decide(
     state: &AppState,
-    entered: &mut Entered,
+    admitted: &mut AdmittedRequest,
     parts: &Parts,
     body: Body,
 ) -> Result<(Arc<Model>, Routed), (Error, Option<Body>)> {
-    let wish = match pipeline::wish(&parts.headers) {
-        Ok(wish) => wish,
+    let requested_mode = match pipeline::requested_mode(&parts.headers) {
+        Ok(mode) => mode,
         Err(error) => return Err((error, Some(body))),
     };
     let bytes = body::read(&parts.headers, body, &state.config.server)
         .await
         .map_err(|(error, rest)| (error, Some(rest)))?;
-    let all_read = |error| (error, None);
-    let judged = pipeline::judge(state, bytes, wish, entered.inner())
+    let decided = pipeline::decide(state, bytes, requested_mode, admitted)
         .await
-        .map_err(all_read)?;
-    let routed = judged.routed;
-    match judged.model {
+        .map_err(|error| (error, None))?;
+    let routed = decided.routed;
+    match decided.model {
         Some(model) => Ok((model, routed)),
-        None => Err(all_read(Error::NoEndpoint(format!(
-            "model `{}`",
-            routed.model
-        )))),
+        None => {
+            let error = Error::NoEndpoint(format!("model `{}`", routed.model));
+            Err((error, None))
+        }
     }
 }
 
 async fn forward(
     state: &AppState,
-    entered: Entered,
+    admitted: AdmittedRequest,
     parts: &Parts,
     model: &Model,
     mut routed: Routed,
@@ -82,7 +85,7 @@ async fn forward(
             routed.render(family, endpoint.model.as_deref())
         },
     };
-    let (place, record) = entered.into_parts();
+    let AdmittedRequest { permit, record, .. } = admitted;
     match forward.send(&state.client, model, record).await {
         Ok(mut response) => {
             let endpoint = response.body().endpoint().clone();
@@ -90,19 +93,16 @@ async fn forward(
             routed.reconcile(endpoint.family, relay.switch_rejected());
             let Decision { mode, why, .. } = &routed.decision;
             relay.record().set_mode(mode.as_str(), why.as_str());
-            relay.hold(place);
-            response.headers_mut().extend(pipeline::told(
-                &routed.decision,
-                endpoint.model_header.clone(),
-            ));
-            gathered(response)
+            relay.hold(permit);
+            let headers = decision_headers(&routed.decision, endpoint.model_header.clone());
+            response.headers_mut().extend(headers);
+            coalesced(response)
         }
         Err((error, record)) => {
-            let mut response = Entered::failed(record, &error, None);
-            let upstream = HeaderValue::try_from(&*routed.model).ok();
-            response
-                .headers_mut()
-                .extend(pipeline::told(&routed.decision, upstream));
+            let mut response = fail(record, &error, None);
+            let upstream_model = HeaderValue::try_from(&*routed.model).ok();
+            let headers = decision_headers(&routed.decision, upstream_model);
+            response.headers_mut().extend(headers);
             response
         }
     }

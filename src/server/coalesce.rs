@@ -1,7 +1,7 @@
-//! What arrives together leaves together: one write to the client for all pieces that are there, instead of one a piece.
+//! Coalesces the chunks of a response body: those that have arrived together are written to the client in one write.
 //!
-//! A model server's burst of events is read in several pieces when it is longer than a read, and over HTTP/2 each by itself. This
-//! body asks for pieces as long as there are any, and gives them on as one; nothing waits for what is not there.
+//! A model server's burst of events is read in several chunks when it is longer than one read, and over HTTP/2 always. This body
+//! takes chunks as long as there are any and passes them on as one. It never waits for a chunk that has not arrived.
 
 use std::{
     mem,
@@ -15,39 +15,39 @@ use http_body::{Body, Frame, SizeHint};
 
 use crate::upstream::RelayBody;
 
-/// Gathered at most, in bytes: a client that is slower than the server is not read ahead for.
-const MOST: usize = 64 << 10;
+/// Coalesceed at most, in bytes: a client that is slower than the server is not read ahead for.
+const MAX_BYTES: usize = 64 << 10;
 
-/// A body whose pieces are gathered.
-pub struct Gather<B: Body> {
+/// A body whose pieces are coalesced.
+pub struct Coalesce<B: Body> {
     inner: B,
-    held: Held,
-    /// What came behind the pieces that are held.
+    buffer: Buffer,
+    /// What came behind the pieces that are buffer.
     next: Option<Option<Result<Frame<Bytes>, B::Error>>>,
     /// True once what came before a failure had its turn to be written.
-    is_written: bool,
+    is_flushed: bool,
 }
 
-/// An answer whose pieces are gathered.
-pub fn gathered(response: Response<RelayBody>) -> Response<axum::body::Body> {
-    response.map(|body| axum::body::Body::new(Gather::new(body)))
+/// An answer whose pieces are coalesced.
+pub fn coalesced(response: Response<RelayBody>) -> Response<axum::body::Body> {
+    response.map(|body| axum::body::Body::new(Coalesce::new(body)))
 }
 
-impl<B: Body<Data = Bytes> + Unpin> Gather<B> {
+impl<B: Body<Data = Bytes> + Unpin> Coalesce<B> {
     fn new(inner: B) -> Self {
         Self {
             inner,
-            held: Held::default(),
+            buffer: Buffer::default(),
             next: None,
-            is_written: false,
+            is_flushed: false,
         }
     }
 
     /// What came behind the pieces. A failure is told a turn later: told of it, hyper closes the connection with what it has not
     /// written yet, the head included.
-    fn give_next(&mut self, cx: &Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+    fn poll_next_item(&mut self, cx: &Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let fails = matches!(self.next, Some(Some(Err(_))));
-        if fails && !mem::replace(&mut self.is_written, true) {
+        if fails && !mem::replace(&mut self.is_flushed, true) {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -55,7 +55,7 @@ impl<B: Body<Data = Bytes> + Unpin> Gather<B> {
     }
 }
 
-impl<B: Body<Data = Bytes> + Unpin> Body for Gather<B>
+impl<B: Body<Data = Bytes> + Unpin> Body for Coalesce<B>
 where
     B::Error: Unpin,
 {
@@ -68,12 +68,12 @@ where
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let this = &mut *self;
         if this.next.is_some() {
-            return this.give_next(cx);
+            return this.poll_next_item(cx);
         }
-        while this.held.length < MOST {
+        while this.buffer.length < MAX_BYTES {
             match Pin::new(&mut this.inner).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
-                    Ok(data) => this.held.push(data),
+                    Ok(data) => this.buffer.push(data),
                     Err(trailers) => {
                         this.next = Some(Some(Ok(trailers)));
                         break;
@@ -83,16 +83,16 @@ where
                     this.next = Some(end);
                     break;
                 }
-                Poll::Pending if this.held.length == 0 => return Poll::Pending,
+                Poll::Pending if this.buffer.length == 0 => return Poll::Pending,
                 Poll::Pending => break,
             }
             if this.inner.is_end_stream() {
                 break;
             }
         }
-        match this.held.take() {
+        match this.buffer.take() {
             Some(data) => Poll::Ready(Some(Ok(Frame::data(data)))),
-            None => this.give_next(cx),
+            None => this.poll_next_item(cx),
         }
     }
 
@@ -110,13 +110,13 @@ where
 
 /// Pieces that go on together; one alone is not copied.
 #[derive(Debug, Default)]
-struct Held {
+struct Buffer {
     first: Bytes,
     all: BytesMut,
     length: usize,
 }
 
-impl Held {
+impl Buffer {
     fn push(&mut self, data: Bytes) {
         if self.length == 0 {
             self.first = data.clone();
@@ -171,52 +171,52 @@ mod tests {
         }
     }
 
-    async fn gather(pieces: &[Option<&'static str>]) -> Vec<String> {
-        let mut body = Gather::new(Pieces(pieces.iter().copied().collect()));
-        let mut gathered = Vec::new();
+    async fn coalesce_all(pieces: &[Option<&'static str>]) -> Vec<String> {
+        let mut body = Coalesce::new(Pieces(pieces.iter().copied().collect()));
+        let mut coalesced = Vec::new();
         while let Some(frame) = body.frame().await {
             let data = frame.unwrap().into_data().unwrap();
-            gathered.push(String::from_utf8(data.to_vec()).unwrap());
+            coalesced.push(String::from_utf8(data.to_vec()).unwrap());
         }
-        gathered
+        coalesced
     }
 
     #[tokio::test]
     async fn a_burst_leaves_in_one_piece_and_what_comes_later_in_another() {
         let said = [Some("a"), Some("b"), Some("c"), None, Some("d"), None, None];
-        assert_eq!(gather(&said).await, ["abc", "d"]);
-        assert!(gather(&[]).await.is_empty());
-        assert!(gather(&[None, None]).await.is_empty());
+        assert_eq!(coalesce_all(&said).await, ["abc", "d"]);
+        assert!(coalesce_all(&[]).await.is_empty());
+        assert!(coalesce_all(&[None, None]).await.is_empty());
     }
 
     #[tokio::test]
-    async fn what_came_before_a_failure_is_written_before_the_failure_is_told() {
+    async fn what_came_before_a_failure_is_flushed_before_the_failure_is_told() {
         let pieces = [Ok(Frame::data(Bytes::from("a"))), Err("reset")];
         let inner = StreamBody::new(futures_util::stream::iter(pieces));
-        let mut body = Gather::new(inner);
+        let mut body = Coalesce::new(inner);
         assert!(body.frame().await.unwrap().is_ok());
         assert!(body.frame().now_or_never().is_none());
         assert_eq!(body.frame().await.unwrap().unwrap_err(), "reset");
     }
 
     #[tokio::test]
-    async fn a_head_is_written_before_a_failure_of_its_body_is_told() {
+    async fn a_head_is_flushed_before_a_failure_of_its_body_is_told() {
         let inner = StreamBody::new(futures_util::stream::iter([Err::<Frame<Bytes>, _>(
             "reset",
         )]));
-        let mut body = Gather::new(inner);
+        let mut body = Coalesce::new(inner);
         assert!(body.frame().now_or_never().is_none());
         assert_eq!(body.frame().await.unwrap().unwrap_err(), "reset");
     }
 
     #[tokio::test]
     async fn a_client_that_is_slower_than_the_server_is_not_read_ahead_for() {
-        const LONG: &str = match std::str::from_utf8(&[b'x'; MOST]) {
+        const LONG: &str = match std::str::from_utf8(&[b'x'; MAX_BYTES]) {
             Ok(long) => long,
             Err(_) => "",
         };
-        let lengths: Vec<_> = gather(&[Some("a"), Some(LONG), Some("b"), Some("c")]).await;
+        let lengths: Vec<_> = coalesce_all(&[Some("a"), Some(LONG), Some("b"), Some("c")]).await;
         let lengths: Vec<_> = lengths.iter().map(String::len).collect();
-        assert_eq!(lengths, [1 + MOST, 2]);
+        assert_eq!(lengths, [1 + MAX_BYTES, 2]);
     }
 }

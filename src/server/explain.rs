@@ -1,4 +1,4 @@
-//! `POST /explain`: what would happen to a chat request, without sending it.
+//! `POST /explain`: what would happen to a chat request; nothing is sent to a model server.
 
 use std::{sync::Arc, time::Instant};
 
@@ -9,23 +9,26 @@ use axum::{
 use http::header;
 use serde_json::{Value, json, value::RawValue};
 
-use super::{chat, entered::Entered};
+use super::{
+    admission::{admit, complete, fail},
+    chat,
+};
 use crate::{
     routing::{Routed, ScannedTurn},
     state::AppState,
     upstream::{Endpoint, Model},
 };
 
-/// Decides and renders, and answers with both.
+/// Decides, renders the body, and answers with both.
 pub async fn handle(State(state): State<Arc<AppState>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let (mut entered, body) = match Entered::enter(&state, &parts, body, "/explain") {
-        Ok(entered) => entered,
-        Err(refusal) => return refusal,
+    let (mut admitted, body) = match admit(&state, &parts, body, "/explain") {
+        Ok(admitted) => admitted,
+        Err(rejection) => return rejection,
     };
-    match chat::decide(&state, &mut entered, &parts, body).await {
-        Ok((model, routed)) => entered.answered(explain(&model, routed)),
-        Err((error, rest)) => entered.refuse(&error, rest),
+    match chat::decide(&state, &mut admitted, &parts, body).await {
+        Ok((model, routed)) => complete(admitted.record, explain(&model, routed)),
+        Err((error, rest)) => fail(admitted.record, &error, rest),
     }
 }
 
@@ -44,28 +47,23 @@ fn explain(model: &Model, mut routed: Routed) -> Response {
     let body = std::str::from_utf8(&rendered)
         .ok()
         .and_then(|text| serde_json::from_str::<&RawValue>(text).ok());
-    let last_seen = routed
-        .turns
-        .iter()
-        .rev()
-        .find_map(|turn| turn.classification.as_ref());
-    let turns: Vec<Value> = routed.turns.iter().map(told_of).collect();
-    let told = json!({
+    let turns: Vec<Value> = routed.turns.iter().map(describe_turn).collect();
+    let answer = json!({
         "mode": decision.mode,
         "why": decision.why,
         "score": decision.score,
-        "domain": last_seen.and_then(|seen| seen.domain.as_ref()),
+        "domain": routed.domain(),
         "fallback": decision.fallback_reason,
         "model": &*routed.model,
         "family": family.map(|family| family.id),
         "endpoint": endpoint.map(|endpoint| json!({
             "url": endpoint.url, "model": endpoint.model.as_deref().unwrap_or(&routed.model),
         })),
-        "endpoints": model.endpoints.iter().map(|endpoint| told_of_endpoint(endpoint)).collect::<Vec<_>>(),
+        "endpoints": model.endpoints.iter().map(|endpoint| describe_endpoint(endpoint)).collect::<Vec<_>>(),
         "turns": turns,
     });
     // The body is shown as the very bytes that would be sent; through a `Value` its numbers and spaces would change.
-    let mut text = told.to_string();
+    let mut text = answer.to_string();
     text.truncate(text.len() - 1);
     text.push_str(",\"body\":");
     text.push_str(body.map_or("null", RawValue::get));
@@ -73,8 +71,8 @@ fn explain(model: &Model, mut routed: Routed) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], text).into_response()
 }
 
-/// An endpoint as far as the choice of one and of the switch goes.
-fn told_of_endpoint(endpoint: &Endpoint) -> Value {
+/// What matters of an endpoint for choosing it and its switch.
+fn describe_endpoint(endpoint: &Endpoint) -> Value {
     json!({
         "url": endpoint.url,
         "model": endpoint.model,
@@ -85,8 +83,8 @@ fn told_of_endpoint(endpoint: &Endpoint) -> Value {
     })
 }
 
-/// A turn without its text: where it stands, what became of it, and what the classifier saw.
-fn told_of(turn: &ScannedTurn) -> Value {
+/// A turn without its text: its place, its verdict, and what the classifier saw.
+fn describe_turn(turn: &ScannedTurn) -> Value {
     let seen = turn.classification.as_ref();
     json!({
         "message": turn.message_index,

@@ -1,89 +1,152 @@
-//! What every request of this door goes through before a route sees it, and every answer after it: an id, CORS, the guard, and a
-//! panic that is caught. One function instead of a layer each: axum boxes and clones every layer anew for each request, which took
-//! as long as reading the request.
+//! Every layer between a connection and the routes, from the outside in.
+//!
+//! The layers are tower services of our own kind, and not axum middleware: axum boxes each of its layers anew for every request.
 
 use std::{convert::Infallible, panic::AssertUnwindSafe, sync::Arc};
 
-use axum::{
-    Router,
-    body::Body,
-    extract::{Request, State},
-    response::Response,
-};
+use axum::{Router, extract::Request, response::Response};
 use futures_util::FutureExt;
-use http::Method;
-use hyper::body::Incoming;
-use tower::{Layer, ServiceExt, service_fn};
+use http::{Extensions, HeaderMap, HeaderValue, header};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt, layer::layer_fn, service_fn};
 
-use super::{chat, cors, error_response, request_id};
+use super::{admission, cors, error_response};
 use crate::{
-    api::CHAT,
+    auth::Caller,
     error::Error,
-    net::Handler,
-    pipeline::REQUEST_ID,
-    state::{AppState, StateHandle},
+    pipeline::{self, REQUEST_ID, RequestId},
+    state::StateHandle,
 };
 
-/// Routes with all of that around them.
-#[derive(Debug, Clone)]
-pub struct Dressed {
-    state_handle: StateHandle,
-    routes: Router,
-    /// True for the door of clients.
-    judges: bool,
+/// A service that answers every request; a failure is an answer too.
+pub trait HttpService:
+    Service<Request, Response = Response, Error = Infallible, Future: Send>
+    + Clone
+    + Send
+    + Sync
+    + 'static
+{
 }
 
-impl Dressed {
-    /// Around `routes`. `judges`: chat requests are judged, by the handler that `routes` name.
-    pub(super) fn new(state_handle: StateHandle, routes: Router, judges: bool) -> Self {
-        Self {
-            state_handle,
-            routes,
-            judges,
+impl<S> HttpService for S where
+    S: Service<Request, Response = Response, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static
+{
+}
+
+/// Puts every layer around the routes of a listener.
+pub fn layered(handle: &StateHandle, routes: Router) -> impl HttpService + use<> {
+    let (for_cors, for_guard) = (handle.clone(), handle.clone());
+    ServiceBuilder::new()
+        .layer(layer_fn(with_request_id))
+        .layer(layer_fn(move |next| with_cors(for_cors.clone(), next)))
+        .layer(layer_fn(catching_panics))
+        .layer(layer_fn(move |next| guarded(for_guard.clone(), next)))
+        .service(routes)
+}
+
+/// Gives every request an id, and its answer the same.
+fn with_request_id<S: HttpService>(next: S) -> impl HttpService {
+    service_fn(move |mut request: Request| {
+        let id = RequestId::of(request.headers());
+        let value = id.header.clone();
+        request.headers_mut().insert(REQUEST_ID, value.clone());
+        request.extensions_mut().insert(id);
+        let answered = next.clone().oneshot(request);
+        async move {
+            let mut response = answered.await?;
+            response.headers_mut().insert(REQUEST_ID, value);
+            Ok(response)
         }
-    }
+    })
+}
 
-    /// Answers; browsers get the marks they ask for.
-    async fn cross_origin(&self, state: &Arc<AppState>, request: Request) -> Response {
-        let Some(layer) = cors::layer(request.headers(), &state.config.server.cors) else {
-            return self.guarded(state, request).await;
-        };
-        let answers =
-            service_fn(async |request| Ok::<_, Infallible>(self.guarded(state, request).await));
-        // Apart, for it is large, and what holds it is copied for every request.
-        let Ok(response) = Box::pin(layer.layer(answers).oneshot(request)).await;
-        response
-    }
-
-    /// The route that nearly all take is called by name: a match in axum's router, three boxes and as many copies of the handler's
-    /// future are a tenth of what a request touches of the processor's caches.
-    async fn routed(&self, state: &Arc<AppState>, request: Request) -> Response {
-        if self.judges && request.uri().path() == CHAT && request.method() == Method::POST {
-            return Box::pin(chat::handle(State(state.clone()), request)).await;
-        }
-        let Ok(response) = self.routes.clone().oneshot(request).await;
-        response
-    }
-
-    async fn guarded(&self, state: &Arc<AppState>, request: Request) -> Response {
-        let answered = async {
-            match error_response::guard(state, request) {
-                Ok(request) => self.routed(state, request).await,
-                Err(refused) => refused,
+/// Answers preflights of browsers, and marks the answers that they may read. Requests of other clients pass as they are.
+fn with_cors<S: HttpService>(handle: StateHandle, next: S) -> impl HttpService {
+    service_fn(move |request: Request| {
+        let layer = cors::layer(request.headers(), &handle.load().config.server.cors);
+        let next = next.clone();
+        async move {
+            match layer {
+                None => next.oneshot(request).await,
+                // Boxed, because it is large, and what holds it is moved with every request.
+                Some(layer) => Box::pin(layer.layer(next).oneshot(request)).await,
             }
-        };
-        let caught = AssertUnwindSafe(answered).catch_unwind().await; // the panic hook has said where
-        caught.unwrap_or_else(|_| error_response::answer(&Error::Internal))
+        }
+    })
+}
+
+/// Answers a request whose handler panicked with a 500. The panic hook has printed where it happened.
+fn catching_panics<S: HttpService>(next: S) -> impl HttpService {
+    service_fn(move |request: Request| {
+        let answered = AssertUnwindSafe(next.clone().oneshot(request)).catch_unwind();
+        async move {
+            let answered = answered.await;
+            answered.unwrap_or_else(|_| Ok(error_response::answer(&Error::Internal)))
+        }
+    })
+}
+
+/// Lets pass what has one meaning and a key, and tells the routes whose key it is.
+fn guarded<S: HttpService>(handle: StateHandle, next: S) -> impl HttpService {
+    service_fn(move |request: Request| {
+        let next = next.clone();
+        let checked = check(&handle, request);
+        async move {
+            match checked {
+                Ok(request) => next.oneshot(request).await,
+                Err(rejection) => Ok(rejection),
+            }
+        }
+    })
+}
+
+#[expect(
+    clippy::result_large_err,
+    reason = "an answer is what the caller returns either way"
+)]
+fn check(handle: &StateHandle, mut request: Request) -> Result<Request, Response> {
+    let state = handle.load();
+    if is_ambiguous(request.headers()) {
+        let error =
+            Error::invalid("The request names two hosts, or a transfer coding but chunked.");
+        let mut response = admission::reject(&state, request, &error);
+        let close = HeaderValue::from_static("close"); // a proxy in front of us may take the next request for part of this one
+        response.headers_mut().insert(header::CONNECTION, close);
+        return Err(response);
+    }
+    if matches!(request.uri().path(), "/health" | "/ready" | "/metrics") {
+        return Ok(request);
+    }
+    let mut info = admission::request_info(request.extensions(), "-");
+    let path = request.uri().path();
+    let checked = pipeline::guard(&state, &mut info, path, request.headers());
+    request.extensions_mut().insert(Authenticated(info.caller));
+    match checked {
+        Ok(()) => Ok(request),
+        Err(error) => Err(admission::reject(&state, request, &error)),
     }
 }
 
-impl Handler for Dressed {
-    async fn handle(&self, request: http::Request<Incoming>) -> Response {
-        let mut request = request.map(Body::new);
-        let id = request_id::stamp(&mut request);
-        let state = self.state_handle.load();
-        let mut response = self.cross_origin(&state, request).await;
-        response.headers_mut().insert(REQUEST_ID, id);
-        response
+/// True when another server may read another request out of the same bytes. What HTTP itself forbids, such as two lengths, is
+/// refused before it comes here; a length beside a coding is dropped (RFC 9112, 6.3).
+fn is_ambiguous(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let is_plain = codings
+        .next()
+        .is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
+    !is_plain || codings.next().is_some() || headers.get_all(header::HOST).iter().nth(1).is_some()
+}
+
+/// The owner of the key that a request came with; `None` where no keys are configured.
+#[derive(Debug, Clone)]
+pub struct Authenticated(Option<Arc<Caller>>);
+
+impl Authenticated {
+    /// What the guard noted on a request.
+    pub fn caller(extensions: &Extensions) -> Option<&Arc<Caller>> {
+        extensions.get::<Self>()?.0.as_ref()
     }
 }

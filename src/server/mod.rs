@@ -1,29 +1,21 @@
-//! Front door 1: HTTP. All routes and all middleware on one screen.
+//! Door 1, HTTP: all routes are in this file, all layers around them in `middleware`.
 
+mod admission;
 mod body;
 mod chat;
 mod coalesce;
 mod cors;
-mod entered;
 mod error_response;
 mod explain;
 mod middleware;
 mod models;
 mod ops;
 mod passthrough;
-mod request_id;
 
-pub use middleware::Dressed;
+pub use middleware::HttpService;
 
 use std::sync::Arc;
 
-use self::entered::Entered;
-use crate::{
-    api::CHAT,
-    error::Error,
-    pipeline::{NOT_FOR_CLIENTS, UNVERSIONED},
-    state::{AppState, StateHandle},
-};
 use axum::{
     Router,
     extract::{Request, State},
@@ -31,14 +23,21 @@ use axum::{
     routing::{any, get, post},
 };
 
-/// The HTTP door of one gateway.
-pub fn routes(state_handle: StateHandle) -> Dressed {
-    let mut routes = match &state_handle.load().config.ops {
-        None => for_operators(),
-        Some(_) => Router::new(), // they have a door of their own
+use crate::{
+    api::CHAT,
+    error::Error,
+    pipeline::{DENIED, UNVERSIONED},
+    state::{AppState, StateHandle},
+};
+
+/// The routes for clients; also those for operators, where these have no listener of their own.
+pub fn routes(handle: StateHandle) -> impl HttpService {
+    let mut routes = match &handle.load().config.ops {
+        None => operator_routes(),
+        Some(_) => Router::new(),
     };
     routes = routes
-        // judged: decide, forward, stream (called by name where it can be, see `middleware`)
+        // judged: decide, forward, stream
         .route(CHAT, post(chat::handle))
         // answered here
         .route("/v1/models", get(models::list))
@@ -50,37 +49,36 @@ pub fn routes(state_handle: StateHandle) -> Dressed {
     for path in UNVERSIONED {
         routes = routes.route(path, post(passthrough::handle));
     }
-    for path in NOT_FOR_CLIENTS {
-        routes = routes.route(path, any(unknown));
+    for path in DENIED {
+        routes = routes.route(path, any(not_found));
     }
-    dressed(routes, state_handle, true)
+    with_layers(routes, handle)
 }
 
-/// The door for operators alone.
-pub fn ops_routes(state_handle: StateHandle) -> Dressed {
-    let routes = for_operators()
+/// The routes of the listener for operators.
+pub fn ops_routes(handle: StateHandle) -> impl HttpService {
+    let routes = operator_routes()
         .route("/health", get(ops::health))
         .route("/ready", get(ops::ready));
-    dressed(routes, state_handle, false)
+    with_layers(routes, handle)
 }
 
 /// What clients need not see.
-fn for_operators() -> Router<StateHandle> {
+fn operator_routes() -> Router<StateHandle> {
     Router::new()
         .route("/explain", post(explain::handle))
         .route("/metrics", get(ops::metrics))
 }
 
-/// Routes with all that is around them.
-fn dressed(routes: Router<StateHandle>, state_handle: StateHandle, judges: bool) -> Dressed {
+fn with_layers(routes: Router<StateHandle>, handle: StateHandle) -> impl HttpService {
     let routes = routes
-        .fallback(unknown)
-        .method_not_allowed_fallback(not_allowed)
-        .with_state(state_handle.clone());
-    Dressed::new(state_handle, routes, judges)
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .with_state(handle.clone());
+    middleware::layered(&handle, routes)
 }
 
-async fn unknown(State(state): State<Arc<AppState>>, request: Request) -> Response {
+async fn not_found(State(state): State<Arc<AppState>>, request: Request) -> Response {
     let path = request.uri().path();
     let hint = match path {
         "/chat/completions" | "/completions" | "/models" | "/embeddings" | "/responses"
@@ -91,12 +89,12 @@ async fn unknown(State(state): State<Arc<AppState>>, request: Request) -> Respon
         _ => String::new(),
     };
     let error = Error::RouteNotFound(format!("There is nothing at {path}.{hint}"));
-    Entered::turn_away(&state, request, &error)
+    admission::reject(&state, request, &error)
 }
 
-async fn not_allowed(State(state): State<Arc<AppState>>, request: Request) -> Response {
+async fn method_not_allowed(State(state): State<Arc<AppState>>, request: Request) -> Response {
     let error = Error::MethodNotAllowed(request.method().to_string());
-    Entered::turn_away(&state, request, &error)
+    admission::reject(&state, request, &error)
 }
 
 impl IntoResponse for Error {

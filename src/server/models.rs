@@ -1,4 +1,4 @@
-//! `/v1/models`, in OpenAI's shape.
+//! `GET /v1/models` and `/v1/models/{id}`, in OpenAI's shape.
 
 use std::sync::Arc;
 
@@ -10,23 +10,25 @@ use axum::{
 use http::header;
 use serde_json::Value;
 
-use super::error_response::CameWith;
+use super::middleware::Authenticated;
 use crate::{
-    pipeline::{self, decoded, listed},
+    pipeline::{self, listed_models, percent_decoded},
     state::AppState,
 };
 
 /// `GET /v1/models`.
 pub async fn list(State(state): State<Arc<AppState>>, request: Request<Body>) -> Response {
-    let caller = CameWith::of(request.extensions());
+    let caller = Authenticated::caller(request.extensions());
     json(&pipeline::list(&state, caller.map(AsRef::as_ref)))
 }
 
 /// `GET /v1/models/{id}`; the id may contain `/`, raw or as `%2F`.
 pub async fn one(State(state): State<Arc<AppState>>, request: Request<Body>) -> Response {
-    let path = decoded(request.uri().path());
-    let id = listed(&path).unwrap_or_default().trim_start_matches('/');
-    let caller = CameWith::of(request.extensions());
+    let path = percent_decoded(request.uri().path());
+    let id = listed_models(&path)
+        .unwrap_or_default()
+        .trim_start_matches('/');
+    let caller = Authenticated::caller(request.extensions());
     match pipeline::one(&state, caller.map(AsRef::as_ref), id) {
         Ok(entry) => json(&entry),
         Err(error) => error.into_response(),

@@ -1,4 +1,4 @@
-//! Requests that are not judged: forwarded as they come.
+//! Requests that are not judged: forwarded as they come, to the server of the model that they name.
 
 use std::sync::Arc;
 
@@ -9,11 +9,15 @@ use axum::{
 use bytes::Bytes;
 use http::{header, request::Parts};
 
-use super::{body, coalesce::gathered, entered::Entered};
+use super::{
+    admission::{admit, fail},
+    body,
+    coalesce::coalesced,
+};
 use crate::{
     api::ModelField,
     error::Error,
-    pipeline::{self, decoded, route_name},
+    pipeline::{self, AdmittedRequest, percent_decoded, route_label},
     routing::Rendered,
     state::AppState,
     upstream::{Endpoint, Forward, Model},
@@ -22,19 +26,19 @@ use crate::{
 /// Any other route of a model server.
 pub async fn handle(State(state): State<Arc<AppState>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let route = route_name(&decoded(parts.uri.path()));
-    let (mut entered, body) = match Entered::enter(&state, &parts, body, route) {
-        Ok(entered) => entered,
-        Err(refusal) => return refusal,
+    let route = route_label(&percent_decoded(parts.uri.path()));
+    let (mut admitted, body) = match admit(&state, &parts, body, route) {
+        Ok(admitted) => admitted,
+        Err(rejection) => return rejection,
     };
     let bytes = match body::read(&parts.headers, body, &state.config.server).await {
         Ok(bytes) => bytes,
-        Err((error, rest)) => return entered.refuse(&error, Some(rest)),
+        Err((error, rest)) => return fail(admitted.record, &error, Some(rest)),
     };
-    entered.record().bytes_in = bytes.len() as u64;
-    let (model, named) = match model_for(&state, &parts, &bytes, entered.inner()) {
+    admitted.record.bytes_in = bytes.len() as u64;
+    let (model, named) = match find_model(&state, &parts, &bytes, &mut admitted) {
         Ok(found) => found,
-        Err(error) => return entered.refuse(&error, None),
+        Err(error) => return fail(admitted.record, &error, None),
     };
     let forward = Forward {
         method: parts.method.clone(),
@@ -54,29 +58,29 @@ pub async fn handle(State(state): State<Arc<AppState>>, request: Request) -> Res
             }
         },
     };
-    let (place, record) = entered.into_parts();
+    let AdmittedRequest { permit, record, .. } = admitted;
     match forward.send(&state.client, &model, record).await {
         Ok(mut response) => {
-            response.body_mut().hold(place);
-            gathered(response)
+            response.body_mut().hold(permit);
+            coalesced(response)
         }
-        Err((error, record)) => Entered::failed(record, &error, None),
+        Err((error, record)) => fail(record, &error, None),
     }
 }
 
-/// The model a request is for, with its endpoints.
-fn model_for(
+/// The model that a request is for, with its endpoints, and where the body names it.
+fn find_model(
     state: &AppState,
     parts: &Parts,
     body: &Bytes,
-    entered: &mut pipeline::Entered,
+    admitted: &mut AdmittedRequest,
 ) -> Result<(Arc<Model>, Option<ModelField>), Error> {
     let content_type = parts
         .headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok());
-    let named = pipeline::named(content_type, body, entered)?;
-    let (name, model) = pipeline::model_of(state, named.as_ref(), entered)?;
+    let named = pipeline::find_model_field(content_type, body, admitted)?;
+    let (name, model) = pipeline::resolve_model(state, named.as_ref(), admitted)?;
     let model = model.ok_or_else(|| Error::NoEndpoint(format!("model `{name}`")))?;
     Ok((model, named))
 }

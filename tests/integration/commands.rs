@@ -23,7 +23,7 @@ fn run(args: &[&str]) -> (Option<i32>, String, String) {
     told(thinkgate(args).output().unwrap())
 }
 
-fn run_with_input(args: &[&str], input: &str) -> (Option<i32>, String, String) {
+pub fn run_with_input(args: &[&str], input: &str) -> (Option<i32>, String, String) {
     let mut command = thinkgate(args);
     command
         .stdin(Stdio::piped())
@@ -66,6 +66,7 @@ fn classify_answers_a_line_an_argument_in_order() {
         keys,
         [
             "mode",
+            "why",
             "score",
             "domain",
             "tokens",

@@ -45,7 +45,7 @@ aliases:
 }
 
 fn in_flight(state: &AppState) -> usize {
-    state.places.taken()
+    state.concurrency.in_use()
 }
 
 #[tokio::test]

@@ -25,6 +25,7 @@ mod kept_connections;
 mod keys;
 mod misplaced_keys;
 mod moving_on;
+mod one_decision;
 mod precedence;
 mod probe;
 mod properties;

@@ -16,7 +16,7 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use super::{headers, idle_timeout::IdleTimeout, inspect::Inspect, response::BufferedBody};
 use crate::{
     error::Error,
-    pipeline::Place,
+    pipeline::Permit,
     telemetry::{Outcome, Record},
     upstream::{Client, Endpoint, balance::InFlight},
 };
@@ -31,7 +31,7 @@ pub struct RelayBody {
     abort: Pin<Box<WaitForCancellationFutureOwned>>,
     record: Box<Record>,
     attempt: AnsweredAttempt,
-    place: Option<Place>,
+    permit: Option<Permit>,
 }
 
 /// The attempt that got an answer.
@@ -61,7 +61,7 @@ impl RelayBody {
             abort: Box::pin(client.worker_abort_token().clone().cancelled_owned()),
             record,
             attempt,
-            place: None,
+            permit: None,
         }
     }
 
@@ -81,8 +81,8 @@ impl RelayBody {
     }
 
     /// Keeps the request's concurrency permit until the body is dropped.
-    pub fn hold(&mut self, place: Place) {
-        self.place = Some(place);
+    pub fn hold(&mut self, permit: Permit) {
+        self.permit = Some(permit);
     }
 
     fn on_chunk(&mut self, data: &Bytes) {

@@ -1,0 +1,69 @@
+//! Requests of this door: admitted, rejected and answered in one way.
+
+use axum::{body::Body, extract::Request, response::Response};
+use http::{Extensions, request::Parts};
+
+use super::{
+    error_response::{answer, answer_early},
+    middleware::Authenticated,
+};
+use crate::{
+    error::Error,
+    pipeline::{self, AdmittedRequest, RequestId, RequestInfo},
+    state::AppState,
+    telemetry::{Outcome, Record},
+};
+
+/// Admits a request that the middleware let pass. `route` is its label.
+///
+/// # Errors
+/// The answer, when too many requests are being served, or the key's rate is used up.
+#[expect(
+    clippy::result_large_err,
+    reason = "an answer is what the caller returns either way"
+)]
+pub fn admit(
+    state: &AppState,
+    parts: &Parts,
+    body: Body,
+    route: &'static str,
+) -> Result<(AdmittedRequest, Body), Response> {
+    let info = request_info(&parts.extensions, route);
+    match AdmittedRequest::admit(state, info, &parts.headers, true) {
+        Ok(admitted) => Ok((admitted, body)),
+        Err(error) => Err(answer_early(&error, body)),
+    }
+}
+
+/// Rejects a request before it is admitted, and records that.
+pub fn reject(state: &AppState, request: Request, error: &Error) -> Response {
+    let (parts, body) = request.into_parts();
+    pipeline::reject(state, request_info(&parts.extensions, "-"), error);
+    answer_early(error, body)
+}
+
+/// Answers an admitted request with an error. `rest` is what was not read of its body.
+pub fn fail(mut record: Box<Record>, error: &Error, rest: Option<Body>) -> Response {
+    record.fail(error);
+    match rest {
+        Some(rest) => answer_early(error, rest),
+        None => answer(error),
+    }
+}
+
+/// Answers an admitted request with a response that was made here.
+pub fn complete(mut record: Box<Record>, response: Response) -> Response {
+    record.status = response.status().as_u16();
+    record.outcome = Outcome::Complete;
+    response
+}
+
+/// What the middleware found out about a request.
+pub fn request_info(extensions: &Extensions, route: &'static str) -> RequestInfo {
+    let id = extensions.get::<RequestId>().cloned();
+    RequestInfo {
+        route,
+        id: id.unwrap_or_else(|| RequestId::of(&http::HeaderMap::new())), // the middleware sets one on every request
+        caller: Authenticated::caller(extensions).cloned(),
+    }
+}
