@@ -37,7 +37,7 @@ use ort::{
     session::{Session, builder::GraphOptimizationLevel},
     value::TensorRef,
 };
-use thinkgate::classifier::{Classifier, Options};
+use thinkgate::{classifier::Classifier, config};
 use tokenizers::Tokenizer;
 use tokio::runtime::Runtime;
 
@@ -73,7 +73,7 @@ fn main() {
     );
     println!("|---|---|---|---|---|---|---|---|");
     for (sessions, name) in [(1, "1"), (0, "the default")] {
-        let options = Options {
+        let options = config::Classifier {
             sessions,
             threads: 1,
             ..model::options(0)
@@ -132,13 +132,13 @@ struct Sides {
 }
 
 impl Sides {
-    fn start(options: &Options) -> Self {
+    fn start(options: &config::Classifier) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().build();
         Self {
             runtime: runtime.unwrap(),
             classifier: Classifier::start(options).unwrap(),
             tokenizer: tokenizer(options),
-            bare: Bare::start(&options.model),
+            bare: Bare::start(&options.model_folder()),
         }
     }
 
@@ -209,7 +209,7 @@ impl Bare {
     }
 }
 
-fn serve_bare(options: &Options) {
+fn serve_bare(options: &config::Classifier) {
     let (mut session, tokenizer) = (session(options), tokenizer(options));
     for line in stdin().lines() {
         let text = Text::told(&line.unwrap());
@@ -244,8 +244,11 @@ fn logits(session: &mut Session, ids: &[i64], sure: Option<[f32; 1]>) -> Vec<f32
 }
 
 /// The runtime's session, as the classifier's is built for a small model.
-fn session(options: &Options) -> Session {
-    let environment = ort::init_from(&options.runtime).unwrap().build().unwrap();
+fn session(options: &config::Classifier) -> Session {
+    let environment = ort::init_from(options.runtime_library())
+        .unwrap()
+        .build()
+        .unwrap();
     let cpu = ep::CPU::default().with_arena_allocator(true).build();
     let built = || {
         Session::builder(&environment)?
@@ -257,13 +260,13 @@ fn session(options: &Options) -> Session {
             .with_memory_pattern(false)?
             .with_flush_to_zero()?
             .with_execution_providers([cpu])?
-            .commit_from_file(options.model.join("model.onnx"))
+            .commit_from_file(options.model_folder().join("model.onnx"))
     };
     built().unwrap()
 }
 
-fn tokenizer(options: &Options) -> Tokenizer {
-    Tokenizer::from_file(options.model.join("tokenizer.json")).unwrap()
+fn tokenizer(options: &config::Classifier) -> Tokenizer {
+    Tokenizer::from_file(options.model_folder().join("tokenizer.json")).unwrap()
 }
 
 fn read(tokenizer: &Tokenizer, text: &str) -> Vec<i64> {

@@ -22,9 +22,8 @@ use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group};
 use serde_json::{Value, json};
 use thinkgate::{
     api::{ChatRequest, SseScanner},
-    app,
     classifier::{Classification, Classifier},
-    config::Config,
+    config,
     routing::{Conversation, Family, Mode, Policy, Router, Target},
 };
 use tokio::runtime::Runtime;
@@ -217,10 +216,10 @@ fn target(family: &str) -> Target {
 
 /// The default policy, but that no score is far enough from the threshold to end a walk.
 fn undecided() -> Policy {
-    Policy {
+    Policy::new(config::Routing {
         switch_margin: 0.6,
-        ..app::policy(&Config::from_yaml("{}").unwrap().routing)
-    }
+        ..config::Routing::default()
+    })
 }
 
 fn unclear() -> Classification {

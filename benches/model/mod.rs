@@ -1,8 +1,8 @@
 //! The model, and texts of a length.
 
-use std::{env, os::unix::process::CommandExt, path::PathBuf, process::Command, time::Duration};
+use std::{env, os::unix::process::CommandExt, path::PathBuf, process::Command};
 
-use thinkgate::{app, classifier::Options, config::Config};
+use thinkgate::config::Classifier;
 
 /// Tokens that frame a text.
 const FRAME: usize = 2;
@@ -14,17 +14,17 @@ const PLAIN: &str = "please set an alarm for seven in the morning and play some 
 
 /// As the gateway loads it by default, but for a deadline that nothing here is to miss. `cache`: scores that are kept. The model is
 /// another where a folder is given: `cargo bench --bench NAME -- FOLDER`; its vocabulary must hold the words below.
-pub fn options(cache: usize) -> Options {
-    let mut config = Config::from_yaml("{}").unwrap();
+pub fn options(cache: usize) -> Classifier {
+    let mut settings = Classifier {
+        deadline_ms: 60_000,
+        cache,
+        ..Classifier::default()
+    };
     let mut folders = env::args().skip(1).map(PathBuf::from);
     if let Some(folder) = folders.rfind(|path| path.is_dir()) {
-        config.classifier.model = folder;
+        settings.model = folder;
     }
-    Options {
-        deadline: Duration::from_secs(60),
-        cache,
-        ..app::classifier_options(&config.classifier)
-    }
+    settings
 }
 
 /// A text of so many tokens, special ones included; another for every number. Those tried go through the default router's layers.

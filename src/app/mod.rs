@@ -2,7 +2,7 @@
 
 pub mod reload;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
@@ -14,8 +14,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use self::reload::Reload;
 use crate::{
     auth::Keys,
-    classifier::{self, Buckets, Classifier, Provider},
-    config::{self, Config, Problem, Problems, locate},
+    classifier::Classifier,
+    config::{Config, Problem, Problems},
     discovery, ext_proc,
     net::Workers,
     net::tls::{self, Certificate, Certificates},
@@ -29,38 +29,6 @@ use crate::{
 
 /// How many bytes of one body Envoy may send ahead: most prompts arrive without a round trip for room.
 const BODY_WINDOW: u32 = 1 << 20;
-
-/// What the classifier is built from.
-pub fn classifier_options(settings: &config::Classifier) -> classifier::Options {
-    let on_cpu = settings.providers.iter().all(|p| *p == Provider::Cpu);
-    classifier::Options {
-        model: locate(&settings.model),
-        runtime: locate(&settings.runtime),
-        providers: settings.providers.clone(),
-        sessions: settings.sessions,
-        threads: settings.threads,
-        buckets: match &settings.buckets {
-            None if !on_cpu => Some(Buckets::default()),
-            asked => asked.clone(),
-        },
-        engine_cache: settings.engine_cache.clone(),
-        max_tokens: settings.max_tokens,
-        deadline: Duration::from_millis(settings.deadline_ms),
-        queue: settings.queue,
-        cache: settings.cache,
-    }
-}
-
-/// What scores mean, as the configuration says.
-pub fn policy(settings: &config::Routing) -> Policy {
-    Policy {
-        threshold: settings.threshold,
-        switch_margin: settings.switch_margin,
-        turns: settings.turns,
-        domains: settings.domains.clone(),
-        fallback: settings.fallback,
-    }
-}
 
 /// Builds everything that a request needs; nothing listens yet.
 ///
@@ -80,7 +48,7 @@ pub fn build(config: Config) -> anyhow::Result<AppState> {
     Ok(AppState {
         certificates,
         keys: Keys::new(&config.auth, None).map_err(anyhow::Error::msg)?,
-        router: Router::new(Arc::new(classifier), policy(&config.routing)),
+        router: Router::new(Arc::new(classifier), Policy::new(config.routing.clone())),
         catalog: ArcSwap::from_pointee(Catalog::build(
             &config,
             server_keys.clone(),
@@ -106,7 +74,10 @@ pub fn rebuild(before: &AppState, config: Config) -> anyhow::Result<AppState> {
     Ok(AppState {
         certificates: Certificates::load(&config)?,
         keys: Keys::new(&config.auth, Some(&before.keys)).map_err(anyhow::Error::msg)?,
-        router: Router::new(before.router.classifier().clone(), policy(&config.routing)),
+        router: Router::new(
+            before.router.classifier().clone(),
+            Policy::new(config.routing.clone()),
+        ),
         catalog: ArcSwap::from_pointee(catalog.with_config(&config, server_keys.clone())),
         client: before
             .client
@@ -131,7 +102,7 @@ fn server_keys(config: &Config) -> anyhow::Result<Arc<ServerKeys>> {
 /// What the configuration names outside itself.
 fn loaded(config: &Config) -> Result<(Certificates, Classifier), Problems> {
     let certificates = Certificates::load(config);
-    let classifier = Classifier::start(&classifier_options(&config.classifier));
+    let classifier = Classifier::start(&config.classifier);
     let mut problems = Problems::default();
     if let Err(found) = &certificates {
         problems.add(found.0.clone());
@@ -309,7 +280,7 @@ async fn end_in_order(state_handle: &StateHandle, stop: &CancellationToken) {
     stop.cancelled().await;
     let state = state_handle.load();
     state.stopping.cancel();
-    tokio::time::sleep(Duration::from_millis(state.config.server.drain_ms)).await;
+    tokio::time::sleep(state.config.server.drain_timeout()).await;
     tracing::warn!("server.drain_ms passed; ending the answers that still run");
     state.client.abort_token().cancel();
     std::future::pending().await

@@ -20,7 +20,8 @@ use tokio::{
 
 use crate::{
     app,
-    config::{self, Flags, Problem, Problems, Written},
+    config::{self, Flags, ParsedConfig, Problem, Problems},
+    routing::Family,
     state::{AppState, StateHandle},
     telemetry::Metrics,
 };
@@ -48,9 +49,9 @@ pub struct Files(BTreeMap<PathBuf, Option<u64>>);
 
 /// Reads the configuration. Its files, and those it names whether it can be taken up or not, are looked at before anybody opens
 /// them: what changes from then on is news.
-pub fn read(flags: &Flags) -> (Written, Files) {
+pub fn read(flags: &Flags) -> (ParsedConfig, Files) {
     let own = Files::look(flags.files.iter().cloned());
-    let written = config::read(flags);
+    let written = config::read(flags, &Family::ids());
     let mut files = Files::look(written.config.files().into_iter());
     files.0.extend(own.0);
     (written, files)
@@ -140,7 +141,7 @@ fn take_up(state_handle: &StateHandle, flags: &Flags) -> Files {
 }
 
 /// What a running gateway would be with this configuration, or everything that is in the way.
-fn rebuilt(before: &AppState, written: Written) -> Result<AppState, Problems> {
+fn rebuilt(before: &AppState, written: ParsedConfig) -> Result<AppState, Problems> {
     let mut problems = written.problems();
     if written.is_whole {
         problems.add(app::obstacles(before, &written.config));
@@ -175,7 +176,7 @@ mod tests {
             ..Flags::default()
         };
         let (written, seen) = read(&flags);
-        assert!(written.checked().is_err());
+        assert!(written.validated().is_err());
         fs::write(&key, "sk-a").unwrap();
         timeout(SOON, seen.changed()).await.unwrap();
         let (_, seen) = read(&flags);

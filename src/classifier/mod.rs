@@ -17,7 +17,7 @@ mod queue;
 mod session;
 mod tokenizer;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use quick_cache::sync::Cache;
 use serde::Serialize;
@@ -25,13 +25,13 @@ use tokio::sync::oneshot;
 
 pub use cache_stats::CacheStats;
 pub use error::LoadError;
-pub use session::Buckets;
 
 use self::{
     excerpt::{Excerpt, Fingerprint},
     model::Model,
     queue::{Queue, Request},
 };
+use crate::config;
 
 /// A request is admitted when its estimated wait is below this share of the deadline. The estimate is a mean, and a request that is
 /// admitted and then late has wasted its wait and the work.
@@ -90,56 +90,6 @@ impl FallbackReason {
     }
 }
 
-/// What a classifier is built from: the `classifier` section of the configuration with its paths found.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Options {
-    /// The folder with `model.onnx`, `tokenizer.json` and `config.json`.
-    pub model: PathBuf,
-    /// The ONNX Runtime library.
-    pub runtime: PathBuf,
-    /// Execution providers in order of preference.
-    pub providers: Vec<Provider>,
-    /// Models loaded side by side, each with a thread that owns it; 0: chosen by the model's size and the cores.
-    pub sessions: usize,
-    /// Threads of one inference; 0: chosen likewise.
-    pub threads: usize,
-    /// The shapes that inferences are padded to; none: as they come.
-    pub buckets: Option<Buckets>,
-    /// Where TensorRT keeps the engines it built; none: they are built at every start.
-    pub engine_cache: Option<PathBuf>,
-    /// Tokens read of a text, special ones included; the head and the tail are kept.
-    pub max_tokens: usize,
-    /// How long a request waits for its decision.
-    pub deadline: Duration,
-    /// How many may wait.
-    pub queue: usize,
-    /// How many scores are kept; 0: none.
-    pub cache: usize,
-}
-
-/// Where ONNX Runtime runs the model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Provider {
-    /// The processor.
-    Cpu,
-    /// NVIDIA CUDA, with the library of `onnxruntime-gpu`.
-    Cuda,
-    /// NVIDIA TensorRT, with the library of `onnxruntime-gpu`.
-    Tensorrt,
-}
-
-impl Provider {
-    /// Its name in the configuration.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Cpu => "cpu",
-            Self::Cuda => "cuda",
-            Self::Tensorrt => "tensorrt",
-        }
-    }
-}
-
 /// A running classifier. Dropping it ends its worker threads.
 #[derive(Debug)]
 pub struct Classifier {
@@ -156,7 +106,7 @@ impl Classifier {
     ///
     /// # Errors
     /// The message names the file at fault and the command that repairs it.
-    pub fn start(options: &Options) -> Result<Self, LoadError> {
+    pub fn start(options: &config::Classifier) -> Result<Self, LoadError> {
         let models = Model::load_all(options)?;
         let reload_options = options.clone();
         let (max_tokens, domains) = models.first().map_or((0, Vec::new()), |model| {
@@ -167,7 +117,7 @@ impl Classifier {
             cache: (options.cache > 0).then(|| Cache::new(options.cache)),
             stats: Arc::default(),
             max_tokens,
-            deadline: options.deadline,
+            deadline: options.deadline(),
             domains,
         })
     }

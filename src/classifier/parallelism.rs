@@ -2,7 +2,7 @@
 
 use std::{num::NonZero, path::Path, thread::available_parallelism};
 
-use super::{Options, Provider};
+use crate::config;
 
 /// A model below this many bytes gains nothing from a second thread on a processor with int8 dot products. For the default model
 /// (26 MB), waking a second thread costs more than it saves up to about 100 tokens. ModernBERT-base (150 MB in int8) gains almost
@@ -28,12 +28,11 @@ impl Parallelism {
     /// other gets all cores. On a slow processor the threads of all sessions together then outnumber the cores, on purpose: a
     /// single text uses all of them (p99 of 9 ms instead of 15 ms on an EPYC 7001), and under full load almost as many decisions
     /// are made (510 instead of 551 a second).
-    pub fn for_model(options: &Options, onnx: &Path) -> Self {
+    pub fn for_model(options: &config::Classifier, onnx: &Path) -> Self {
         // This honours the CPU quota of a container; ONNX Runtime's default is all cores of the host.
         let cores = available_parallelism().map_or(1, NonZero::get);
         let size = std::fs::metadata(onnx).map_or(0, |file| file.len());
-        let on_cpu = options.providers.iter().all(|p| *p == Provider::Cpu);
-        let cost = match on_cpu && size < SMALL_MODEL_BYTES {
+        let cost = match options.is_on_cpu() && size < SMALL_MODEL_BYTES {
             true if has_dot_products() => ModelCost::Low,
             true => ModelCost::Medium,
             false => ModelCost::High,

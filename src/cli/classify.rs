@@ -15,11 +15,10 @@ use serde_json::{Value, json};
 use super::{load_config, serve::block_on};
 use crate::{
     api::ChatRequest,
-    app::{classifier_options, policy},
     classifier::{Classifier, FallbackReason},
     config::{Config, Flags},
     error::Error,
-    routing::{Family, Routed, Router, Target},
+    routing::{Family, Policy, Routed, Router, Target},
     telemetry,
     upstream::{Catalog, ServerFacts, ServerKeys},
 };
@@ -66,10 +65,10 @@ struct Decider {
 
 impl Decider {
     fn new(config: Config) -> anyhow::Result<Self> {
-        let classifier = Classifier::start(&classifier_options(&config.classifier))?;
+        let classifier = Classifier::start(&config.classifier)?;
         let keys = ServerKeys::read(&config).map_err(anyhow::Error::msg)?;
         Ok(Self {
-            router: Router::patient(Arc::new(classifier), policy(&config.routing)),
+            router: Router::patient(Arc::new(classifier), Policy::new(config.routing.clone())),
             catalog: Catalog::build(&config, Arc::new(keys), ServerFacts::default()),
             has_models: !(config.models.is_empty()
                 && config.aliases.is_empty()

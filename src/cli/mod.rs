@@ -10,7 +10,10 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{self, Config, Flags};
+use crate::{
+    config::{self, Config, Flags},
+    routing::Family,
+};
 
 /// Decides, per request, whether a reasoning model should think.
 #[derive(Debug, Parser)]
@@ -107,5 +110,5 @@ impl ServeArgs {
 
 /// Loads the configuration, or fails with every problem, a line each.
 fn load_config(flags: &Flags) -> anyhow::Result<Config> {
-    Ok(config::read(flags).checked()?)
+    Ok(config::read(flags, &Family::ids()).validated()?)
 }

@@ -18,7 +18,7 @@ use crate::{
 /// Runs the gateway until SIGTERM or SIGINT.
 pub fn run(flags: &Flags) -> anyhow::Result<()> {
     let (written, seen) = reload::read(flags);
-    let config = written.checked()?;
+    let config = written.validated()?;
     if let Some(why) = config.idle() {
         anyhow::bail!("{why}");
     }

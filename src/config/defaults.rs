@@ -2,8 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use super::{Classifier, Config, LogFormat, Routing, Server, Telemetry, Upstream};
-use crate::{classifier::Provider, routing::Mode};
+use super::{Classifier, Config, LogFormat, Mode, Provider, Routing, Server, Telemetry, Upstream};
 
 impl Default for Config {
     fn default() -> Self {

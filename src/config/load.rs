@@ -32,26 +32,21 @@ pub struct Flags {
 
 /// What was written, with types, and what is wrong with it.
 #[derive(Debug)]
-pub struct Written {
+pub struct ParsedConfig {
     /// What could be read; a value that does not fit is as if it had not been written.
     pub config: Config,
     /// False when a file could not be read at all, so that nothing can be said of what is missing.
     pub is_whole: bool,
     problems: Problems,
+    families: Vec<&'static str>,
     gaps: Gaps,
     figment: Figment,
 }
 
-/// Reads defaults, files, environment and flags, in this order, and checks the result.
+/// Reads defaults, files, environment and flags, in this order. `families`: the ids that `models.X.family` may have, beside `auto`.
 ///
-/// # Errors
-/// Every problem found, in the order of the settings.
-pub fn load(flags: &Flags) -> Result<Config, Vec<Problem>> {
-    read(flags).checked().map_err(|problems| problems.0)
-}
-
-/// Reads the same and opens none of the files that it names.
-pub fn read(flags: &Flags) -> Written {
+/// Certificates and keys, which the configuration names, are opened when it is validated.
+pub fn read(flags: &Flags, families: &[&'static str]) -> ParsedConfig {
     let mut problems = Vec::new();
     let mut figment = Figment::new();
     for file in &flags.files {
@@ -73,21 +68,22 @@ pub fn read(flags: &Flags) -> Written {
     let mut gaps = Gaps::default();
     let mut config = typed(values, &figment, &mut gaps, &mut problems);
     add_upstreams(&mut config, flags, &mut problems);
-    Written {
+    ParsedConfig {
         config,
         is_whole,
         problems: Problems(problems),
+        families: families.to_vec(),
         gaps,
         figment,
     }
 }
 
-impl Written {
+impl ParsedConfig {
     /// The configuration, when nothing is wrong with it.
     ///
     /// # Errors
     /// Every problem found.
-    pub fn checked(self) -> Result<Config, Problems> {
+    pub fn validated(self) -> Result<Config, Problems> {
         let problems = self.problems();
         match problems.0.is_empty() {
             true => Ok(self.config),
@@ -98,7 +94,7 @@ impl Written {
     /// Everything that is wrong, also with what types cannot say and with the files that are named.
     pub fn problems(&self) -> Problems {
         let mut problems = Problems(self.problems.0.clone());
-        let found = self.config.problems().into_iter();
+        let found = self.config.problems(&self.families).into_iter();
         problems.0.extend(found.map(|problem| {
             let path = self.gaps.as_written(&problem.path);
             located(path, problem.message, &self.figment)
@@ -245,6 +241,10 @@ impl Config {
 mod tests {
     use super::*;
 
+    fn load(flags: &Flags) -> Result<Config, Vec<Problem>> {
+        read(flags, &[]).validated().map_err(|problems| problems.0)
+    }
+
     fn load_text(text: &str) -> Result<Config, Vec<String>> {
         let file = tempfile::NamedTempFile::with_suffix(".yaml").unwrap();
         std::fs::write(file.path(), text).unwrap();
@@ -333,10 +333,11 @@ mod tests {
         let (from, mut to) = std::io::pipe().unwrap();
         std::io::Write::write_all(&mut to, b"routing: { threshold: 0.125, x: 1 }").unwrap();
         drop(to);
-        let written = read(&Flags {
+        let flags = Flags {
             files: vec![format!("/dev/fd/{}", from.as_raw_fd()).into()],
             ..Flags::default()
-        });
+        };
+        let written = read(&flags, &[]);
         assert_eq!(written.config.routing.threshold, 0.125);
         let problems: Vec<String> = written
             .problems()

@@ -5,9 +5,23 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::Classifier;
+
+impl Classifier {
+    /// The folder of `classifier.model`, located.
+    pub fn model_folder(&self) -> PathBuf {
+        locate(&self.model)
+    }
+
+    /// The library of `classifier.runtime`, located.
+    pub fn runtime_library(&self) -> PathBuf {
+        locate(&self.runtime)
+    }
+}
+
 /// Finds a relative `path` in the working directory, else beside the executable or in a folder above it (a checkout with its
 /// `target/`, or `/opt/thinkgate/bin`). What is found nowhere is returned as it was, for the message.
-pub fn locate(path: &Path) -> PathBuf {
+fn locate(path: &Path) -> PathBuf {
     if path.is_absolute() || path.exists() {
         return path.to_owned();
     }

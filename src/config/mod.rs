@@ -13,7 +13,9 @@ mod provenance;
 mod restart;
 mod secret;
 mod serde_messages;
+mod units;
 mod validate;
+mod values;
 mod warnings;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
@@ -21,15 +23,10 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use address::BaseUrl;
-pub use load::{Flags, Written, load, read};
-pub use locate::locate;
+pub use load::{Flags, ParsedConfig, read};
 pub use problem::{Problem, Problems};
 pub use secret::{Digest, Revealed, Secret};
-
-use crate::{
-    classifier::{Buckets, Provider},
-    routing::Mode,
-};
+pub use values::{Buckets, LogFormat, Mode, Provider};
 
 /// `configs/default.yaml`: every setting at its default, documented.
 pub const DEFAULT_YAML: &str = include_str!("../../configs/default.yaml");
@@ -121,7 +118,7 @@ pub struct Key {
 }
 
 /// Waits and retries on the way to the model servers, each wait in milliseconds.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Upstream {
     /// Until a connection stands.
@@ -234,16 +231,6 @@ pub struct Telemetry {
     pub format: LogFormat,
     /// Where traces go by OTLP over HTTP, such as `http://127.0.0.1:4318`; unset: nowhere.
     pub otlp: Option<BaseUrl>,
-}
-
-/// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// A JSON object a line.
-    Json,
-    /// For people.
-    Text,
 }
 
 /// A server whose models are discovered.

@@ -4,12 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use tracing_subscriber::EnvFilter;
 
-use super::{Config, Problem, Secret, Tls};
-use crate::{classifier::Buckets, routing::Family};
+use super::{Buckets, Config, Problem, Secret, Tls};
 
 impl Config {
-    /// Everything that is wrong with the configuration as a whole.
-    pub(super) fn problems(&self) -> Vec<Problem> {
+    /// Every problem of the configuration as a whole. `families`: the ids that `models.X.family` may have, beside `auto`.
+    pub(super) fn problems(&self, families: &[&str]) -> Vec<Problem> {
         let mut found = Found(Vec::new());
         self.check_routing(&mut found);
         self.check_limits(&mut found);
@@ -19,7 +18,7 @@ impl Config {
         self.check_addresses(&mut found);
         self.check_ext_proc(&mut found);
         self.check_auth(&mut found);
-        self.check_models(&mut found);
+        self.check_models(&mut found, families);
         self.check_aliases(&mut found);
         for (index, server) in self.discover.iter().enumerate() {
             found.secret(
@@ -168,7 +167,7 @@ impl Config {
         }
     }
 
-    fn check_models(&self, found: &mut Found) {
+    fn check_models(&self, found: &mut Found, families: &[&str]) {
         for (name, model) in &self.models {
             let path = format!("models.{name}");
             found.unless(
@@ -177,13 +176,15 @@ impl Config {
                 "must name at least one server; only behind Envoy (ext_proc) it may name none",
             );
             found.secret(format!("{path}.api_key"), model.api_key.as_ref());
-            if model.family != "auto" && Family::by_id(&model.family, name).is_none() {
-                let known = Family::ids().join(", ");
-                found.0.push(Problem::new(
-                    format!("{path}.family"),
-                    format!("`{}` is no family; known are auto, {known}", model.family),
-                ));
-            }
+            found.unless(
+                model.family == "auto" || families.contains(&&*model.family),
+                format!("{path}.family"),
+                format!(
+                    "`{}` is no family; known are auto, {}",
+                    model.family,
+                    families.join(", ")
+                ),
+            );
             for (index, endpoint) in model.endpoints.iter().enumerate() {
                 let path = format!("{path}.endpoints[{index}]");
                 found.at_least_one(format!("{path}.weight"), endpoint.weight);
@@ -261,7 +262,7 @@ mod tests {
     fn paths(yaml: &str) -> Vec<String> {
         Config::from_yaml(yaml)
             .unwrap()
-            .problems()
+            .problems(&["qwen3"])
             .into_iter()
             .map(|problem| problem.path)
             .collect()
@@ -340,7 +341,7 @@ discover: [{{ url: 'http://h', api_key: 'sha256:{hex}' }}]
             hex.replace('9', "8"),
             file.path().display()
         );
-        let problems = Config::from_yaml(&yaml).unwrap().problems();
+        let problems = Config::from_yaml(&yaml).unwrap().problems(&[]);
         let paths: Vec<&str> = problems.iter().map(|problem| &*problem.path).collect();
         assert_eq!(
             paths,
@@ -362,7 +363,26 @@ discover: [{{ url: 'http://h', api_key: 'sha256:{hex}' }}]
     }
 
     #[test]
+    fn a_family_is_auto_or_one_of_those_known() {
+        let problems = |family: &str| {
+            let yaml = format!(
+                "{{models: {{m: {{family: {family}, endpoints: [{{url: 'http://h'}}]}}}}}}"
+            );
+            let config = Config::from_yaml(&yaml).unwrap();
+            let problems = config.problems(&["qwen3", "glm"]).into_iter();
+            problems
+                .map(|problem| problem.to_string())
+                .collect::<Vec<_>>()
+        };
+        assert!(problems("auto").is_empty() && problems("glm").is_empty());
+        assert_eq!(
+            problems("qwen4"),
+            ["models.m.family: `qwen4` is no family; known are auto, qwen3, glm"]
+        );
+    }
+
+    #[test]
     fn the_defaults_are_without_problems() {
-        assert!(Config::default().problems().is_empty());
+        assert!(Config::default().problems(&[]).is_empty());
     }
 }

@@ -44,8 +44,8 @@ async fn watch(state: &AppState, server: &ModelServer) {
     );
 }
 
-fn every(milliseconds: u64) -> Interval {
-    let mut ticks = interval(Duration::from_millis(milliseconds));
+fn every(period: Duration) -> Interval {
+    let mut ticks = interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks
 }
@@ -53,11 +53,13 @@ fn every(milliseconds: u64) -> Interval {
 /// Checks the server's health every `upstream.health_ms`. Returns at once if health checks are off.
 async fn check_regularly(state: &AppState, server: &ModelServer) {
     let settings = &state.config.upstream;
-    let (Some(threshold), 1..) = (NonZeroU32::new(settings.health_results), settings.health_ms)
-    else {
+    let (Some(threshold), Some(period)) = (
+        NonZeroU32::new(settings.health_results),
+        settings.health_interval(),
+    ) else {
         return;
     };
-    let mut ticks = every(settings.health_ms);
+    let mut ticks = every(period);
     loop {
         ticks.tick().await;
         let result = check_health(&state.client, server).await;

@@ -48,7 +48,7 @@ impl<'a> ModelPoller<'a> {
 
     /// Polls every `upstream.discover_ms`. Never returns.
     pub async fn run(mut self) {
-        let mut ticks = every(self.state.config.upstream.discover_ms);
+        let mut ticks = every(self.state.config.upstream.discover_interval());
         loop {
             ticks.tick().await;
             match list_models(&self.state.client, self.server).await {

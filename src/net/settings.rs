@@ -35,8 +35,8 @@ impl ServerSettings {
     /// As the settings of the HTTP door say.
     pub fn from_config(settings: &Server) -> Self {
         Self {
-            header_timeout: Duration::from_millis(settings.headers_ms),
-            write_timeout: Duration::from_millis(settings.write_idle_ms),
+            header_timeout: settings.headers_timeout(),
+            write_timeout: settings.write_idle_timeout(),
             keep_idle: false,
             accept_while_draining: true,
             max_streams: None,

@@ -2,32 +2,9 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use crate::classifier::FallbackReason;
-
-/// What is asked of the model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// Think first.
-    Reasoning,
-    /// Answer at once.
-    Direct,
-    /// The client's bytes, untouched.
-    Unchanged,
-}
-
-impl Mode {
-    /// The word in headers, logs and metrics.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Reasoning => "reasoning",
-            Self::Direct => "direct",
-            Self::Unchanged => "unchanged",
-        }
-    }
-}
+use crate::{classifier::FallbackReason, config::Mode};
 
 /// What decided. The order is that of precedence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]

@@ -19,10 +19,12 @@ use bytes::Bytes;
 use tokio::time::timeout;
 
 pub use conversation::Conversation;
-pub use decision::{Decision, Mode, Why, round3};
+pub use decision::{Decision, Why, round3};
 pub use family::Family;
 pub use policy::Policy;
 pub use scan::{ScannedTurn, TurnScan, TurnVerdict};
+
+pub use crate::config::Mode;
 
 use crate::{
     api::{Change, ChatRequest, apply},

@@ -1,26 +1,16 @@
 //! The decision, pure: what settles it without the classifier, and what a score means.
 
-use std::collections::BTreeMap;
-
 use super::{Conversation, Decision, Mode, Target, Why, client_choice, decision::round3};
 use crate::{
     api::ChatRequest,
     classifier::{Classification, FallbackReason},
+    config::Routing,
 };
 
-/// How scores become modes. Built from the `routing` section of the configuration.
+/// How scores become modes, by the `routing` section of the configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
-    /// P(reasoning), round3 to three digits, at or above: reason.
-    pub threshold: f64,
-    /// How far from the threshold a score has to be to change the mode of a conversation.
-    pub switch_margin: f64,
-    /// Turns of a conversation that are scored at most, the last ones.
-    pub turns: usize,
-    /// Modes forced for domain labels.
-    pub domains: BTreeMap<String, Mode>,
-    /// The mode when the classifier cannot say.
-    pub fallback: Mode,
+    pub(super) settings: Routing,
 }
 
 /// The decision, when something other than the classifier settles it.
@@ -67,19 +57,24 @@ impl Target {
 }
 
 impl Policy {
+    /// A policy with these settings.
+    pub fn new(settings: Routing) -> Self {
+        Self { settings }
+    }
+
     /// True when a classification is clear enough to change the mode of a conversation. A domain with a mode of its own is.
     pub(super) fn is_decisive(&self, seen: &Classification) -> bool {
         // 0.2 + 0.1 has to be the 0.3 that a score of three digits can reach.
         let border = |at: f64| (at * 1e9).round() / 1e9;
         let score = round3(seen.score);
         self.domain_override(seen).is_some()
-            || score >= border(self.threshold + self.switch_margin)
-            || score <= border(self.threshold - self.switch_margin)
+            || score >= border(self.settings.threshold + self.settings.switch_margin)
+            || score <= border(self.settings.threshold - self.settings.switch_margin)
     }
 
     fn domain_override(&self, seen: &Classification) -> Option<Mode> {
         let domain = seen.domain.as_ref()?;
-        self.domains.get(&*domain.label).copied()
+        self.settings.domains.get(&*domain.label).copied()
     }
 
     /// What a classification means at the plain threshold.
@@ -91,7 +86,7 @@ impl Policy {
                 ..self.fallback(FallbackReason::Unreadable)
             };
         }
-        let by_score = if score >= self.threshold {
+        let by_score = if score >= self.settings.threshold {
             Mode::Reasoning
         } else {
             Mode::Direct
@@ -113,7 +108,7 @@ impl Policy {
     pub(super) fn fallback(&self, reason: FallbackReason) -> Decision {
         Decision {
             fallback_reason: Some(reason),
-            ..Decision::of(self.fallback, Why::Fallback)
+            ..Decision::of(self.settings.fallback, Why::Fallback)
         }
     }
 }
@@ -124,13 +119,13 @@ mod tests {
     use crate::{classifier::Domain, routing::Family};
 
     fn policy() -> Policy {
-        Policy {
+        Policy::new(Routing {
             threshold: 0.5,
             switch_margin: 0.1,
             turns: 64,
             domains: [("law".to_owned(), Mode::Reasoning)].into(),
             fallback: Mode::Unchanged,
-        }
+        })
     }
 
     fn seen(score: f64, domain: &str) -> Classification {

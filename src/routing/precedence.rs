@@ -9,6 +9,7 @@ use super::{
 use crate::{
     api::ChatRequest,
     classifier::{Classification, FallbackReason},
+    config::Routing,
 };
 
 /// All that a decision depends on.
@@ -61,13 +62,13 @@ impl Case {
     }
 
     fn decide(&self) -> Decision {
-        let policy = Policy {
+        let policy = Policy::new(Routing {
             threshold: 0.5,
             switch_margin: 0.1,
             turns: 64,
             domains: Default::default(),
             fallback: self.fallback,
-        };
+        });
         let request = self.request();
         let chat = Conversation::of(&request).unwrap();
         if let Some(decision) =

@@ -66,7 +66,7 @@ impl Policy {
 impl<'c> TurnScan<'c> {
     /// The text to score next; `None` when no more scores are needed. Yields at most `routing.turns` texts.
     pub fn next_text(&mut self) -> Option<Cow<'c, str>> {
-        while !self.is_over && self.scores < self.policy.turns {
+        while !self.is_over && self.scores < self.policy.settings.turns {
             self.remaining = self.remaining.checked_sub(1)?;
             if let Some(text) = self.conversation.judgeable(self.remaining) {
                 return Some(text);

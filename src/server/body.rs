@@ -1,7 +1,5 @@
 //! Reads a request's body within its limits.
 
-use std::time::Duration;
-
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
@@ -34,11 +32,11 @@ pub async fn read(
     if announced.is_some_and(|length| length > limit) {
         return Err((Error::BodyTooLarge { limit }, body));
     }
-    let latest = Instant::now() + Duration::from_millis(limits.body_ms);
+    let latest = Instant::now() + limits.body_timeout();
     let mut first = Bytes::new();
     let mut all = BytesMut::new();
     loop {
-        let pause = Instant::now() + Duration::from_millis(limits.body_idle_ms);
+        let pause = Instant::now() + limits.body_idle_timeout();
         let frame = match timeout_at(pause.min(latest), body.frame()).await {
             Ok(None) => break,
             Ok(Some(Ok(frame))) => frame,
@@ -76,6 +74,8 @@ pub async fn read(
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use futures_util::stream;
     use tokio::time::sleep;
 

@@ -1,4 +1,4 @@
-//! How the gateway reaches model servers: connection pools for forwarded requests, an HTTP client for its own requests, and limits.
+//! How the gateway reaches model servers: connection pools for forwarded requests, and an HTTP client for its own requests.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,37 +20,6 @@ use crate::{
 /// The time limit of the gateway's own requests, headers and body. A model server answers them from memory.
 const CONTROL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The time limits of a forwarded request, and the number of its retries.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// `upstream.connect_ms`.
-    pub connect: Duration,
-    /// `upstream.headers_ms`.
-    pub headers: Duration,
-    /// `upstream.first_chunk_ms`.
-    pub first_chunk: Duration,
-    /// `upstream.idle_ms`.
-    pub idle: Duration,
-    /// `upstream.pool_idle_ms`.
-    pub pool_idle: Duration,
-    /// `upstream.retries`.
-    pub retries: u32,
-}
-
-impl Limits {
-    fn of(settings: &Upstream) -> Self {
-        let milliseconds = Duration::from_millis;
-        Self {
-            connect: milliseconds(settings.connect_ms),
-            headers: milliseconds(settings.headers_ms),
-            first_chunk: milliseconds(settings.first_chunk_ms),
-            idle: milliseconds(settings.idle_ms),
-            pool_idle: milliseconds(settings.pool_idle_ms),
-            retries: settings.retries,
-        }
-    }
-}
-
 /// Connections to model servers, shared by all requests.
 #[derive(Debug, Clone)]
 pub struct Client {
@@ -60,7 +29,7 @@ pub struct Client {
     control: reqwest::Client,
     /// The keys for the gateway's own requests.
     keys: Arc<ServerKeys>,
-    pub(super) limits: Limits,
+    pub(super) settings: Upstream,
     pub(super) metrics: Arc<Metrics>,
     pub(super) retry_budget: Arc<RetryBudget>,
     /// Cancelled when the drain is over and running answers must end.
@@ -70,7 +39,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client with the limits of the configuration.
+    /// A client with these settings.
     ///
     /// # Errors
     /// If the system's certificates cannot be read.
@@ -79,13 +48,12 @@ impl Client {
         keys: Arc<ServerKeys>,
         metrics: Arc<Metrics>,
     ) -> anyhow::Result<Self> {
-        let limits = Limits::of(settings);
         let abort = CancellationToken::new();
         Ok(Self {
-            pools: pool_per_worker(limits)?,
-            control: control_client(limits)?,
+            pools: pool_per_worker(settings)?,
+            control: control_client(settings)?,
             keys,
-            limits,
+            settings: *settings,
             metrics,
             retry_budget: Arc::default(),
             worker_aborts: (0..Workers::count()).map(|_| abort.child_token()).collect(),
@@ -98,13 +66,13 @@ impl Client {
     /// # Errors
     /// If the system's certificates cannot be read.
     pub fn with(&self, settings: &Upstream, keys: Arc<ServerKeys>) -> anyhow::Result<Self> {
-        let limits = Limits::of(settings);
-        let of_connections = |limits: &Limits| (limits.connect, limits.pool_idle);
+        let of_connections = |settings: &Upstream| (settings.connect_ms, settings.pool_idle_ms);
         let mut client = self.clone();
-        if of_connections(&limits) != of_connections(&self.limits) {
-            (client.pools, client.control) = (pool_per_worker(limits)?, control_client(limits)?);
+        if of_connections(settings) != of_connections(&self.settings) {
+            (client.pools, client.control) =
+                (pool_per_worker(settings)?, control_client(settings)?);
         }
-        (client.limits, client.keys) = (limits, keys);
+        (client.settings, client.keys) = (*settings, keys);
         Ok(client)
     }
 
@@ -141,22 +109,28 @@ impl Client {
     }
 }
 
-fn pool_per_worker(limits: Limits) -> Result<Vec<ConnectionPool>, rustls::Error> {
+fn pool_per_worker(settings: &Upstream) -> Result<Vec<ConnectionPool>, rustls::Error> {
     let connector = wire::connector()?;
-    let pool = |_| ConnectionPool::new(connector.clone(), limits.connect, limits.pool_idle);
+    let pool = |_| {
+        ConnectionPool::new(
+            connector.clone(),
+            settings.connect_timeout(),
+            settings.pool_idle_timeout(),
+        )
+    };
     Ok((0..Workers::count()).map(pool).collect())
 }
 
 /// The client for the gateway's own requests: no proxy from the environment, no redirects, no retries.
-fn control_client(limits: Limits) -> Result<reqwest::Client, reqwest::Error> {
+fn control_client(settings: &Upstream) -> Result<reqwest::Client, reqwest::Error> {
     tls::install_crypto_provider();
     reqwest::Client::builder()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
         .referer(false)
-        .connect_timeout(limits.connect)
-        .pool_idle_timeout(limits.pool_idle)
+        .connect_timeout(settings.connect_timeout())
+        .pool_idle_timeout(settings.pool_idle_timeout())
         .build()
 }
 

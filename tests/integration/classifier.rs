@@ -216,7 +216,7 @@ async fn what_is_missing_or_broken_is_one_message_with_the_file_and_the_command(
         assert_eq!(error.lines().count(), 1, "{error}");
     }
     let mut settings = config(&[], "{}");
-    settings.classifier.providers = vec![thinkgate::classifier::Provider::Cuda];
+    settings.classifier.providers = vec![thinkgate::config::Provider::Cuda];
     let error = app::build(settings).unwrap_err().to_string();
     assert!(
         error.contains("`cuda` did not load") && error.contains("onnxruntime-gpu"),

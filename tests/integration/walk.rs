@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use thinkgate::{
     api::ChatRequest,
     classifier::{Classification, FallbackReason},
+    config::Routing,
     routing::{Conversation, Decision, Mode, Policy, ScannedTurn, TurnVerdict, Why},
 };
 
@@ -106,13 +107,13 @@ struct Limits {
 
 impl Limits {
     fn policy(&self) -> Policy {
-        Policy {
+        Policy::new(Routing {
             threshold: self.threshold as f64 / 1000.0,
             switch_margin: self.margin as f64 / 1000.0,
             turns: self.turns,
             domains: Default::default(),
             fallback: Mode::Unchanged,
-        }
+        })
     }
 }
 

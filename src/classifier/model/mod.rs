@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Classification, Options,
+    Classification,
     error::{InferenceError, LoadError},
     excerpt::Excerpt,
     inference::{BatchLimits, ExitMode, Inference},
@@ -15,6 +15,7 @@ use super::{
     session::{Session, Shapes},
     tokenizer::{TextTokenizer, Tokens},
 };
+use crate::config;
 
 /// The file of the network.
 const ONNX_FILE: &str = "model.onnx";
@@ -86,7 +87,7 @@ impl Model {
     ///
     /// # Errors
     /// A file or the library is missing or cannot be used.
-    pub fn load_all(options: &Options) -> Result<Vec<Self>, LoadError> {
+    pub fn load_all(options: &config::Classifier) -> Result<Vec<Self>, LoadError> {
         let (first, parallelism) = Self::load_one(options)?;
         let mut models = Vec::with_capacity(parallelism.sessions);
         for _ in 1..parallelism.sessions {
@@ -105,12 +106,13 @@ impl Model {
     ///
     /// # Errors
     /// A file or the library is missing or cannot be used.
-    pub fn load(options: &Options) -> Result<Self, LoadError> {
+    pub fn load(options: &config::Classifier) -> Result<Self, LoadError> {
         Ok(Self::load_one(options)?.0)
     }
 
-    fn load_one(options: &Options) -> Result<(Self, Parallelism), LoadError> {
-        let file = |name: &str| existing(options.model.join(name));
+    fn load_one(options: &config::Classifier) -> Result<(Self, Parallelism), LoadError> {
+        let folder = options.model_folder();
+        let file = |name: &str| existing(folder.join(name));
         let (onnx, tokenizer, config) = (
             file(ONNX_FILE)?,
             file("tokenizer.json")?,
@@ -134,11 +136,11 @@ impl Model {
     fn start(
         tokenizer: Arc<TextTokenizer>,
         labels: Arc<Labels>,
-        options: &Options,
+        options: &config::Classifier,
         threads: usize,
     ) -> Result<Self, LoadError> {
-        let onnx = options.model.join(ONNX_FILE);
-        let shapes = Shapes::new(options.buckets.as_ref(), tokenizer.max_tokens());
+        let onnx = options.model_folder().join(ONNX_FILE);
+        let shapes = Shapes::new(options.buckets_in_effect().as_ref(), tokenizer.max_tokens());
         let session = Session::load(&onnx, options, &shapes, threads)?;
         let mut model = Self {
             tokenizer,

@@ -1,14 +1,11 @@
 //! The fixture models and the default model classify texts as recorded.
 
-use std::{cell::OnceCell, time::Duration};
+use std::cell::OnceCell;
 
 use serde::Deserialize;
 
 use super::*;
-use crate::{
-    classifier::{Buckets, Provider},
-    config::locate,
-};
+use crate::config::{Buckets, Provider};
 
 #[derive(Deserialize)]
 struct Recorded {
@@ -33,19 +30,17 @@ fn model_in(name: &str, buckets: Option<Buckets>) -> Model {
     Model::load(&options(name, buckets)).unwrap()
 }
 
-fn options(name: &str, buckets: Option<Buckets>) -> Options {
-    Options {
+fn options(name: &str, buckets: Option<Buckets>) -> config::Classifier {
+    config::Classifier {
         model: fixture("models").join(name),
-        runtime: locate(Path::new("onnx/runtime/libonnxruntime.so")),
         providers: vec![Provider::Cpu],
         sessions: 1,
         threads: 1,
         buckets,
-        engine_cache: None,
-        max_tokens: 512,
-        deadline: Duration::from_secs(1),
+        deadline_ms: 1000,
         queue: 1,
         cache: 0,
+        ..config::Classifier::default()
     }
 }
 
@@ -187,7 +182,7 @@ fn head_and_tail_are_kept_when_a_text_is_too_long() {
 
 #[test]
 fn every_text_has_the_tokens_that_the_tokenizer_library_gives() {
-    let folder = locate(Path::new("onnx/router"));
+    let folder = config::Classifier::default().model_folder();
     let reference = tokenizers::Tokenizer::from_file(folder.join("tokenizer.json")).unwrap();
     let tokenizer = TextTokenizer::load(&folder.join("tokenizer.json"), 100_000).unwrap();
     let control: String = (0..=127_u8).map(char::from).collect();
@@ -228,7 +223,7 @@ fn a_text_that_runs_again_is_not_tokenised_again() {
 #[test]
 fn a_text_gets_the_same_answer_in_auto_mode_and_in_two_steps() {
     let mut options = options("tiny", None);
-    options.model = locate(Path::new("onnx/router"));
+    options.model = config::Classifier::default().model;
     let mut model = Model::load(&options).unwrap();
     assert!(model.has_exit());
     let texts: Vec<Excerpt> = prompts("everyday.jsonl")

@@ -11,9 +11,10 @@ use ort::{
     value::TensorRef,
 };
 
-pub use shapes::{Buckets, Shapes};
+pub use shapes::Shapes;
 
-use super::{Options, error::LoadError, inference::ExitMode, labels::Labels};
+use super::{error::LoadError, inference::ExitMode, labels::Labels};
+use crate::config;
 
 /// The initializer that holds half of the logit from which a text leaves at the early exit. A run may override it.
 const EXIT_THRESHOLD: &str = "early_sure";
@@ -56,11 +57,11 @@ impl Session {
     /// The library, the model or an execution provider cannot be used.
     pub fn load(
         onnx: &Path,
-        options: &Options,
+        options: &config::Classifier,
         shapes: &Shapes,
         threads: usize,
     ) -> Result<Self, LoadError> {
-        let environment = environment(&options.runtime)?;
+        let environment = environment(&options.runtime_library())?;
         let broken = |why: String| LoadError::Broken {
             file: onnx.to_owned(),
             why,
@@ -192,7 +193,7 @@ impl<R> From<ort::Error<R>> for BuildError {
 fn build(
     environment: &Environment,
     onnx: &Path,
-    options: &Options,
+    options: &config::Classifier,
     shapes: &Shapes,
     threads: usize,
 ) -> Result<OrtSession, BuildError> {

@@ -4,7 +4,8 @@ use std::{fs::create_dir_all, io};
 
 use ort::ep::{self, ExecutionProviderDispatch};
 
-use super::super::{Options, Provider, session::Shapes};
+use super::Shapes;
+use crate::config::{self, Provider};
 
 /// Builds the request for one execution provider. A provider that does not load is an error; there is no silent fallback to the next.
 /// The CPU provider uses an arena, because the system's allocator would map the memory of each inference again.
@@ -13,7 +14,7 @@ use super::super::{Options, Provider, session::Shapes};
 /// The directory `classifier.engine_cache` cannot be created.
 pub fn dispatch(
     provider: Provider,
-    options: &Options,
+    options: &config::Classifier,
     shapes: &Shapes,
 ) -> io::Result<ExecutionProviderDispatch> {
     let dispatch = match provider {
@@ -27,7 +28,7 @@ pub fn dispatch(
     Ok(dispatch.error_on_failure())
 }
 
-fn tensorrt(options: &Options, shapes: &Shapes) -> ep::TensorRT {
+fn tensorrt(options: &config::Classifier, shapes: &Shapes) -> ep::TensorRT {
     let profiles = profiles(&shapes.warm_up_shapes());
     let tensorrt = ep::TensorRT::default()
         .with_profile_min_shapes(&profiles)

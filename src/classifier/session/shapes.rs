@@ -7,31 +7,12 @@
 
 use std::ops::Range;
 
-use serde::{Deserialize, Serialize};
+use crate::config::Buckets;
 
 /// The most padding tokens of a row on a CPU. This few cost less than another run.
 const MAX_PADDING: usize = 4;
 /// The most rows of one run on a CPU.
 const MAX_CPU_ROWS: usize = 16;
-
-/// Fixed shapes: every inference is padded to one of `rows` by one of `tokens`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Buckets {
-    /// Texts of a batch, ascending.
-    pub rows: Vec<usize>,
-    /// Tokens of a text, ascending. Those above `classifier.max_tokens` become that.
-    pub tokens: Vec<usize>,
-}
-
-impl Default for Buckets {
-    fn default() -> Self {
-        Self {
-            rows: vec![1, 8, 64],
-            tokens: vec![64, 128, 256, 512],
-        }
-    }
-}
 
 /// The tensor shapes of a classifier's runs: rows by tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]

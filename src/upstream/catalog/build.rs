@@ -1,6 +1,6 @@
 //! Builds the models from the configuration and from what the servers report.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::Value;
 
@@ -158,7 +158,7 @@ impl CatalogBuilder<'_> {
         let settings = &self.config.upstream;
         let breaker = BreakerConfig {
             failures: settings.failures,
-            open: Duration::from_millis(settings.open_ms),
+            open: settings.open_duration(),
         };
         let before = self.before.get(name).and_then(|model| {
             let mut endpoints = model.endpoints.iter();

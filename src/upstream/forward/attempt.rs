@@ -120,14 +120,16 @@ impl Attempt<'_> {
             let zero = HeaderValue::from_static("0");
             request.headers_mut().insert(header::CONTENT_LENGTH, zero);
         }
-        let limits = self.client.limits;
+        let settings = &self.client.settings;
         let pool = self.client.worker_pool();
         let response = pool.send(origin, request, self.is_streaming);
-        match timeout(limits.headers, response).await {
+        match timeout(settings.headers_timeout(), response).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => Err(AttemptError {
                 error: match error {
-                    ClientError::ConnectTimeout => Error::timeout(Limit::Connect, limits.connect),
+                    ClientError::ConnectTimeout => {
+                        Error::timeout(Limit::Connect, settings.connect_timeout())
+                    }
                     ClientError::Unreachable => Error::Unreachable,
                     ClientError::Closed { .. } | ClientError::Malformed => Error::Reset,
                 },
@@ -137,7 +139,7 @@ impl Attempt<'_> {
                     },
                 response_began: error == ClientError::Malformed,
             }),
-            Err(_) => Err(Error::timeout(Limit::Headers, limits.headers).into()),
+            Err(_) => Err(Error::timeout(Limit::Headers, settings.headers_timeout()).into()),
         }
     }
 

@@ -98,7 +98,7 @@ impl<'m> Attempts<'m> {
     pub fn next_endpoint(&self, client: &Client, model: &Arc<str>) -> Option<Arc<Endpoint>> {
         let same = self.retry_same();
         let has_another = same.is_some() || self.candidates().has_another();
-        if self.tried.len() > client.limits.retries as usize || !has_another {
+        if self.tried.len() > client.settings.retries as usize || !has_another {
             return None;
         }
         let granted = client.retry_budget.withdraw();

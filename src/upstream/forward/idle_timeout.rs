@@ -10,8 +10,8 @@ use std::{
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::{
+    config::Upstream,
     error::{Error, Limit},
-    upstream::client::Limits,
 };
 
 /// The limit on the current wait: `upstream.first_chunk_ms` before the first bytes, `upstream.idle_ms` afterwards.
@@ -30,13 +30,13 @@ pub struct IdleTimeout {
 
 impl IdleTimeout {
     /// Starts the wait for the first chunk.
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(settings: &Upstream) -> Self {
         Self {
-            timer: Box::pin(sleep(limits.first_chunk)),
+            timer: Box::pin(sleep(settings.first_chunk_timeout())),
             waiting_since: Some(Instant::now()),
-            limit: limits.first_chunk,
+            limit: settings.first_chunk_timeout(),
             setting: Limit::FirstChunk,
-            idle: limits.idle,
+            idle: settings.idle_timeout(),
         }
     }
 

@@ -144,7 +144,9 @@ impl<R: Fn(&Endpoint, bool) -> Rendered> Forward<'_, R> {
                 switch_rejected: rejects_switch,
             });
         }
-        let check = switch_rejection::check(response, &rendered.fields, client.limits.idle).await;
+        let check =
+            switch_rejection::check(response, &rendered.fields, client.settings.idle_timeout())
+                .await;
         match check.map_err(AttemptError::while_reading)? {
             SwitchCheck::Accepted(response) => Ok(Answer {
                 response,

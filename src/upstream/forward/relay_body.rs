@@ -57,7 +57,7 @@ impl RelayBody {
         Self {
             inner: Some(inner),
             inspect,
-            timeout: IdleTimeout::new(client.limits),
+            timeout: IdleTimeout::new(&client.settings),
             abort: Box::pin(client.worker_abort_token().clone().cancelled_owned()),
             record,
             attempt,

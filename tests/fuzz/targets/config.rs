@@ -4,7 +4,10 @@
 use std::{fs, path::PathBuf, sync::LazyLock};
 
 use libfuzzer_sys::fuzz_target;
-use thinkgate::config::{Config, Flags, Problem, load};
+use thinkgate::{
+    config::{self, Config, Flags, Problem},
+    routing::Family,
+};
 
 /// A file of this process alone, in memory where there is such a place.
 static FILE: LazyLock<PathBuf> = LazyLock::new(|| {
@@ -40,10 +43,12 @@ fuzz_target!(|text: &[u8]| {
 fn read(text: &[u8]) -> Result<Config, Vec<Problem>> {
     fs::write(&*FILE, text).expect("the file can be written");
     let files = vec![FILE.clone()];
-    load(&Flags {
+    let flags = Flags {
         files,
         ..Flags::default()
-    })
+    };
+    let parsed = config::read(&flags, &Family::ids());
+    parsed.validated().map_err(|problems| problems.0)
 }
 
 /// A problem is one line that says where and what.
