@@ -1,33 +1,38 @@
-//! The `thinkgate` command.
+//! The `thinkgate` binary: re-executes itself once with the environment variables that it needs, then runs the command line.
+//!
+//! The allocator reads its variables before `main` begins, and setting a variable in a running process is unsafe. So the process
+//! replaces itself (`exec`) with the same program, arguments and process id. Variables that the operator set are kept.
 
 use std::{env, os::unix::process::CommandExt, process::Command, process::ExitCode};
 
-/// Requests are many small allocations made on one thread and freed on another, which the system's allocator is slow at.
+/// Requests make many small allocations on one thread and free them on another, which is slow with the system's allocator.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// What has to be in the environment before the first allocation, or before a library is loaded; what the operator set stays.
-const NEEDED: [(&str, &str); 3] = [
-    // ONNX Runtime 1.32 keeps a database and a device's name under `~/.cache/Microsoft` and sends events to its makers without
-    // it; its own call to turn that off comes too late for the files.
+/// The variables that must be set before the first allocation or before ONNX Runtime is loaded.
+const REQUIRED_VARIABLES: [(&str, &str); 3] = [
+    // Turns off the telemetry of ONNX Runtime 1.32: it sends events to Microsoft, and keeps a database and a device name under
+    // `~/.cache/Microsoft`. The runtime's own function to turn it off comes too late for these files.
     ("ORT_DISABLE_TELEMETRY", "1"),
-    // The kernel would make huge pages of mimalloc's after some twelve minutes, most of which nobody ever wrote to: 20 MB more.
+    // Turns off huge pages for mimalloc. After some twelve minutes the kernel would merge its mostly unused pages into huge ones,
+    // which costs 20 MB.
     ("MIMALLOC_ALLOW_THP", "0"),
-    // mimalloc 3 keeps what is freed for a second; after 10 ms, as mimalloc 2 does, less stays resident behind a burst, at no
-    // measurable cost. At 0 a request takes more processor time.
+    // Returns freed memory to the system after 10 ms, as mimalloc 2 does; the default of mimalloc 3 is a second. Less memory stays
+    // resident after a burst, at no measurable cost. With 0 a request takes more processor time.
     ("MIMALLOC_PURGE_DELAY", "10"),
 ];
 
 fn main() -> ExitCode {
-    let lacks = |(name, _): &(&str, &str)| env::var_os(name).is_none();
-    if NEEDED.iter().any(lacks) {
-        start_anew_with(NEEDED.into_iter().filter(lacks));
+    let is_missing = |(name, _): &(&str, &str)| env::var_os(name).is_none();
+    if REQUIRED_VARIABLES.iter().any(is_missing) {
+        re_execute_with(REQUIRED_VARIABLES.into_iter().filter(is_missing));
     }
     thinkgate::cli::main()
 }
 
-/// Becomes the same program with these variables set: to set one in a process that runs is unsafe. Returns only if that fails.
-fn start_anew_with(variables: impl Iterator<Item = (&'static str, &'static str)>) {
+/// Replaces this process by the same program with these variables set. Returns only if that fails; then the program goes on
+/// without them.
+fn re_execute_with(variables: impl Iterator<Item = (&'static str, &'static str)>) {
     let mut args = env::args_os();
     if let (Ok(program), Some(name)) = (env::current_exe(), args.next()) {
         let _ = Command::new(program)

@@ -1,4 +1,4 @@
-//! The composition root: a configuration becomes a running gateway. Only this file knows every stage.
+//! Builds a running gateway from a configuration: the only folder that knows all others.
 
 pub mod reload;
 
@@ -27,16 +27,16 @@ use crate::{
     upstream::{Catalog, Client, ServerFacts, ServerKeys},
 };
 
-/// How many bytes of one body Envoy may send ahead: most prompts arrive without a round trip for room.
+/// The HTTP/2 window of one of Envoy's streams, in bytes. Most prompts fit, so they arrive without waiting for a window update.
 const BODY_WINDOW: u32 = 1 << 20;
 
-/// Builds everything that a request needs; nothing listens yet.
+/// Builds everything that a request needs. Nothing listens yet.
 ///
 /// # Errors
-/// What cannot be built, in one message: certificates, the classifier, a key, or the client for model servers.
+/// What cannot be built: certificates, the classifier, a key, or the client for model servers.
 pub fn build(config: Config) -> anyhow::Result<AppState> {
     let metrics = Arc::new(Metrics::new()?);
-    let (certificates, classifier) = loaded(&config)?;
+    let (certificates, classifier) = load_assets(&config)?;
     let cache_stats = classifier.cache_stats().clone();
     metrics.register_score_counter(move || {
         [
@@ -54,7 +54,8 @@ pub fn build(config: Config) -> anyhow::Result<AppState> {
             server_keys.clone(),
             ServerFacts::default(),
         )),
-        client: Client::new(&config.upstream, server_keys, metrics.clone()).context(NO_CLIENT)?,
+        client: Client::new(&config.upstream, server_keys, metrics.clone())
+            .context(CLIENT_FAILED)?,
         was_ready: false,
         concurrency: Arc::default(),
         stopping: CancellationToken::new(),
@@ -63,11 +64,11 @@ pub fn build(config: Config) -> anyhow::Result<AppState> {
     })
 }
 
-/// Builds the same for another configuration, with all that lasts: the classifier, connections, counts, and what is known of
-/// servers that are still there. What takes a restart is taken from `before`, see [`Config::needs_restart`].
+/// Builds the state for a changed configuration. It keeps the classifier, the connections, the metrics, and the facts about servers
+/// that are still configured. A setting that needs a restart has no effect, see [`Config::needs_restart`].
 ///
 /// # Errors
-/// What cannot be built, in one message.
+/// What cannot be built.
 pub fn rebuild(before: &AppState, config: Config) -> anyhow::Result<AppState> {
     let catalog = before.catalog.load();
     let server_keys = server_keys(&config)?;
@@ -82,7 +83,7 @@ pub fn rebuild(before: &AppState, config: Config) -> anyhow::Result<AppState> {
         client: before
             .client
             .with(&config.upstream, server_keys)
-            .context(NO_CLIENT)?,
+            .context(CLIENT_FAILED)?,
         was_ready: before.was_ready || catalog.pending.is_empty(),
         concurrency: before.concurrency.clone(),
         stopping: before.stopping.clone(),
@@ -91,16 +92,16 @@ pub fn rebuild(before: &AppState, config: Config) -> anyhow::Result<AppState> {
     })
 }
 
-const NO_CLIENT: &str = "cannot make the client for model servers";
+const CLIENT_FAILED: &str = "cannot make the client for model servers";
 
-/// Read here and nowhere else: what is validated, built and served is one configuration, its keys with it.
+/// Reads the keys for model servers. They are read only here, so that one state has the keys of one moment.
 fn server_keys(config: &Config) -> anyhow::Result<Arc<ServerKeys>> {
     let keys = ServerKeys::read(config).map_err(anyhow::Error::msg)?;
     Ok(Arc::new(keys))
 }
 
-/// What the configuration names outside itself.
-fn loaded(config: &Config) -> Result<(Certificates, Classifier), Problems> {
+/// Loads the certificates and the classifier.
+fn load_assets(config: &Config) -> Result<(Certificates, Classifier), Problems> {
     let certificates = Certificates::load(config);
     let classifier = Classifier::start(&config.classifier);
     let mut problems = Problems::default();
@@ -108,7 +109,7 @@ fn loaded(config: &Config) -> Result<(Certificates, Classifier), Problems> {
         problems.add(found.0.clone());
     }
     match &classifier {
-        Ok(classifier) => problems.add(stray_domains(config, classifier)),
+        Ok(classifier) => problems.add(unknown_domains(config, classifier)),
         Err(error) => problems.add([Problem::new("classifier", error.to_string())]),
     }
     match (certificates, classifier) {
@@ -119,22 +120,27 @@ fn loaded(config: &Config) -> Result<(Certificates, Classifier), Problems> {
     }
 }
 
-/// Everything that keeps a running gateway from taking up a configuration, beside what is wrong with its text.
-pub fn obstacles(before: &AppState, config: &Config) -> Vec<Problem> {
-    let fixed = before.config.needs_restart(config).into_iter();
+/// The problems that a running gateway has with a configuration: settings that need a restart, nothing to serve, certificates, and
+/// domains that the classifier does not know.
+pub fn reload_problems(before: &AppState, config: &Config) -> Vec<Problem> {
+    let changed = before.config.needs_restart(config).into_iter();
     let message = "takes a restart; it differs from what is served with";
-    let mut found: Vec<Problem> = fixed.map(|path| Problem::new(path, message)).collect();
-    found.extend(config.idle().map(|why| Problem::new("models", why)));
-    found.extend(Certificates::load(config).err().unwrap_or_default().0);
-    found.extend(stray_domains(config, before.router.classifier()));
-    found
+    let mut problems: Vec<Problem> = changed.map(|path| Problem::new(path, message)).collect();
+    problems.extend(
+        config
+            .nothing_to_serve()
+            .map(|why| Problem::new("models", why)),
+    );
+    problems.extend(Certificates::load(config).err().unwrap_or_default().0);
+    problems.extend(unknown_domains(config, before.router.classifier()));
+    problems
 }
 
-/// A domain that the model cannot name would never match, silently.
-fn stray_domains(config: &Config, classifier: &Classifier) -> Vec<Problem> {
+/// The domains in `routing.domains` that the classifier does not know. They would never match, and nobody would notice.
+fn unknown_domains(config: &Config, classifier: &Classifier) -> Vec<Problem> {
     let known = classifier.domains();
     let is_known = |label: &str| known.iter().any(|known| **known == *label);
-    let strays = config
+    let unknown = config
         .routing
         .domains
         .keys()
@@ -143,26 +149,26 @@ fn stray_domains(config: &Config, classifier: &Classifier) -> Vec<Problem> {
         let known = known.join(", ");
         format!("the classifier has no such domain; it has: {known}")
     };
-    strays
-        .map(|stray| Problem::new(format!("routing.domains.{stray}"), message()))
+    unknown
+        .map(|label| Problem::new(format!("routing.domains.{label}"), message()))
         .collect()
 }
 
-/// The sockets that the doors listen on.
+/// The bound sockets of all servers.
 pub struct Listeners {
-    /// The HTTP door.
+    /// The HTTP server for clients, `listen`.
     pub http: Listener,
-    /// The door for operators, when they have their own.
+    /// The HTTP server for operators, `ops.listen`.
     pub ops: Option<Listener>,
-    /// The Envoy door, when it is open.
+    /// The gRPC server for Envoy, `ext_proc.listen`.
     pub ext_proc: Option<Listener>,
 }
 
-/// A socket, and its certificate when it has one.
+/// A bound socket, with its TLS.
 pub struct Listener {
     /// The socket.
     pub socket: TcpListener,
-    /// What makes its connections TLS.
+    /// Makes its connections TLS; `None` for plain ones.
     pub tls: Option<TlsAcceptor>,
 }
 
@@ -181,12 +187,12 @@ impl Listeners {
     /// Binds every address of the configuration.
     ///
     /// # Errors
-    /// Which address cannot be bound.
+    /// The address that cannot be bound.
     pub async fn bind(state_handle: &StateHandle) -> anyhow::Result<Self> {
         let state = state_handle.load();
         let config = &state.config;
-        // A handshake takes the certificate of its time: one that was renewed is shown to whoever comes next.
-        let current = |certificate: fn(&Certificates) -> &Option<Certificate>, alpn: &[&str]| {
+        // Every handshake reads the certificate from the current state, so that a renewed one is used at once.
+        let acceptor = |certificate: fn(&Certificates) -> &Option<Certificate>, alpn: &[&str]| {
             let state_handle = state_handle.clone();
             certificate(&state.certificates).as_ref()?;
             let current = move || certificate(&state_handle.load().certificates).clone();
@@ -194,17 +200,17 @@ impl Listeners {
         };
         let ext_proc = match &config.ext_proc {
             None => None,
-            Some(door) => Some(Listener {
-                tls: current(|all| &all.ext_proc, &["h2"]),
-                socket: bound(door.listen).await?,
+            Some(ext_proc) => Some(Listener {
+                tls: acceptor(|all| &all.ext_proc, &["h2"]),
+                socket: bind(ext_proc.listen).await?,
             }),
         };
-        let tls = current(|all| &all.server, &["h2", "http/1.1"]);
-        let socket = bound(config.listen).await?;
+        let tls = acceptor(|all| &all.server, &["h2", "http/1.1"]);
+        let socket = bind(config.listen).await?;
         let ops = match &config.ops {
             None => None,
             Some(ops) => Some(Listener {
-                socket: bound(ops.listen).await?,
+                socket: bind(ops.listen).await?,
                 tls: None,
             }),
         };
@@ -216,14 +222,14 @@ impl Listeners {
     }
 }
 
-async fn bound(address: SocketAddr) -> anyhow::Result<TcpListener> {
+async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address)
         .await
         .with_context(|| format!("cannot listen on {address}"))
 }
 
-/// Serves on `listeners` until `stop`, then drains. Every task it starts has ended when it returns. `reload`: where changes of
-/// the configuration come from, if from anywhere, and SIGHUP.
+/// Serves on `listeners` until `stop` is cancelled, then drains. When it returns, every task that it started has ended. `reload`:
+/// reloads the configuration when its files change and on SIGHUP; `None` if there is nothing to reload.
 pub async fn run(
     state_handle: StateHandle,
     listeners: Listeners,
@@ -233,23 +239,28 @@ pub async fn run(
     let state = state_handle.load();
     let workers = Workers::start().context("cannot start the threads that serve")?;
     let tasks = TaskTracker::new();
-    let over = CancellationToken::new();
+    let all_done = CancellationToken::new();
     tasks.spawn(
-        over.clone()
+        all_done
+            .clone()
             .run_until_cancelled_owned(discovery::run(state_handle.clone())),
     );
     if let Some((reload, hangup)) = reload {
-        tasks.spawn(over.clone().run_until_cancelled_owned(reload.run(hangup)));
+        tasks.spawn(
+            all_done
+                .clone()
+                .run_until_cancelled_owned(reload.run(hangup)),
+        );
     }
     let server_settings = ServerSettings::from_config(&state.config.server);
     let abort = state.client.abort_token();
     let http = listeners
         .http
         .server(server::routes(state_handle.clone()), server_settings);
-    let mut served = vec![http.serve(&workers, &stop, abort).boxed()];
+    let mut servers = vec![http.serve(&workers, &stop, abort).boxed()];
     if let Some(listener) = listeners.ops {
         let server = listener.server(server::ops_routes(state_handle.clone()), server_settings);
-        served.push(server.serve(&workers, &stop, abort).boxed());
+        servers.push(server.serve(&workers, &stop, abort).boxed());
     }
     if let (Some(settings), Some(listener)) = (&state.config.ext_proc, listeners.ext_proc) {
         let (routes, health) = ext_proc::routes(state_handle.clone(), settings);
@@ -257,26 +268,27 @@ pub async fn run(
         let server_settings = ServerSettings {
             max_streams: Some(settings.max_streams),
             stream_window: Some(BODY_WINDOW),
-            keep_idle: true, // the next request would wait for a new connection
-            accept_while_draining: false, // Envoy is told to go elsewhere, and would come back at once
+            keep_idle: true, // or the next request would wait for a new connection
+            accept_while_draining: false, // Envoy is told to leave, and would reconnect at once
             ..server_settings
         };
         let server = listener.server(routes, server_settings);
-        served.push(server.serve(&workers, &stop, abort).boxed());
+        servers.push(server.serve(&workers, &stop, abort).boxed());
     }
     tokio::select! {
-        _ = futures_util::future::join_all(served) => {}
-        () = end_in_order(&state_handle, &stop) => {}
+        _ = futures_util::future::join_all(servers) => {}
+        () = drain(&state_handle, &stop) => {}
     }
     drop(workers);
-    over.cancel();
+    all_done.cancel();
     tasks.close();
     tasks.wait().await;
     Ok(())
 }
 
-/// From the stop on: not ready any more, and after `server.drain_ms` no answer goes on. Never returns; the doors do.
-async fn end_in_order(state_handle: &StateHandle, stop: &CancellationToken) {
+/// Waits for the stop, then makes `/ready` fail, and after `server.drain_ms` ends the responses that still run. Never returns: the
+/// servers return when they are done.
+async fn drain(state_handle: &StateHandle, stop: &CancellationToken) {
     stop.cancelled().await;
     let state = state_handle.load();
     state.stopping.cancel();

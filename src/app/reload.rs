@@ -1,8 +1,8 @@
-//! Takes up a changed configuration while requests run: on SIGHUP, and when one of its files changes.
+//! Reloads the configuration while requests run: on SIGHUP, and when one of its files changes.
 //!
-//! Read, check and build everything first, then swap. A request that runs keeps what it came in under; servers that are still
-//! there keep their health, their breakers and their connections. A configuration that is not taken up is said to the log with
-//! every problem, and to a gauge; the one before it is served on.
+//! A reload reads, checks and builds everything first, and then swaps the state. Running requests keep the state that they began
+//! with; servers that are still configured keep their health, their breakers and their connections. If a configuration has
+//! problems, each is logged, the gauge `thinkgate_config_reload_ok` becomes 0, and the old configuration stays in use.
 
 use std::{
     collections::BTreeMap,
@@ -26,60 +26,65 @@ use crate::{
     telemetry::Metrics,
 };
 
-/// How often the files are looked at. They are read, not watched: a ConfigMap swaps a link two folders up, and network folders
-/// tell nobody.
-const LOOK: Duration = Duration::from_secs(1);
-/// How long files have to stay as they are; an editor writes in several steps.
-const SETTLED: Duration = Duration::from_millis(200);
+/// The interval at which files are read. They are polled, because file events miss changes: Kubernetes replaces a ConfigMap by
+/// moving a link two folders up, and network file systems send no events.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// The time without a change after which a file is complete. An editor writes in several steps.
+const QUIET_PERIOD: Duration = Duration::from_millis(200);
 
-/// Where the configuration comes from, and what serves by it.
+/// Reloads the configuration of a running gateway.
 #[derive(Debug)]
 pub struct Reload {
-    /// Serves.
+    /// The state that is replaced.
     pub state_handle: StateHandle,
-    /// What the command line said when the process started.
+    /// The flags that the process was started with.
     pub flags: Flags,
-    /// The files of what is written, as they were when they were read last.
-    pub seen: Files,
+    /// The files of the configuration in use, as they were when it was read.
+    pub files: FileHashes,
 }
 
-/// Files, and what was in them when they were looked at, in short; `None`: they could not be read.
+/// The hash of every file of a configuration; `None` for a file that could not be read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Files(BTreeMap<PathBuf, Option<u64>>);
+pub struct FileHashes(BTreeMap<PathBuf, Option<u64>>);
 
-/// Reads the configuration. Its files, and those it names whether it can be taken up or not, are looked at before anybody opens
-/// them: what changes from then on is news.
-pub fn read(flags: &Flags) -> (ParsedConfig, Files) {
-    let own = Files::look(flags.files.iter().cloned());
-    let written = config::read(flags, &Family::ids());
-    let mut files = Files::look(written.config.files().into_iter());
-    files.0.extend(own.0);
-    (written, files)
+/// Reads the configuration and the hashes of its files, also if it has problems. The hashes are taken before the files are read, so
+/// that a later change is always seen.
+pub fn read(flags: &Flags) -> (ParsedConfig, FileHashes) {
+    let config_files = FileHashes::of(flags.files.iter().cloned());
+    let parsed = config::read(flags, &Family::ids());
+    let mut files = FileHashes::of(parsed.config.files().into_iter());
+    files.0.extend(config_files.0);
+    (parsed, files)
 }
 
-impl Files {
-    fn look(files: impl Iterator<Item = PathBuf>) -> Self {
-        let short = |content: Vec<u8>| {
+impl FileHashes {
+    fn of(files: impl Iterator<Item = PathBuf>) -> Self {
+        let hash = |content: Vec<u8>| {
             let mut hasher = DefaultHasher::new();
             content.hash(&mut hasher);
             hasher.finish()
         };
-        let looked = files.map(|file| {
-            let content = fs::read(&file).ok().map(short);
+        let hashes = files.map(|file| {
+            let content = fs::read(&file).ok().map(hash);
             (file, content)
         });
-        Self(looked.collect())
+        Self(hashes.collect())
     }
 
-    /// Waits until they have another content than this, and keep it.
+    /// Waits until a file has changed and no file changes any more.
     async fn changed(&self) {
         let mut last = self.clone();
         loop {
-            sleep(if last == *self { LOOK } else { SETTLED }).await;
+            sleep(if last == *self {
+                POLL_INTERVAL
+            } else {
+                QUIET_PERIOD
+            })
+            .await;
             let files = self.clone();
-            // A network folder may take its time; what else runs on this thread does not wait for it.
-            let looked = spawn_blocking(move || Self::look(files.0.into_keys())).await;
-            let Ok(now) = looked else { continue };
+            // A network file system may be slow, and must not block the other tasks of this thread.
+            let hashes = spawn_blocking(move || Self::of(files.0.into_keys())).await;
+            let Ok(now) = hashes else { continue };
             if now == last && now != *self {
                 return;
             }
@@ -89,25 +94,25 @@ impl Files {
 }
 
 impl Reload {
-    /// Takes up what changes, and everything on SIGHUP. Never returns.
+    /// Reloads on every change and on SIGHUP. Never returns.
     pub async fn run(mut self, mut hangup: Signal) {
         self.state_handle.load().metrics.set_reload_ok(true);
         loop {
             tokio::select! {
                 _ = hangup.recv() => tracing::info!("SIGHUP: reading the configuration again"),
-                () = self.seen.changed() => tracing::info!("the configuration's files changed"),
+                () = self.files.changed() => tracing::info!("the configuration's files changed"),
             }
             let (state_handle, flags) = (self.state_handle.clone(), self.flags.clone());
-            let taken = spawn_blocking(move || take_up(&state_handle, &flags)).await;
-            settle(&mut self.seen, taken, &self.state_handle.load().metrics);
+            let reloaded = spawn_blocking(move || reload(&state_handle, &flags)).await;
+            finish(&mut self.files, reloaded, &self.state_handle.load().metrics);
         }
     }
 }
 
-/// Remembers what was seen of the files. A reload that panicked has failed like one that was refused.
-fn settle(seen: &mut Files, taken: Result<Files, JoinError>, metrics: &Metrics) {
-    match taken {
-        Ok(now) => *seen = now,
+/// Keeps the hashes of a reload. A reload that panicked counts as failed, and its files stay as they were.
+fn finish(files: &mut FileHashes, reloaded: Result<FileHashes, JoinError>, metrics: &Metrics) {
+    match reloaded {
+        Ok(now) => *files = now,
         Err(error) => {
             tracing::error!(%error, "the configuration could not be read");
             metrics.set_reload_ok(false);
@@ -115,13 +120,13 @@ fn settle(seen: &mut Files, taken: Result<Files, JoinError>, metrics: &Metrics) 
     }
 }
 
-/// Serves by what is written now, or says why not; the files as they were read.
-fn take_up(state_handle: &StateHandle, flags: &Flags) -> Files {
+/// Replaces the state if the configuration has no problems, or logs them. Returns the hashes of the files that were read.
+fn reload(state_handle: &StateHandle, flags: &Flags) -> FileHashes {
     let before = state_handle.load();
-    let (written, seen) = read(flags);
-    let taken = rebuilt(&before, written);
-    let is_ok = taken.is_ok();
-    match taken {
+    let (parsed, files) = read(flags);
+    let rebuilt = rebuild(&before, parsed);
+    let is_ok = rebuilt.is_ok();
+    match rebuilt {
         Ok(state) => {
             for warning in state.config.warnings() {
                 tracing::warn!(setting = warning.path, "{}", warning.message);
@@ -136,20 +141,23 @@ fn take_up(state_handle: &StateHandle, flags: &Flags) -> Files {
             tracing::error!("the configuration is not taken up; the one before it is served on");
         }
     }
-    before.metrics.set_reload_ok(is_ok); // last: whoever reads it may rely on it
-    seen
+    before.metrics.set_reload_ok(is_ok); // last, so that the gauge never shows a reload that is not done
+    files
 }
 
-/// What a running gateway would be with this configuration, or everything that is in the way.
-fn rebuilt(before: &AppState, written: ParsedConfig) -> Result<AppState, Problems> {
-    let mut problems = written.problems();
-    if written.is_whole {
-        problems.add(app::obstacles(before, &written.config));
+/// Builds the state for a configuration.
+///
+/// # Errors
+/// Every problem of the configuration.
+fn rebuild(before: &AppState, parsed: ParsedConfig) -> Result<AppState, Problems> {
+    let mut problems = parsed.problems();
+    if parsed.is_complete {
+        problems.add(app::reload_problems(before, &parsed.config));
     }
     if !problems.0.is_empty() {
         return Err(problems);
     }
-    app::rebuild(before, written.config)
+    app::rebuild(before, parsed.config)
         .map_err(|error| Problems(vec![Problem::new("configuration", format!("{error:#}"))]))
 }
 
@@ -162,10 +170,10 @@ mod tests {
     const SOON: Duration = Duration::from_secs(20);
 
     #[tokio::test]
-    async fn what_is_edited_while_the_gateway_starts_is_seen() {
+    async fn an_edit_while_the_gateway_starts_is_seen() {
         let folder = tempfile::tempdir().unwrap();
         let (file, key) = (folder.path().join("a.yaml"), folder.path().join("key"));
-        // The key is missing, so that the configuration is refused.
+        // The key is missing, so that the configuration has a problem.
         let yaml = format!(
             "{{auth: {{keys: [{{name: a, key: 'file:{}'}}]}}, listen: x}}",
             key.display()
@@ -175,22 +183,22 @@ mod tests {
             files: vec![file.clone()],
             ..Flags::default()
         };
-        let (written, seen) = read(&flags);
-        assert!(written.validated().is_err());
+        let (parsed, files) = read(&flags);
+        assert!(parsed.validated().is_err());
         fs::write(&key, "sk-a").unwrap();
-        timeout(SOON, seen.changed()).await.unwrap();
-        let (_, seen) = read(&flags);
+        timeout(SOON, files.changed()).await.unwrap();
+        let (_, files) = read(&flags);
         fs::write(&file, "{}").unwrap();
-        timeout(SOON, seen.changed()).await.unwrap();
+        timeout(SOON, files.changed()).await.unwrap();
     }
 
     #[tokio::test]
     async fn a_reload_that_panics_shows_as_one_that_failed() {
         let metrics = Metrics::new().unwrap();
         metrics.set_reload_ok(true);
-        let mut seen = Files::default();
-        let panics = spawn_blocking(|| -> Files { panic!("a defect") }).await;
-        settle(&mut seen, panics, &metrics);
+        let mut files = FileHashes::default();
+        let panics = spawn_blocking(|| -> FileHashes { panic!("a defect") }).await;
+        finish(&mut files, panics, &metrics);
         let text = String::from_utf8(metrics.render()).unwrap();
         let is_zero = |line: &str| line == "thinkgate_config_reload_ok 0";
         assert!(text.lines().any(is_zero), "{text}");

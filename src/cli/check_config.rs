@@ -1,4 +1,4 @@
-//! `thinkgate check-config`: `serve` without binding.
+//! `thinkgate check-config`: builds what `serve` builds, and binds no address.
 
 use std::{io::Write, path::PathBuf};
 
@@ -8,7 +8,10 @@ use crate::{
     config::{DEFAULT_YAML, Flags},
 };
 
-/// Prints the effective configuration, or fails with every problem.
+/// Prints the effective configuration.
+///
+/// # Errors
+/// Every problem of the configuration.
 pub fn run(files: Vec<PathBuf>, print_default: bool) -> anyhow::Result<()> {
     if print_default {
         return Ok(std::io::stdout().write_all(DEFAULT_YAML.as_bytes())?);
@@ -20,10 +23,10 @@ pub fn run(files: Vec<PathBuf>, print_default: bool) -> anyhow::Result<()> {
     for warning in config.warnings() {
         eprintln!("thinkgate: warning: {warning}");
     }
-    if let Some(why) = config.idle() {
-        eprintln!("thinkgate: warning: {why}"); // --upstream may give what the files do not
+    if let Some(message) = config.nothing_to_serve() {
+        eprintln!("thinkgate: warning: {message}"); // only a warning: --upstream may add a server
     }
-    drop(app::build(config.clone())?); // loads what `serve` loads
+    drop(app::build(config.clone())?); // finds the problems of certificates and the classifier
     let text = serde_yaml::to_string(&config)?;
     Ok(std::io::stdout().write_all(text.as_bytes())?)
 }

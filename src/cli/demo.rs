@@ -1,4 +1,4 @@
-//! `thinkgate demo`: the gateway in front of a model server of its own, to see a decision without a GPU.
+//! `thinkgate demo`: runs the gateway in front of a built-in model server, to try it without a GPU.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -14,11 +14,12 @@ use crate::{
     telemetry,
 };
 
-/// A question that needs thought, and one that does not.
+/// A question that needs thought.
 const HARD: &str = "Prove that the sum of two odd numbers is even.";
+/// A question that needs none.
 const EASY: &str = "What time do you open on Sundays?";
 
-/// Starts both servers and prints what to paste.
+/// Runs the model server and the gateway, and prints commands to try.
 pub fn run(listen: Option<String>) -> anyhow::Result<()> {
     let mut config = load_config(&Flags {
         listen,

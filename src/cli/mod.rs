@@ -1,4 +1,7 @@
-//! The commands: thin callers of the stages, and the only ones that write to standard output.
+//! The command line: each command is a thin caller of the other folders. Only commands write to standard output.
+//!
+//! The `thinkgate` binary re-executes itself once at its start, before it calls [`main`]: `src/main.rs` sets environment variables
+//! that its allocator and ONNX Runtime read. A program that calls [`main`] itself sets them itself.
 
 mod check_config;
 mod classify;
@@ -25,45 +28,45 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// The gateway. `--upstream URL` alone is enough: models come from its /v1/models.
+    /// Runs the gateway. `--upstream URL` alone is enough: models come from its /v1/models.
     Serve(ServeArgs),
-    /// The gateway in front of a small built-in model server: a first try without a GPU.
+    /// Runs the gateway in front of a small built-in model server, to try it without a GPU.
     Demo(DemoArgs),
-    /// Checks a configuration: every problem with its path, or the effective configuration.
+    /// Checks a configuration: prints every problem with its path, or the effective configuration.
     CheckConfig(CheckArgs),
-    /// Classifies texts: one JSON line out per argument, or per line of standard input.
+    /// Classifies texts: prints one JSON line per argument, or per line of standard input.
     Classify(ClassifyArgs),
 }
 
 #[derive(Debug, Args)]
 struct ServeArgs {
-    /// A configuration file; later ones win.
+    /// A configuration file. Can be repeated; later files win.
     #[arg(long, value_name = "FILE")]
     config: Vec<PathBuf>,
-    /// A server whose models are served; may end in /v1 or carry a path prefix.
+    /// A model server whose models are served; the URL may end in /v1 or carry a path prefix. Can be repeated.
     #[arg(long, value_name = "URL")]
     upstream: Vec<String>,
     /// The key for every --upstream: env:NAME or file:PATH.
     #[arg(long, value_name = "env:NAME")]
     upstream_key: Option<String>,
-    /// Where to listen, such as 0.0.0.0:8080.
+    /// The address to listen on, such as 0.0.0.0:8080.
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
 }
 
 #[derive(Debug, Args)]
 struct DemoArgs {
-    /// Where to listen.
+    /// The address to listen on.
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
 }
 
 #[derive(Debug, Args)]
 struct CheckArgs {
-    /// A configuration file; later ones win.
+    /// A configuration file. Can be repeated; later files win.
     #[arg(long, value_name = "FILE", required_unless_present = "print_default")]
     config: Vec<PathBuf>,
-    /// Prints the documented defaults, as in configs/default.yaml.
+    /// Prints every setting at its default, with its documentation (configs/default.yaml).
     #[arg(long)]
     print_default: bool,
 }
@@ -75,12 +78,12 @@ struct ClassifyArgs {
     /// How many are classified at a time.
     #[arg(long, value_name = "N", default_value_t = 1)]
     batch: usize,
-    /// A configuration file; later ones win.
+    /// A configuration file. Can be repeated; later files win.
     #[arg(long, value_name = "FILE")]
     config: Vec<PathBuf>,
 }
 
-/// Runs the command line; the process's exit status.
+/// Parses the command line, runs the command, and returns the exit status of the process.
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve(args) => serve::run(&args.flags()),
@@ -108,7 +111,10 @@ impl ServeArgs {
     }
 }
 
-/// Loads the configuration, or fails with every problem, a line each.
+/// Reads and validates the configuration.
+///
+/// # Errors
+/// Every problem, one line each.
 fn load_config(flags: &Flags) -> anyhow::Result<Config> {
     Ok(config::read(flags, &Family::ids()).validated()?)
 }

@@ -1,5 +1,5 @@
-//! The demo's model server: it obeys `chat_template_kwargs.enable_thinking` as Qwen3 on vLLM does, in vLLM's shapes, and its
-//! answers say what it was told. It knows nothing; that is what makes the switch visible.
+//! The model server of `thinkgate demo`: it answers in vLLM's format and obeys `chat_template_kwargs.enable_thinking` as Qwen3 on
+//! vLLM does. It has no model. Its answers only say how the switch was set.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -16,7 +16,7 @@ use http::header;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// The only model there is.
+/// The name of its only model.
 pub const MODEL: &str = "Qwen3-demo";
 
 const THOUGHTS: &str =
@@ -64,7 +64,7 @@ async fn chat(Json(request): Json<Request>) -> Response {
     .into_response()
 }
 
-/// Words stand for tokens.
+/// The usage object, with words counted as tokens.
 fn usage(reasoning: Option<&str>, content: &str) -> Value {
     let words = |text: &str| text.split_whitespace().count();
     let (thought, said) = (reasoning.map_or(0, words), words(content));
@@ -72,7 +72,7 @@ fn usage(reasoning: Option<&str>, content: &str) -> Value {
            "completion_tokens_details": {"reasoning_tokens": thought}})
 }
 
-/// One event a word, at the pace of a small model.
+/// A stream with one event per word, as fast as a small model writes.
 fn streamed(reasoning: Option<&'static str>, content: &'static str, usage: Value) -> Response {
     let delta = |delta: Value, finish: Option<&str>| {
         let choice = json!({"index": 0, "delta": delta, "finish_reason": finish});

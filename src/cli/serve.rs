@@ -1,4 +1,4 @@
-//! `thinkgate serve`.
+//! `thinkgate serve`: runs the gateway.
 
 use std::net::SocketAddr;
 
@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     app,
-    app::reload::{self, Files, Reload},
+    app::reload::{self, FileHashes, Reload},
     config::{Config, Flags},
     state::StateHandle,
     telemetry,
@@ -17,17 +17,17 @@ use crate::{
 
 /// Runs the gateway until SIGTERM or SIGINT.
 pub fn run(flags: &Flags) -> anyhow::Result<()> {
-    let (written, seen) = reload::read(flags);
-    let config = written.validated()?;
-    if let Some(why) = config.idle() {
-        anyhow::bail!("{why}");
+    let (parsed, files) = reload::read(flags);
+    let config = parsed.validated()?;
+    if let Some(message) = config.nothing_to_serve() {
+        anyhow::bail!("{message}");
     }
     let _telemetry = telemetry::start(&config.telemetry)?;
     raise_file_limit();
-    block_on(serve(config, Some((flags.clone(), seen)), |_| {}))
+    block_on(serve(config, Some((flags.clone(), files)), |_| {}))
 }
 
-/// A stream is two open files, and many systems allow a process 1,024 unless it asks for more.
+/// Raises the limit on open files to its maximum. A stream needs two, and many systems allow 1,024 by default.
 fn raise_file_limit() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
@@ -36,7 +36,7 @@ fn raise_file_limit() {
     }
 }
 
-/// Runs a command to its end. What still runs then, such as the look-up of a name nobody waits for, does not delay the exit.
+/// Runs a command to its end. Background tasks that still run, such as a DNS lookup, do not delay the exit.
 pub(super) fn block_on(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime = builder
@@ -48,17 +48,17 @@ pub(super) fn block_on(command: impl Future<Output = anyhow::Result<()>>) -> any
     result
 }
 
-/// Builds, binds and serves until SIGTERM or SIGINT. `source`: what is read again when it changes, if anything. `listening` hears
-/// the bound address.
+/// Builds, binds and serves until SIGTERM or SIGINT. `source`: the flags and files for reloads; `None` if nothing is reloaded.
+/// `on_listening` is called with the bound address.
 pub(super) async fn serve(
     config: Config,
-    source: Option<(Flags, Files)>,
-    listening: impl FnOnce(SocketAddr),
+    source: Option<(Flags, FileHashes)>,
+    on_listening: impl FnOnce(SocketAddr),
 ) -> anyhow::Result<()> {
-    // Caught before anybody can know the address: a signal that comes right behind it must drain, not kill.
+    // The handlers are installed before the address is known, so that a signal right after it drains and does not kill.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    // Without a file there is nothing to read again, and a terminal that is closed ends the process.
+    // Without a source there is nothing to reload, and SIGHUP ends the process, as when its terminal closes.
     let hangup = source.as_ref().map(|_| signal(SignalKind::hangup()));
     let hangup = hangup.transpose()?;
     for warning in config.warnings() {
@@ -75,9 +75,9 @@ pub(super) async fn serve(
         let listen = listener.socket.local_addr()?;
         tracing::info!(%listen, tls = listener.tls.is_some(), "listening for Envoy (ext_proc)");
     }
-    listening(address);
+    on_listening(address);
     let stop = CancellationToken::new();
-    let signalled = async {
+    let wait_for_signal = async {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
@@ -85,15 +85,15 @@ pub(super) async fn serve(
         tracing::info!("stopping: not ready any more; running answers finish");
         stop.cancel();
     };
-    let reload = source.zip(hangup).map(|((flags, seen), hangup)| {
+    let reload = source.zip(hangup).map(|((flags, files), hangup)| {
         let reload = Reload {
             state_handle: state_handle.clone(),
             flags,
-            seen,
+            files,
         };
         (reload, hangup)
     });
     let served = app::run(state_handle, listeners, reload, stop.clone());
-    let (served, ()) = tokio::join!(served, signalled);
+    let (served, ()) = tokio::join!(served, wait_for_signal);
     served
 }

@@ -1,4 +1,4 @@
-//! Addresses of servers, as people write them.
+//! Addresses of model servers.
 
 use std::fmt;
 
@@ -7,16 +7,16 @@ use url::Url;
 
 use super::secret::may_carry_key;
 
-/// A server's address up to where an API path such as `/v1/models` is appended: no trailing slash, no `/v1`.
+/// The address of a model server, without `/v1` and without a slash at its end. An API path such as `/v1/models` is appended to it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct BaseUrl(String);
 
 impl BaseUrl {
-    /// Takes `http://host:8000`, with a path prefix or an ending `/v1` or `/` if people wrote one.
+    /// Parses an address such as `http://host:8000`. A path prefix is kept; `/v1` or `/` at the end is removed.
     ///
     /// # Errors
-    /// What is wrong with it, in words. A text that may carry a key is not repeated.
+    /// What is wrong with the text. A text that may contain a key is not repeated.
     pub fn parse(text: &str) -> Result<Self, String> {
         let shown = || match may_carry_key(text) {
             true => "the text".to_owned(),
@@ -50,7 +50,7 @@ impl BaseUrl {
         &self.0
     }
 
-    /// The full URL of `path`, which begins with a slash and may carry a query.
+    /// The URL of `path` at this server. `path` begins with a slash and may have a query.
     pub fn join(&self, path: &str) -> String {
         format!("{}{path}", self.0)
     }
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_taken_as_people_write_them() {
+    fn addresses_are_accepted_as_people_write_them() {
         for (written, base) in [
             ("http://vllm:8000", "http://vllm:8000"),
             ("http://vllm:8000/", "http://vllm:8000"),
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_may_carry_a_key_is_not_repeated() {
+    fn an_address_that_may_contain_a_key_is_not_repeated() {
         for wrong in [
             "http://h/?api_key=sk-1",
             "http://h/#sk-1",

@@ -1,4 +1,4 @@
-//! The defaults, in one place. `configs/default.yaml` says the same; a test proves it.
+//! The default of every setting. A test proves that `configs/default.yaml` has the same.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -104,8 +104,9 @@ mod tests {
 
     #[test]
     fn default_yaml_is_the_defaults_and_names_every_setting() {
-        let written: serde_json::Value = serde_yaml::from_str(super::super::DEFAULT_YAML).unwrap();
-        let built = serde_json::to_value(Config::default()).unwrap();
-        assert_eq!(written, built);
+        let from_file: serde_json::Value =
+            serde_yaml::from_str(super::super::DEFAULT_YAML).unwrap();
+        let from_code = serde_json::to_value(Config::default()).unwrap();
+        assert_eq!(from_file, from_code);
     }
 }

@@ -1,4 +1,4 @@
-//! Reads the configuration and reports every problem, not the first.
+//! Reads the configuration from its sources and collects every problem.
 
 use std::path::PathBuf;
 
@@ -12,34 +12,34 @@ use serde_path_to_error::Segment;
 
 use super::{
     BaseUrl, Config, Problem, Problems, Secret,
-    file::Read,
-    provenance::{Gaps, holds_keys, source, unread},
-    serde_messages::plain,
+    provenance::{RemovedIndices, may_hold_keys, source, unknown_setting},
+    serde_messages::in_plain_words,
+    yaml_file::YamlFile,
 };
 
-/// What the command line sets.
+/// The settings of the command line.
 #[derive(Debug, Clone, Default)]
 pub struct Flags {
-    /// `--config`, later ones win.
+    /// `--config`: files; later ones win.
     pub files: Vec<PathBuf>,
-    /// `--upstream`: servers to discover.
+    /// `--upstream`: servers that are added to `discover`.
     pub upstreams: Vec<String>,
-    /// `--upstream-key`, for all of them.
+    /// `--upstream-key`: the key for all of these servers.
     pub upstream_key: Option<String>,
     /// `--listen`.
     pub listen: Option<String>,
 }
 
-/// What was written, with types, and what is wrong with it.
+/// A configuration that was read, with its problems.
 #[derive(Debug)]
 pub struct ParsedConfig {
-    /// What could be read; a value that does not fit is as if it had not been written.
+    /// The configuration. A setting with a value of the wrong type has its default.
     pub config: Config,
-    /// False when a file could not be read at all, so that nothing can be said of what is missing.
-    pub is_whole: bool,
+    /// False if a file could not be read. Then settings may be missing that the file has.
+    pub is_complete: bool,
     problems: Problems,
     families: Vec<&'static str>,
-    gaps: Gaps,
+    removed: RemovedIndices,
     figment: Figment,
 }
 
@@ -50,39 +50,39 @@ pub fn read(flags: &Flags, families: &[&'static str]) -> ParsedConfig {
     let mut problems = Vec::new();
     let mut figment = Figment::new();
     for file in &flags.files {
-        match Read::of(file) {
-            Ok(read) => figment = figment.merge(read),
+        match YamlFile::read(file) {
+            Ok(file) => figment = figment.merge(file),
             Err(problem) => problems.push(problem),
         }
     }
-    let mut is_whole = problems.is_empty();
+    let mut is_complete = problems.is_empty();
     figment = figment.merge(environment(&mut problems));
     if let Some(listen) = &flags.listen {
         figment = figment.merge(Serialized::default("listen", listen));
     }
     let values = figment.extract::<Value>().unwrap_or_else(|error| {
-        is_whole = false;
+        is_complete = false;
         problems.push(Problem::new("configuration", error.to_string()));
         Value::Object(Default::default())
     });
-    let mut gaps = Gaps::default();
-    let mut config = typed(values, &figment, &mut gaps, &mut problems);
+    let mut removed = RemovedIndices::default();
+    let mut config = deserialize(values, &figment, &mut removed, &mut problems);
     add_upstreams(&mut config, flags, &mut problems);
     ParsedConfig {
         config,
-        is_whole,
+        is_complete,
         problems: Problems(problems),
         families: families.to_vec(),
-        gaps,
+        removed,
         figment,
     }
 }
 
 impl ParsedConfig {
-    /// The configuration, when nothing is wrong with it.
+    /// Returns the configuration if it has no problems.
     ///
     /// # Errors
-    /// Every problem found.
+    /// Every problem, as [`ParsedConfig::problems`] finds them.
     pub fn validated(self) -> Result<Config, Problems> {
         let problems = self.problems();
         match problems.0.is_empty() {
@@ -91,20 +91,20 @@ impl ParsedConfig {
         }
     }
 
-    /// Everything that is wrong, also with what types cannot say and with the files that are named.
+    /// Every problem: values of the wrong type, values out of range, and files that cannot be read.
     pub fn problems(&self) -> Problems {
         let mut problems = Problems(self.problems.0.clone());
-        let found = self.config.problems(&self.families).into_iter();
-        problems.0.extend(found.map(|problem| {
-            let path = self.gaps.as_written(&problem.path);
-            located(path, problem.message, &self.figment)
+        let invalid = self.config.problems(&self.families).into_iter();
+        problems.0.extend(invalid.map(|problem| {
+            let path = self.removed.path_in_file(&problem.path);
+            with_source(path, problem.message, &self.figment)
         }));
         problems
     }
 }
 
-/// A variable is ours when it is `THINKGATE_LISTEN` or has `__` between levels; Kubernetes sets others of our prefix for a
-/// service of our name (`THINKGATE_PORT`, `THINKGATE_SERVICE_HOST`).
+/// The settings of the environment: `THINKGATE_LISTEN`, and names with `__` between levels. Kubernetes sets other variables with
+/// our prefix for a service that is called `thinkgate` (`THINKGATE_PORT`, `THINKGATE_SERVICE_HOST`).
 fn environment(problems: &mut Vec<Problem>) -> Env {
     const FILES_ONLY: [&str; 4] = ["models", "aliases", "discover", "routing__domains"];
     let ours = |key: &str| key.eq_ignore_ascii_case("listen") || key.contains("__");
@@ -125,65 +125,66 @@ fn environment(problems: &mut Vec<Problem>) -> Env {
     env.filter(move |key| !files_only(key.as_str())).split("__")
 }
 
-/// Gives the written values their types. A value that does not fit is reported and left out, and the rest is read again: five
+/// Deserializes the values. A value that does not fit is reported and removed, and the rest is deserialized again, so that five
 /// mistakes give five lines.
-fn typed(
+fn deserialize(
     mut values: Value,
     figment: &Figment,
-    gaps: &mut Gaps,
+    removed: &mut RemovedIndices,
     problems: &mut Vec<Problem>,
 ) -> Config {
     loop {
         let mut unknown = Vec::new();
         let mut track = serde_path_to_error::Track::new();
         let deserializer = serde_path_to_error::Deserializer::new(&values, &mut track);
-        let read = serde_ignored::deserialize(deserializer, |path| unknown.push(unread(&path)));
+        let read =
+            serde_ignored::deserialize(deserializer, |path| unknown.push(unknown_setting(&path)));
         match read {
             Ok(config) => {
                 problems.extend(unknown.into_iter().map(|(path, message)| {
-                    located(gaps.as_written(&path), message.into(), figment)
+                    with_source(removed.path_in_file(&path), message.into(), figment)
                 }));
                 return config;
             }
             Err(error) => {
                 let path = track.path();
-                let written = gaps.as_written(&path.to_string());
-                let message = plain(&error.to_string(), holds_keys(&written));
-                // What was left out above is missing now, which is no news.
+                let path_in_file = removed.path_in_file(&path.to_string());
+                let message = in_plain_words(&error.to_string(), may_hold_keys(&path_in_file));
+                // A required field that was removed above is missing now; it has its problem already.
                 let is_known = |known: &Problem| {
-                    let field = known.path.strip_prefix(&*written);
+                    let field = known.path.strip_prefix(&*path_in_file);
                     let field = field.and_then(|field| field.strip_prefix('.'));
                     field.is_some_and(|field| message == format!("`{field}` is missing"))
                 };
                 if !problems.iter().any(is_known) {
-                    problems.push(located(written, message, figment));
+                    problems.push(with_source(path_in_file, message, figment));
                 }
                 let keys: Vec<&Segment> = path.iter().collect();
-                if !remove(&mut values, &keys, gaps) {
-                    return Config::default(); // nothing left to leave out; the problem is reported
+                if !remove(&mut values, &keys, removed) {
+                    return Config::default(); // nothing is left to remove; the problem is reported
                 }
             }
         }
     }
 }
 
-/// Says which file or variable a value came from.
-fn located(path: String, message: String, figment: &Figment) -> Problem {
+/// A problem that names the file or variable where the value was set.
+fn with_source(path: String, message: String, figment: &Figment) -> Problem {
     let message = message + &source(&path, figment);
     Problem { path, message }
 }
 
-/// Takes the value at `path` out of `values`; false when there is none. When there is nothing to take inside an entry, a field
-/// that it needs is missing: the whole entry goes.
-fn remove(values: &mut Value, path: &[&Segment], gaps: &mut Gaps) -> bool {
-    let removed = (1..=path.len()).rev().find(|length| {
+/// Removes the value at `path`. If there is no value, a required field is missing, and the entry around it is removed. Returns
+/// false if there is nothing to remove.
+fn remove(values: &mut Value, path: &[&Segment], removed: &mut RemovedIndices) -> bool {
+    let length = (1..=path.len()).rev().find(|length| {
         let (path, _) = path.split_at(*length);
         remove_one(values, path)
     });
-    if let Some(length) = removed {
-        gaps.note(path.split_at(length).0);
+    if let Some(length) = length {
+        removed.record(path.split_at(length).0);
     }
-    removed.is_some()
+    length.is_some()
 }
 
 fn remove_one(value: &mut Value, path: &[&Segment]) -> bool {
@@ -228,10 +229,10 @@ fn add_upstreams(config: &mut Config, flags: &Flags, problems: &mut Vec<Problem>
 }
 
 impl Config {
-    /// Reads a configuration from YAML alone, without the environment; for embedding and tests.
+    /// Parses a configuration from YAML alone, without the environment and without validation. For embedding and tests.
     ///
     /// # Errors
-    /// The first thing that is wrong with it.
+    /// The first value that does not fit.
     pub fn from_yaml(text: &str) -> Result<Self, serde_yaml::Error> {
         Self::deserialize(serde_yaml::Deserializer::from_str(text))
     }
@@ -287,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn every_problem_names_its_file_and_its_own_place_in_a_list() {
+    fn every_problem_names_its_file_and_its_own_index_in_a_list() {
         let problems = load_text(
             "routing: { threshold: 2 }\n\
              models: { m: { endpoints: [{ url: x }, { url: 'http://h', weight: 0 }, { weight: 1 }, { url: 'http://h', weight: a }, { url: 'http://h', w: 1 }] } }\n",
@@ -337,9 +338,9 @@ mod tests {
             files: vec![format!("/dev/fd/{}", from.as_raw_fd()).into()],
             ..Flags::default()
         };
-        let written = read(&flags, &[]);
-        assert_eq!(written.config.routing.threshold, 0.125);
-        let problems: Vec<String> = written
+        let parsed = read(&flags, &[]);
+        assert_eq!(parsed.config.routing.threshold, 0.125);
+        let problems: Vec<String> = parsed
             .problems()
             .0
             .iter()
@@ -352,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn a_setting_without_a_name_is_still_said_to_be_somewhere() {
+    fn a_setting_without_a_name_still_has_a_path() {
         let problems = load_text("\"\": 1").unwrap_err();
         assert!(
             problems[0].starts_with("\"\": is no setting"),

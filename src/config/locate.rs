@@ -1,4 +1,4 @@
-//! Where a relative path of the configuration lies: so that the binary finds its model from any working directory.
+//! Finds the files of a relative path, so that the binary finds its model from any working directory.
 
 use std::{
     env,
@@ -8,19 +8,19 @@ use std::{
 use super::Classifier;
 
 impl Classifier {
-    /// The folder of `classifier.model`, located.
+    /// The folder of `classifier.model`, found from any working directory.
     pub fn model_folder(&self) -> PathBuf {
         locate(&self.model)
     }
 
-    /// The library of `classifier.runtime`, located.
+    /// The library of `classifier.runtime`, found from any working directory.
     pub fn runtime_library(&self) -> PathBuf {
         locate(&self.runtime)
     }
 }
 
-/// Finds a relative `path` in the working directory, else beside the executable or in a folder above it (a checkout with its
-/// `target/`, or `/opt/thinkgate/bin`). What is found nowhere is returned as it was, for the message.
+/// Finds a relative `path` in the working directory, beside the executable, or in a folder above the executable (the checkout above
+/// `target/`, or `/opt/thinkgate` above `bin/`). A path that exists nowhere is returned as it is, for the error message.
 fn locate(path: &Path) -> PathBuf {
     if path.is_absolute() || path.exists() {
         return path.to_owned();

@@ -1,11 +1,11 @@
-//! What the operator wrote: defaults, then files, then the environment, then flags.
+//! The configuration: defaults, then files, then the environment, then flags.
 //!
-//! One definition per setting, here; its doc comment is its documentation, and `configs/default.yaml` says the same with the
-//! same defaults. Reading reports every problem with its path. Only this stage reads the environment.
+//! Every setting is defined once, here; the other folders take these types as they are. A setting's doc comment is its
+//! documentation, and `configs/default.yaml` says the same with the same defaults. [`read`] reports every problem with its path
+//! and its source. Only this folder reads `THINKGATE_` variables and the variables that hold keys.
 
 mod address;
 mod defaults;
-mod file;
 mod load;
 mod locate;
 mod problem;
@@ -17,6 +17,7 @@ mod units;
 mod validate;
 mod values;
 mod warnings;
+mod yaml_file;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
@@ -28,281 +29,299 @@ pub use problem::{Problem, Problems};
 pub use secret::{Digest, Revealed, Secret};
 pub use values::{Buckets, LogFormat, Mode, Provider};
 
-/// `configs/default.yaml`: every setting at its default, documented.
+/// The content of `configs/default.yaml`: every setting at its default, with its documentation.
 pub const DEFAULT_YAML: &str = include_str!("../../configs/default.yaml");
 
-/// Everything that can be set.
+/// The whole configuration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Config {
-    /// Where the HTTP door listens.
+    /// The address of the HTTP server. `THINKGATE_LISTEN` and `--listen` set it too. Port 0 takes any free port.
     pub listen: SocketAddr,
-    /// Where operators ask; absent: at `listen`, beside the clients.
+    /// A second HTTP server for operators. Without it, operators use `listen` as clients do.
     pub ops: Option<Ops>,
-    /// Limits of the HTTP door.
+    /// Limits and TLS of the HTTP server.
     pub server: Server,
-    /// Who may come in.
+    /// The keys of clients.
     pub auth: Auth,
-    /// Waits and retries on the way to the model servers.
+    /// Timeouts, retries and health checks towards the model servers.
     pub upstream: Upstream,
-    /// The door for Envoy; absent: closed.
+    /// The gRPC server for Envoy. Without it, the gateway serves no Envoy.
     pub ext_proc: Option<ExtProc>,
-    /// The model that decides.
+    /// The classifier: the small model that reads prompts.
     pub classifier: Classifier,
-    /// What its scores mean.
+    /// How the classifier's scores become modes.
     pub routing: Routing,
-    /// What the gateway says about itself.
+    /// Logs and traces.
     pub telemetry: Telemetry,
-    /// Servers whose models are taken from their `/v1/models`.
+    /// Model servers whose models are taken from their `/v1/models`. `--upstream` adds one.
     pub discover: Vec<Discover>,
-    /// Models by the name clients use.
+    /// The configured models, by the names that clients use.
     pub models: BTreeMap<String, Model>,
-    /// Names with a model per mode.
+    /// Names that stand for a model per mode.
     pub aliases: BTreeMap<String, Alias>,
 }
 
-/// Limits of the HTTP door.
+/// Limits and TLS of the HTTP server.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Server {
-    /// Requests served at a time; more are refused with 429.
+    /// The number of requests served at the same time, at least 1. A request above it is refused with 429. The limit counts
+    /// requests of both doors, HTTP and Envoy.
     pub max_in_flight: usize,
-    /// The largest request body, in bytes; a larger one is refused with 413.
+    /// The largest request body, in bytes. A larger one is refused with 413.
     pub max_body_bytes: u64,
-    /// How long a client may take to send its request headers, in milliseconds, from the connection or the answer before on. A
-    /// connection on which nothing more is asked is closed after it, over HTTP/2 within twice that.
+    /// The time limit for a client's request headers, in milliseconds, from the connection or from the end of the last response. It
+    /// also limits the TLS handshake, and closes an idle connection: over HTTP/2 after at most twice this time.
     pub headers_ms: u64,
-    /// How long a client may pause while it sends its body, in milliseconds.
+    /// The longest pause within a request body, in milliseconds. After it the request is refused with 408.
     pub body_idle_ms: u64,
-    /// How long a client may take to send its whole body, in milliseconds: it keeps a place among the requests in flight meanwhile.
+    /// The time limit for a whole request body, in milliseconds. After it the request is refused with 408. A request counts
+    /// towards `max_in_flight` while its body arrives.
     pub body_ms: u64,
-    /// How long a client may take nothing of an answer that waits for it, in milliseconds. Then its connection is closed, over
-    /// HTTP/2 also the one stream.
+    /// The longest time that a client may read nothing of a response that is ready for it, in milliseconds. After it the connection
+    /// is closed, over HTTP/2 also the one stream.
     pub write_idle_ms: u64,
-    /// How long running answers may take to finish after SIGTERM, in milliseconds.
+    /// The time that running responses have to finish after SIGTERM, in milliseconds. After it they are ended.
     pub drain_ms: u64,
-    /// Origins that browsers may call from; `"*"` is any, empty turns CORS off.
+    /// The origins whose web pages may call the gateway (CORS). `"*"` is any origin; an empty list turns CORS off.
     pub cors: Vec<String>,
-    /// Its certificate; absent: plain HTTP.
+    /// The certificate for HTTPS (HTTP/1.1 and HTTP/2). Without it, the server speaks plain HTTP.
     pub tls: Option<Tls>,
 }
 
-/// An address for operators alone.
+/// An HTTP server for operators, on an address of its own. It has no TLS.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Ops {
-    /// Where `/metrics` and `/explain` are, and no longer at the clients' address; `/health` and `/ready` are at both.
+    /// Its address. `/metrics` and `/explain` move here from the clients' address; `/health` and `/ready` are at both. `/explain`
+    /// needs a key here too, if `auth.keys` names any.
     pub listen: SocketAddr,
 }
 
-/// Who may come in.
+/// The keys of clients.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Auth {
-    /// Without keys everybody, and a client's Authorization goes on to the endpoint.
+    /// The keys. Every route but `/health`, `/ready` and `/metrics` needs one, and a client's key is never forwarded. Without keys
+    /// every client is served, and its Authorization header is forwarded to the endpoint.
     pub keys: Vec<Key>,
 }
 
-/// One client key.
+/// The key of one client.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Key {
-    /// Who it belongs to; appears in the log.
+    /// The name of its owner, for the log. Every key has another name.
     pub name: String,
-    /// The bearer token: `env:NAME` or `file:PATH`, or what it hashes to: `sha256:HEX`.
+    /// The bearer token: `env:NAME` or `file:PATH`, or its hash: `sha256:HEX`, as `printf %s KEY | sha256sum` prints it.
     pub key: Secret,
-    /// The models and aliases it may be used for, by the names that clients write; absent: all.
+    /// The models and aliases that it may use, by the names that clients write. Without the setting it may use all; an empty list
+    /// is an error. Another model is refused with 403.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub models: Option<Vec<String>>,
-    /// Requests a minute: as many at once, then one after another at that pace. Absent: no limit.
+    /// The requests that it may send per minute, at least 1: all of them at once, then evenly at this rate. A request above it is
+    /// refused with 429. Without the setting there is no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests_per_minute: Option<u32>,
 }
 
-/// Waits and retries on the way to the model servers, each wait in milliseconds.
+/// Timeouts, retries and health checks towards the model servers. All times are in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Upstream {
-    /// Until a connection stands.
+    /// The time limit for a new connection, TLS included.
     pub connect_ms: u64,
-    /// From the request sent to the response headers. A plain answer sends its headers when it is done.
+    /// The time limit from the request to the response headers. A server sends the headers of an answer that is not streamed
+    /// when the whole answer is done.
     pub headers_ms: u64,
-    /// From a stream's headers to its first byte. vLLM sends the headers at once and the first token after queue and prefill.
+    /// The time limit from a stream's headers to its first byte. vLLM sends the headers at once and the first token after queue
+    /// and prefill.
     pub first_chunk_ms: u64,
-    /// Between two pieces of a body.
+    /// The longest pause within a response body, after its first byte. A whole stream has no time limit.
     pub idle_ms: u64,
-    /// How long an unused connection is kept. vLLM's server closes its end after 5,000.
+    /// The time that an idle connection is kept for the next request. Keep it below the server's own limit: vLLM closes idle
+    /// connections after 5,000.
     pub pool_idle_ms: u64,
-    /// How many other endpoints may be tried after the first.
+    /// The number of other endpoints that may be tried after the first. 0 turns retries off.
     pub retries: u32,
-    /// Failures in a row after which an endpoint is left out: refused or reset connections, and limits that passed.
+    /// The number of consecutive failures after which an endpoint is ejected, at least 1. A failure is a refused or reset
+    /// connection or a timeout; a complete response, also one with an error status, is none.
     pub failures: u32,
-    /// How long it is left out before one request tries it again. A model's last endpoint is never left out.
+    /// The time that an endpoint is ejected for, before one request tries it again. A model's last endpoint is never ejected.
     pub open_ms: u64,
-    /// Between two looks at `/v1/models` of a server.
+    /// The interval between two requests for a server's `/v1/models`.
     pub discover_ms: u64,
-    /// Between two questions to a server's `/health`; 0 asks none. An answer below 500 is well.
+    /// The interval between two health checks of a server; 0 turns them off. A check asks for `/health`, and any response below
+    /// 500 is healthy.
     pub health_ms: u64,
-    /// Results in a row that turn the verdict. The endpoints of a server that is not well are left out.
+    /// The number of consecutive checks that change a server from healthy to unhealthy and back, at least 1. The endpoints of an
+    /// unhealthy server get no requests, except for a model's last endpoint.
     pub health_results: u32,
 }
 
-/// The door for Envoy: an external processor (`envoy.service.ext_proc.v3`) over gRPC.
+/// The gRPC server for Envoy: an external processor (`envoy.service.ext_proc.v3`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ExtProc {
-    /// Where it listens.
+    /// Its address.
     pub listen: SocketAddr,
-    /// Its certificate; absent: plain HTTP/2.
+    /// The certificate for TLS. Without it, the server speaks plain HTTP/2.
     #[serde(default)]
     pub tls: Option<Tls>,
-    /// Streams served at a time on one connection; every request that Envoy asks about is one. Envoy opens a new connection's
-    /// first streams before it has heard of this limit, and fails the requests of those over it: keep it above what arrives
-    /// at once.
-    #[serde(default = "streams")]
+    /// The number of streams at the same time on one connection; every request of Envoy is one stream. On a new connection Envoy
+    /// opens streams before it knows this limit, and fails the requests above it. So keep it above the number of requests that
+    /// may arrive at once.
+    #[serde(default = "default_max_streams")]
     pub max_streams: u32,
-    /// The largest message, in bytes. In BUFFERED mode a message holds a whole request body, so `server.max_body_bytes` and
-    /// some room; what is larger ends the stream, which Envoy treats as a failure of the processor.
-    #[serde(default = "message_bytes")]
+    /// The largest gRPC message, in bytes. In BUFFERED mode a message holds a whole request body, so it must be larger than
+    /// `server.max_body_bytes`. A larger message ends the stream, and Envoy treats that as a failure of the processor.
+    #[serde(default = "default_max_message_bytes")]
     pub max_message_bytes: usize,
 }
 
-/// A certificate and its key, as PEM files.
+/// A certificate and its key, in PEM files. Files that change are read again without a restart.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Tls {
-    /// The chain, the server's own certificate first.
+    /// The file of the certificate chain, the server's own certificate first.
     pub cert: PathBuf,
-    /// The private key.
+    /// The file of the private key.
     pub key: PathBuf,
 }
 
-/// The model that decides.
+/// The classifier: the small model that reads prompts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Classifier {
-    /// A directory with `model.onnx`, `tokenizer.json` and `config.json`.
+    /// The folder of the model: `model.onnx`, `tokenizer.json` and `config.json`. A relative path is looked up in the working
+    /// directory, then in the folders above the executable.
     pub model: PathBuf,
-    /// The ONNX Runtime library, version 1.24 or later.
+    /// The ONNX Runtime library, version 1.24 or later; `scripts/setup` fetches it. A relative path is looked up as for `model`.
     pub runtime: PathBuf,
-    /// Execution providers in order of preference: `tensorrt`, `cuda`, `cpu`.
+    /// The execution providers of ONNX Runtime, in order of preference: `tensorrt`, `cuda`, `cpu`. One that does not load is an
+    /// error.
     pub providers: Vec<Provider>,
-    /// Models loaded side by side, each with a thread that owns it; 0 is one a core, at most four, for a model below 64 MB on
-    /// the CPU, else one.
+    /// The number of copies of the model, each with a thread of its own and some 40 MB of memory. 0 chooses: one per core, at most
+    /// four, for a model below 64 MB on the CPU; one for any other model.
     pub sessions: usize,
-    /// Threads of one inference; 0 is one for such a model where the processor has dot products of bytes (VNNI) and the cores,
-    /// at most four, where it has none; for another model the cores shared among the sessions.
+    /// The number of threads of one inference. 0 chooses. For a model below 64 MB on the CPU: one where the processor has dot
+    /// products of bytes (VNNI on x86), else the cores, at most four. For any other model: the cores, shared among the sessions.
     pub threads: usize,
-    /// Fixed shapes that inferences are padded to. Unset: those of [`Buckets::default`] with a graphics card, else none.
+    /// The fixed shapes that inferences are padded to. Without the setting: the default [`Buckets`] with `cuda` or `tensorrt`, and
+    /// no padding on the CPU.
     pub buckets: Option<Buckets>,
-    /// Where TensorRT keeps the engines it built, a directory; unset: it builds them at every start.
+    /// The folder where TensorRT keeps the engines that it builds. Without it, they are built at every start, which takes minutes.
     pub engine_cache: Option<PathBuf>,
-    /// Tokens read of a prompt at most, or fewer if the model's `config.json` says so; of a longer one the head and the tail.
+    /// The number of tokens read of a prompt, 16 to 65,536; less if the model's `config.json` says so. Of a longer prompt the head
+    /// and the tail are read.
     pub max_tokens: usize,
-    /// How long a request waits for its decision, in milliseconds; then it falls back.
+    /// The time limit for a decision, in milliseconds. After it the request takes `routing.fallback`.
     pub deadline_ms: u64,
-    /// How many requests may wait for a decision; more fall back at once.
+    /// The number of requests that may wait for a decision, at least 1. A request above it takes `routing.fallback` at once, and so
+    /// does one that would likely miss `deadline_ms`.
     pub queue: usize,
-    /// How many scores are remembered; 0 is none.
+    /// The number of scores kept in memory, by the content of the prompt. 0 turns the cache off.
     pub cache: usize,
-    /// True: `/ready` is 503 once the model has failed for good. False: its requests fall back, and `/ready` says so.
+    /// What `/ready` answers once the model has failed for good. True: 503. False: 200 with `degraded`, and every request takes
+    /// `routing.fallback`.
     pub required: bool,
 }
 
-/// What scores mean.
+/// How the classifier's scores become modes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Routing {
-    /// P(reasoning), rounded to three digits, at or above: reason.
+    /// The score from which the model thinks, 0 to 1. The score is P(reasoning), rounded to three digits.
     pub threshold: f64,
-    /// How far from the threshold a score has to be to change the mode of a conversation.
+    /// The distance from the threshold that the score of a turn needs to change the mode of a conversation, 0 to 0.5.
     pub switch_margin: f64,
-    /// How many turns of a conversation are scored at most, from the last backwards; 1 judges every turn alone.
+    /// The number of turns of a conversation that are scored at most, from the last one backwards; 1 decides every turn alone.
     pub turns: usize,
-    /// Modes forced for domain labels of the classifier.
+    /// A forced mode per domain label of the classifier, such as `{ law: reasoning }`. It wins over the score.
     pub domains: BTreeMap<String, Mode>,
-    /// The mode when the classifier cannot say.
+    /// The mode of a request that the classifier cannot decide: late, failed, full, or nothing readable to judge.
     pub fallback: Mode,
 }
 
-/// What the gateway says about itself.
+/// Logs and traces.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Telemetry {
-    /// Which log lines are written, as `tracing` filters: `info`, `thinkgate=debug,warn`.
+    /// The log lines that are written: a level such as `info`, or filters by target such as `thinkgate=debug,warn`.
     pub log: String,
-    /// How: `json`, an object a line, or `text`.
+    /// The format of log lines on standard error: `json`, one object per line, or `text`.
     pub format: LogFormat,
-    /// Where traces go by OTLP over HTTP, such as `http://127.0.0.1:4318`; unset: nowhere.
+    /// The collector that gets traces by OTLP over HTTP, such as `http://127.0.0.1:4318`. Without it, there are no traces.
     pub otlp: Option<BaseUrl>,
 }
 
-/// A server whose models are discovered.
+/// A model server whose models are taken from its `/v1/models`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Discover {
-    /// Its address; may end in `/v1` or carry a path prefix.
+    /// Its address. It may end in `/v1` or carry a path prefix.
     pub url: BaseUrl,
-    /// Its key: `env:NAME` or `file:PATH`.
+    /// The key that is sent to it: `env:NAME` or `file:PATH`. Without the setting none is sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key: Option<Secret>,
 }
 
-/// A model by the name clients use.
+/// A model, by the name that clients use.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Model {
-    /// A family id, or `auto`: recognised from the names at the endpoints.
-    #[serde(default = "auto")]
+    /// The family, which says how the model is switched: a family id, or `auto` to recognise it from the names at the endpoints.
+    #[serde(default = "default_family")]
     pub family: String,
-    /// False: never judged, always forwarded as it came.
-    #[serde(default = "yes")]
+    /// False: the model's requests are never judged and always forwarded as the client wrote them.
+    #[serde(default = "default_gate")]
     pub gate: bool,
-    /// The servers that have it. May be left out where Envoy owns them.
+    /// The servers that have the model. The list may be empty only behind Envoy (`ext_proc`), which has endpoints of its own.
     #[serde(default)]
     pub endpoints: Vec<Endpoint>,
-    /// The key of every endpoint without one of its own, and towards Envoy's: `env:NAME` or `file:PATH`.
+    /// The key for every endpoint without an `api_key` of its own, and for Envoy's endpoints: `env:NAME` or `file:PATH`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key: Option<Secret>,
 }
 
-/// One server that has a model.
+/// A server that has a model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Endpoint {
-    /// Its address; may end in `/v1` or carry a path prefix.
+    /// Its address. It may end in `/v1` or carry a path prefix.
     pub url: BaseUrl,
-    /// The model's name there, when it is another.
+    /// The model's name at this server. Without it, the name is the one that clients use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// Its key: `env:NAME` or `file:PATH`.
+    /// The key that is sent to it: `env:NAME` or `file:PATH`. Without it, the `api_key` of the model is sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key: Option<Secret>,
-    /// Its share of the requests, relative to the others.
-    #[serde(default = "one")]
+    /// Its share of the requests relative to the model's other endpoints, at least 1.
+    #[serde(default = "default_weight")]
     pub weight: u32,
 }
 
-/// One name with a model per mode.
+/// One name that stands for a model per mode. The mode chooses the model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Alias {
-    /// Takes requests that need thought.
+    /// The model for requests that need thought.
     pub reasoning: String,
-    /// Takes requests that do not.
+    /// The model for requests that need none.
     pub direct: String,
-    /// Takes requests that are not judged.
+    /// The model for requests that are not judged.
     pub unchanged: String,
 }
 
-fn auto() -> String {
+fn default_family() -> String {
     "auto".into()
 }
 
-fn yes() -> bool {
+fn default_gate() -> bool {
     true
 }
 
-fn one() -> u32 {
+fn default_weight() -> u32 {
     1
 }
 
-fn streams() -> u32 {
+fn default_max_streams() -> u32 {
     1024
 }
 
-fn message_bytes() -> usize {
+fn default_max_message_bytes() -> usize {
     64 << 20
 }

@@ -1,13 +1,13 @@
-//! What is wrong with a configuration, and where.
+//! The problems of a configuration: what is wrong, and where.
 
 use std::{error::Error, fmt};
 
-/// One thing that is wrong, and where.
+/// One problem of a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// The path of the setting, such as `models.qwen3.endpoints[0].url`, or the file or flag.
     pub path: String,
-    /// What is wrong, and what would be right.
+    /// What is wrong, and what is right.
     pub message: String,
 }
 
@@ -20,8 +20,8 @@ impl Problem {
         }
     }
 
-    /// True when one is about a part of what the other is about: the second may follow from the first.
-    fn is_near(&self, other: &Self) -> bool {
+    /// Returns true if one path is part of the other. Then one problem may follow from the other.
+    fn overlaps(&self, other: &Self) -> bool {
         let is_below = |path: &str, section: &str| {
             let rest = path.strip_prefix(section);
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
@@ -36,20 +36,20 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Everything that is wrong, a line each; one alone is one line.
+/// All problems of a configuration. They print as one line each, below a first line; a single problem is one line.
 #[derive(Debug, Default)]
 pub struct Problems(pub Vec<Problem>);
 
 impl Problems {
-    /// Adds what a later check found, but for settings that an earlier one found wrong already.
+    /// Adds the problems of a later check, except for settings that an earlier check reported.
     pub fn add(&mut self, later: impl IntoIterator<Item = Problem>) {
-        let known = self.0.len();
+        let earlier = self.0.len();
         for problem in later {
             if !self
                 .0
                 .iter()
-                .take(known)
-                .any(|other| problem.is_near(other))
+                .take(earlier)
+                .any(|other| problem.overlaps(other))
             {
                 self.0.push(problem);
             }
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_follows_from_a_problem_is_not_another() {
+    fn a_problem_that_follows_from_another_is_not_reported() {
         let mut problems = Problems(vec![Problem::new("server.tls.cert", "cannot be read")]);
         let later = [
             "server.tls",

@@ -1,4 +1,4 @@
-//! Where a setting stands: its path as it was written, and the file, variable or flag it came from.
+//! Where a setting was set: its path in the file, and the file, variable or flag itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,55 +6,56 @@ use figment::{Figment, Metadata, Source};
 use serde_ignored::Path;
 use serde_path_to_error::Segment;
 
-/// The elements of lists that were left out, by the path of the list. Those behind one have moved up.
+/// The list elements that were removed, by the path of the list. The elements behind a removed one have moved up.
 #[derive(Debug, Default)]
-pub struct Gaps(BTreeMap<String, BTreeSet<usize>>);
+pub struct RemovedIndices(BTreeMap<String, BTreeSet<usize>>);
 
-impl Gaps {
-    /// Notes that the element at the end of `path` is left out.
-    pub fn note(&mut self, path: &[&Segment]) {
+impl RemovedIndices {
+    /// Records that the value at `path` was removed. Only list elements matter.
+    pub fn record(&mut self, path: &[&Segment]) {
         let Some((Segment::Seq { index }, list)) = path.split_last() else {
             return;
         };
         let list: Vec<String> = list.iter().map(|segment| segment.to_string()).collect();
-        let list = self.as_written(&list.join(".").replace(".[", "["));
+        let list = self.path_in_file(&list.join(".").replace(".[", "["));
         let index = self.index(&list, *index);
         self.0.entry(list).or_default().insert(index);
     }
 
-    /// The path that an element has in the file.
-    pub fn as_written(&self, path: &str) -> String {
+    /// Converts a path after the removals to the path in the file.
+    pub fn path_in_file(&self, path: &str) -> String {
         let mut pieces = path.split('[');
-        let mut written = pieces.next().unwrap_or_default().to_owned();
+        let mut in_file = pieces.next().unwrap_or_default().to_owned();
         for piece in pieces {
-            let shown = piece
+            let element = piece
                 .split_once(']')
-                .and_then(|(index, rest)| Some((self.index(&written, index.parse().ok()?), rest)));
-            written += &match shown {
+                .and_then(|(index, rest)| Some((self.index(&in_file, index.parse().ok()?), rest)));
+            in_file += &match element {
                 Some((index, rest)) => format!("[{index}]{rest}"),
                 None => format!("[{piece}"), // part of a name
             };
         }
-        written
+        in_file
     }
 
-    fn index(&self, list: &str, shown: usize) -> usize {
-        let gaps = self.0.get(list).into_iter().flatten();
-        gaps.fold(shown, |index, gap| index + usize::from(*gap <= index))
+    fn index(&self, list: &str, index: usize) -> usize {
+        let removed = self.0.get(list).into_iter().flatten();
+        removed.fold(index, |index, removed| {
+            index + usize::from(*removed <= index)
+        })
     }
 }
 
-/// True of a path where keys belong, or of a part of one: what stands there in the wrong way may be a key.
-pub fn holds_keys(path: &str) -> bool {
+/// Returns true for a path where keys belong. A wrong value there may be a key.
+pub fn may_hold_keys(path: &str) -> bool {
     let mut names = path.split(['.', '[']).enumerate();
     names.any(|(depth, name)| name == "api_key" || (depth == 0 && name == "auth"))
 }
 
-/// What is said of a setting that nothing reads, and by which path. Its name may be a key itself where keys belong, and is then
-/// not repeated.
-pub fn unread(path: &Path<'_>) -> (String, &'static str) {
+/// The path and the message for a setting that does not exist. Where keys belong, its name may be a key and is not repeated.
+pub fn unknown_setting(path: &Path<'_>) -> (String, &'static str) {
     match path {
-        Path::Map { parent, .. } if holds_keys(&dotted(parent)) => (
+        Path::Map { parent, .. } if may_hold_keys(&dotted(parent)) => (
             dotted(parent),
             "a name in it is no setting, and is not repeated as it may be a key; see configs/default.yaml",
         ),
@@ -63,28 +64,29 @@ pub fn unread(path: &Path<'_>) -> (String, &'static str) {
 }
 
 fn dotted(path: &Path<'_>) -> String {
-    fn told(path: &Path<'_>) -> String {
+    fn join(path: &Path<'_>) -> String {
         match path {
             Path::Root => String::new(),
-            Path::Seq { parent, index } => format!("{}[{index}]", told(parent)),
-            Path::Map { parent, key } => match told(parent) {
+            Path::Seq { parent, index } => format!("{}[{index}]", join(parent)),
+            Path::Map { parent, key } => match join(parent) {
                 parent if parent.is_empty() => key.clone(),
                 parent => format!("{parent}.{key}"),
             },
             Path::Some { parent }
             | Path::NewtypeStruct { parent }
-            | Path::NewtypeVariant { parent } => told(parent),
+            | Path::NewtypeVariant { parent } => join(parent),
         }
     }
-    match told(path) {
+    match join(path) {
         path if path.is_empty() => "\"\"".into(), // a key without a name
         path => path,
     }
 }
 
-/// Where the value at `path` came from, or what it is part of, with a blank in front; nothing when it was written nowhere.
+/// The source of the value at `path`, such as ` (in config.yaml)`. A missing value has the source of the section around it. The
+/// text is empty if that is set nowhere.
 pub fn source(path: &str, figment: &Figment) -> String {
-    let said = |metadata: &Metadata| match &metadata.source {
+    let describe = |metadata: &Metadata| match &metadata.source {
         Some(Source::Code(_)) => " (on the command line)".to_owned(),
         Some(source) => format!(" (in {source})"),
         None => format!(" (in the {})", metadata.name),
@@ -92,7 +94,7 @@ pub fn source(path: &str, figment: &Figment) -> String {
     let mut path = path;
     loop {
         match (figment.find_metadata(path), path.rfind(['.', '['])) {
-            (Some(metadata), _) => return said(metadata),
+            (Some(metadata), _) => return describe(metadata),
             (None, Some(end)) => path = &path[..end], // at a character of one byte
             (None, None) => return String::new(),
         }
@@ -104,20 +106,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_element_keeps_its_place_when_those_before_it_are_left_out() {
+    fn an_element_keeps_its_index_when_elements_before_it_are_removed() {
         let key = |key: &str| Segment::Map { key: key.into() };
         let (models, list) = (key("models"), key("list"));
-        let mut gaps = Gaps::default();
-        for shown in [1, 1, 0] {
-            gaps.note(&[&models, &list, &Segment::Seq { index: shown }]);
+        let mut removed = RemovedIndices::default();
+        for index in [1, 1, 0] {
+            removed.record(&[&models, &list, &Segment::Seq { index }]);
         }
-        // 1 went, then what had been 2, then 0: what is shown as 0 is 3.
-        assert_eq!(gaps.as_written("models.list[0].url"), "models.list[3].url");
-        assert_eq!(gaps.as_written("models.list[4]"), "models.list[7]");
+        // Removed are 1, then the former 2, then 0. So the element at 0 now was at 3.
         assert_eq!(
-            gaps.as_written("models.other[0].x[1]"),
+            removed.path_in_file("models.list[0].url"),
+            "models.list[3].url"
+        );
+        assert_eq!(removed.path_in_file("models.list[4]"), "models.list[7]");
+        assert_eq!(
+            removed.path_in_file("models.other[0].x[1]"),
             "models.other[0].x[1]"
         );
-        assert_eq!(gaps.as_written("models.a[b.c[1"), "models.a[b.c[1");
+        assert_eq!(removed.path_in_file("models.a[b.c[1"), "models.a[b.c[1");
     }
 }

@@ -1,4 +1,4 @@
-//! Which settings a running gateway can take up, and which take a restart.
+//! Which settings need a restart, and which files belong to the configuration.
 
 use std::path::PathBuf;
 
@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::{Config, Secret, Tls};
 
-/// What is built once: sockets, the model, and what is said where. Below these everything takes a restart.
-const FIXED: [&str; 8] = [
+/// The sections that a reload cannot change, because sockets, the classifier and logging are built once at the start.
+const RESTART_ONLY: [&str; 8] = [
     "listen",
     "ops",
     "ext_proc",
@@ -19,27 +19,28 @@ const FIXED: [&str; 8] = [
 ];
 
 impl Config {
-    /// The settings that differ in `other` and cannot be taken up by a running gateway, by their paths.
+    /// The paths of the settings that differ in `other` and need a restart.
     pub fn needs_restart(&self, other: &Self) -> Vec<String> {
         let mut changed = Vec::new();
-        let written = |config: &Self| serde_json::to_value(config).unwrap_or_default(); // plain data
-        differences("", &written(self), &written(other), &mut changed);
+        let values = |config: &Self| serde_json::to_value(config).unwrap_or_default(); // plain data
+        differences("", &values(self), &values(other), &mut changed);
         let is_below = |path: &str, section: &str| {
             path.strip_prefix(section)
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         };
-        // A certificate may move to other files; whether there is one at all is the socket's.
+        // A certificate may move to other files; TLS as such cannot be turned on or off.
         let is_certificate = |path: &str| path.ends_with("tls.cert") || path.ends_with("tls.key");
         changed.retain(|path| {
-            !is_certificate(path) && FIXED.iter().any(|section| is_below(path, section))
+            !is_certificate(path) && RESTART_ONLY.iter().any(|section| is_below(path, section))
         });
         changed
     }
 
-    /// Every file, beside the configuration's own, whose content is part of it: keys and certificates.
+    /// The files of keys and certificates that the configuration names.
     pub fn files(&self) -> Vec<PathBuf> {
-        let envoy = self.ext_proc.as_ref().and_then(|door| door.tls.as_ref());
-        let certificates = [self.server.tls.as_ref(), envoy].into_iter().flatten();
+        let ext_proc = self.ext_proc.as_ref();
+        let ext_proc = ext_proc.and_then(|ext_proc| ext_proc.tls.as_ref());
+        let certificates = [self.server.tls.as_ref(), ext_proc].into_iter().flatten();
         let certificates = certificates.flat_map(|Tls { cert, key }| [cert.clone(), key.clone()]);
         let of_endpoints = self.models.values().flat_map(|model| {
             let endpoints = model.endpoints.iter();
@@ -93,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn what_takes_a_restart_is_named_by_its_path() {
+    fn a_setting_that_needs_a_restart_is_named_by_its_path() {
         assert_eq!(
             restart(
                 "{}",
@@ -115,14 +116,14 @@ mod tests {
     }
 
     #[test]
-    fn what_a_request_is_served_by_takes_none() {
+    fn settings_of_requests_need_no_restart() {
         let after = "{models: {m: {endpoints: [{url: 'http://a'}]}}, routing: {threshold: 0.7},
                       server: {max_in_flight: 3, cors: []}, upstream: {retries: 0}, auth: {keys: [{name: a, key: 'env:A'}]}}";
         assert!(restart("{}", after).is_empty());
     }
 
     #[test]
-    fn keys_and_certificates_in_files_are_part_of_it() {
+    fn files_of_keys_and_certificates_belong_to_the_configuration() {
         let config = Config::from_yaml(
             "{server: {tls: {cert: c, key: k}}, auth: {keys: [{name: a, key: 'file:/a'}, {name: b, key: 'env:B'}]},
               models: {m: {api_key: 'file:/m', endpoints: [{url: 'http://a', api_key: 'file:/e'}]}}}",

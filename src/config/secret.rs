@@ -1,4 +1,4 @@
-//! Keys: named in the configuration, never written into it, never printed.
+//! References to keys. The configuration names a key and never holds it, and no key is ever printed.
 
 use std::{env, fmt, fs};
 
@@ -6,34 +6,35 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::Sha256;
 use subtle::{Choice, ConstantTimeEq};
 
-/// Where a key is: `env:NAME` or `file:PATH`; or, of a client's key, what it hashes to: `sha256:HEX`. The reference may be
-/// printed, but for the hash; the key is read when it is needed.
+/// A reference to a key: `env:NAME` or `file:PATH`, or the hash of a client's key: `sha256:HEX`.
+///
+/// The key is read when it is needed. Names and paths may be printed, the hash may not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Secret {
-    /// An environment variable.
+    /// The name of an environment variable.
     Env(String),
-    /// A file; blanks around its content do not count.
+    /// The path of a file. White space around its content is removed.
     File(String),
-    /// The hash of a key that is not here: enough to recognise it, not to send it.
+    /// The hash of a key. It recognises a client's key; it cannot be sent.
     Sha256(Digest),
 }
 
-/// True of a text that may carry a key though it was not written as one, such as a URL with a password or a query.
+/// Returns true for a text that may contain a key, such as a URL with a password or a query.
 pub(super) fn may_carry_key(text: &str) -> bool {
     text.contains(['@', '?', '#'])
 }
 
-/// The SHA-256 of a key: all have one length. It does not print.
+/// The SHA-256 hash of a key. It is never printed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Digest([u8; 32]);
 
 impl Digest {
-    /// Of a key in clear.
+    /// Hashes a key.
     pub fn of(key: &str) -> Self {
         Self(<Sha256 as sha2::Digest>::digest(key.as_bytes()).into())
     }
 
-    /// Out of 64 hexadecimal digits.
+    /// Parses 64 hexadecimal digits.
     fn parse(hex: &str) -> Option<Self> {
         if hex.len() != 64 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return None;
@@ -58,12 +59,12 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// A key in clear. It does not print.
+/// The text of a key. It is never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Revealed(String);
 
 impl Revealed {
-    /// The key itself, for a header or a comparison.
+    /// The text, for a header or a comparison.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -76,10 +77,10 @@ impl fmt::Debug for Revealed {
 }
 
 impl Secret {
-    /// Reads a reference.
+    /// Parses a reference.
     ///
     /// # Errors
-    /// What it should look like. The text itself is not repeated: it may be a key.
+    /// The expected format. The text is not repeated, because it may be a key.
     pub fn parse(text: &str) -> Result<Self, String> {
         match text.split_once(':') {
             Some(("env", name)) if !name.is_empty() => Ok(Self::Env(name.into())),
@@ -91,12 +92,12 @@ impl Secret {
         }
     }
 
-    /// Fetches the key.
+    /// Reads the key.
     ///
     /// # Errors
-    /// Which variable or file is missing, empty, or no header value; and of a hash, that nothing can be sent in its place.
+    /// The variable or file that is missing, empty or not valid in a header. A hash is an error too: the key is not known.
     pub fn reveal(&self) -> Result<Revealed, String> {
-        let (found, place) = match self {
+        let (key, source) = match self {
             Self::Env(name) => (
                 env::var(name).ok(),
                 format!("the environment variable {name}"),
@@ -108,22 +109,22 @@ impl Secret {
                 );
             }
         };
-        let key = found
+        let key = key
             .map(|key| key.trim().to_owned())
             .filter(|key| !key.is_empty());
-        let key = key.ok_or_else(|| format!("{place} is missing, unreadable or empty"))?;
+        let key = key.ok_or_else(|| format!("{source} is missing, unreadable or empty"))?;
         match key.bytes().all(|byte| byte.is_ascii_graphic()) {
             true => Ok(Revealed(key)),
             false => Err(format!(
-                "{place} holds characters that cannot be sent in a header"
+                "{source} holds characters that cannot be sent in a header"
             )),
         }
     }
 
-    /// What the key hashes to.
+    /// The hash of the key.
     ///
     /// # Errors
-    /// As of [`Secret::reveal`], but for a hash.
+    /// As for [`Secret::reveal`], except that a hash is no error.
     pub fn digest(&self) -> Result<Digest, String> {
         match self {
             Self::Sha256(digest) => Ok(*digest),
@@ -137,14 +138,14 @@ impl fmt::Display for Secret {
         match self {
             Self::Env(name) => write!(f, "env:{name}"),
             Self::File(path) => write!(f, "file:{path}"),
-            Self::Sha256(_) => f.write_str("sha256:(hidden)"), // enough to try keys against
+            Self::Sha256(_) => f.write_str("sha256:(hidden)"), // a printed hash would let others guess the key
         }
     }
 }
 
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // Through any value, so that the error for `key: 12345` does not print the key.
+        // Any value is accepted first, so that the error for `key: 12345` does not print the key.
         match serde_json::Value::deserialize(deserializer)? {
             serde_json::Value::String(text) => Self::parse(&text),
             _ => Self::parse(""),

@@ -1,9 +1,9 @@
-//! What `serde` says of a value that does not fit, in an operator's words.
+//! Error messages of `serde`, in words for operators.
 
 use super::secret::may_carry_key;
 
-/// The kinds of values that settings have, by what `serde` calls them, and by what an operator writes.
-const KINDS: [(&str, &str); 13] = [
+/// The types of settings: the name in `serde`, and the words for operators.
+const EXPECTED: [(&str, &str); 13] = [
     ("u8", "a whole number"),
     ("u16", "a whole number"),
     ("u32", "a whole number"),
@@ -21,16 +21,16 @@ const KINDS: [(&str, &str); 13] = [
 
 const ADDRESS: &str = "an address such as 127.0.0.1:8080";
 
-/// The same in other words; what is said in ours already stays. `is_private`: the value may be a key in the wrong place, so only
-/// its kind is said.
-pub fn plain(said: &str, is_private: bool) -> String {
-    if said.contains("invalid socket address") {
+/// Rewrites a message of `serde`. A message of our own stays as it is. `is_private`: the value may be a key, so the message names
+/// only its type.
+pub fn in_plain_words(message: &str, is_private: bool) -> String {
+    if message.contains("invalid socket address") {
         return format!("expected {ADDRESS}");
     }
-    if let Some(field) = said.strip_prefix("missing field ") {
+    if let Some(field) = message.strip_prefix("missing field ") {
         return format!("{field} is missing");
     }
-    if let Some((name, known)) = said
+    if let Some((name, known)) = message
         .strip_prefix("unknown variant ")
         .and_then(|rest| rest.split_once(", expected "))
     {
@@ -40,31 +40,31 @@ pub fn plain(said: &str, is_private: bool) -> String {
             false => format!("expected {known}, not {name}"),
         };
     }
-    let misfit = said.strip_prefix("invalid type: ");
-    let misfit = misfit.or_else(|| said.strip_prefix("invalid value: "));
-    match misfit.and_then(|misfit| misfit.rsplit_once(", expected ")) {
-        Some((found, wanted)) => {
-            let (wanted, found) = (kind(wanted), value(found, is_private));
-            match found == NUMBER && wanted.contains("number") {
-                true => format!("expected {wanted}"), // one of another size or sign
-                false => format!("expected {wanted}, not {found}"),
+    let mismatch = message.strip_prefix("invalid type: ");
+    let mismatch = mismatch.or_else(|| message.strip_prefix("invalid value: "));
+    match mismatch.and_then(|mismatch| mismatch.rsplit_once(", expected ")) {
+        Some((found, expected)) => {
+            let (expected, found) = (expected_type(expected), found_value(found, is_private));
+            match found == NUMBER && expected.contains("number") {
+                true => format!("expected {expected}"), // the number is negative, too large or not whole
+                false => format!("expected {expected}, not {found}"),
             }
         }
-        None => said.to_owned(),
+        None => message.to_owned(),
     }
 }
 
-fn kind(wanted: &str) -> &str {
-    let found = KINDS.iter().find(|(theirs, _)| *theirs == wanted);
-    match found {
-        Some((_, ours)) => ours,
-        None if wanted.starts_with("struct ") => "settings such as { key: value }",
-        None => wanted,
+fn expected_type(serde_name: &str) -> &str {
+    let known = EXPECTED.iter().find(|(name, _)| *name == serde_name);
+    match known {
+        Some((_, words)) => words,
+        None if serde_name.starts_with("struct ") => "settings such as { key: value }",
+        None => serde_name,
     }
 }
 
-/// The kinds of values that are repeated, by what `serde` calls them, and by what an operator does.
-const WRITTEN: [(&str, &str); 4] = [
+/// The types of values that a message repeats: the name in `serde`, and the words for operators.
+const REPEATED: [(&str, &str); 4] = [
     ("string ", "text"),
     ("integer ", NUMBER),
     ("floating point ", NUMBER),
@@ -73,13 +73,14 @@ const WRITTEN: [(&str, &str); 4] = [
 
 const NUMBER: &str = "a number";
 
-/// A value as it was written: ``string "a"`` is `"a"`, ``integer `-1` `` is `-1`; of one that may be or carry a key only the kind.
-fn value(found: &str, is_private: bool) -> &str {
-    let written = WRITTEN
+/// The value as the operator wrote it: ``string "a"`` becomes `"a"`, ``integer `-1` `` becomes `-1`. A value that may contain a key
+/// becomes the words for its type.
+fn found_value(found: &str, is_private: bool) -> &str {
+    let repeated = REPEATED
         .iter()
-        .find_map(|(theirs, kind)| Some((found.strip_prefix(theirs)?, *kind)));
-    match (written, found) {
-        (Some((bare, kind)), _) if is_private || may_carry_key(bare) => kind,
+        .find_map(|(name, words)| Some((found.strip_prefix(name)?, *words)));
+    match (repeated, found) {
+        (Some((bare, words)), _) if is_private || may_carry_key(bare) => words,
         (Some((bare, _)), _) => bare.trim_matches('`'),
         (None, "null" | "unit value" | "Option value") => "nothing",
         (None, "sequence") => "a list",
@@ -95,7 +96,7 @@ mod tests {
     use crate::config::Config;
 
     #[test]
-    fn an_operator_reads_no_names_of_rust_types() {
+    fn a_message_has_no_names_of_rust_types() {
         for (yaml, says) in [
             (
                 "listen: nowhere",
@@ -157,12 +158,12 @@ mod tests {
         ] {
             let value: serde_json::Value = serde_yaml::from_str(yaml).unwrap();
             let error = serde_json::from_value::<Config>(value).unwrap_err();
-            assert_eq!(plain(&error.to_string(), false), says, "{error}");
+            assert_eq!(in_plain_words(&error.to_string(), false), says, "{error}");
         }
     }
 
     #[test]
-    fn of_a_value_that_may_be_a_key_only_the_kind_is_said() {
+    fn a_message_names_only_the_type_of_a_value_that_may_be_a_key() {
         for (yaml, says) in [
             (
                 "auth: sk-1",
@@ -191,12 +192,12 @@ mod tests {
         ] {
             let value: serde_json::Value = serde_yaml::from_str(yaml).unwrap();
             let error = serde_json::from_value::<Config>(value).unwrap_err();
-            assert_eq!(plain(&error.to_string(), true), says, "{error}");
+            assert_eq!(in_plain_words(&error.to_string(), true), says, "{error}");
         }
-        // Elsewhere of one that may carry one.
-        let said = "invalid type: string \"http://u:sk-1@h\", expected a sequence";
+        // Elsewhere a value that may contain a key.
+        let message = "invalid type: string \"http://u:sk-1@h\", expected a sequence";
         assert_eq!(
-            plain(said, false),
+            in_plain_words(message, false),
             "expected a list such as [a, b], not text"
         );
     }

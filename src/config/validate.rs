@@ -1,4 +1,4 @@
-//! What types cannot say: ranges, references between settings, keys that must be there.
+//! The checks that types cannot make: ranges, references between settings, and keys and certificates that must exist.
 
 use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
@@ -7,46 +7,46 @@ use tracing_subscriber::EnvFilter;
 use super::{Buckets, Config, Problem, Secret, Tls};
 
 impl Config {
-    /// Every problem of the configuration as a whole. `families`: the ids that `models.X.family` may have, beside `auto`.
+    /// Checks the values and the files that they name. `families`: the ids that `models.X.family` may have, beside `auto`.
     pub(super) fn problems(&self, families: &[&str]) -> Vec<Problem> {
-        let mut found = Found(Vec::new());
-        self.check_routing(&mut found);
-        self.check_limits(&mut found);
-        self.check_classifier(&mut found);
-        self.check_log(&mut found);
-        found.tls("server.tls", self.server.tls.as_ref());
-        self.check_addresses(&mut found);
-        self.check_ext_proc(&mut found);
-        self.check_auth(&mut found);
-        self.check_models(&mut found, families);
-        self.check_aliases(&mut found);
+        let mut checker = Checker(Vec::new());
+        self.check_routing(&mut checker);
+        self.check_limits(&mut checker);
+        self.check_classifier(&mut checker);
+        self.check_log(&mut checker);
+        checker.tls("server.tls", self.server.tls.as_ref());
+        self.check_addresses(&mut checker);
+        self.check_ext_proc(&mut checker);
+        self.check_auth(&mut checker);
+        self.check_models(&mut checker, families);
+        self.check_aliases(&mut checker);
         for (index, server) in self.discover.iter().enumerate() {
-            found.secret(
+            checker.secret(
                 format!("discover[{index}].api_key"),
                 server.api_key.as_ref(),
             );
         }
-        found.0
+        checker.0
     }
 
-    fn check_routing(&self, found: &mut Found) {
-        found.unless(
+    fn check_routing(&self, checker: &mut Checker) {
+        checker.unless(
             (0.0..=1.0).contains(&self.routing.threshold),
             "routing.threshold",
             "must be between 0 and 1",
         );
-        found.unless(
+        checker.unless(
             (0.0..=0.5).contains(&self.routing.switch_margin),
             "routing.switch_margin",
             "must be between 0 and 0.5",
         );
-        found.at_least_one("routing.turns", self.routing.turns);
+        checker.at_least_one("routing.turns", self.routing.turns);
     }
 
-    fn check_limits(&self, found: &mut Found) {
+    fn check_limits(&self, checker: &mut Checker) {
         let (server, upstream) = (&self.server, &self.upstream);
-        found.at_least_one("server.max_in_flight", server.max_in_flight);
-        found.at_least_one("server.max_body_bytes", server.max_body_bytes);
+        checker.at_least_one("server.max_in_flight", server.max_in_flight);
+        checker.at_least_one("server.max_body_bytes", server.max_body_bytes);
         for (path, value) in [
             ("server.headers_ms", server.headers_ms),
             ("server.body_idle_ms", server.body_idle_ms),
@@ -60,29 +60,29 @@ impl Config {
             ("upstream.discover_ms", upstream.discover_ms),
             ("classifier.deadline_ms", self.classifier.deadline_ms),
         ] {
-            found.unless(
+            checker.unless(
                 value > 0,
                 path,
                 "must be at least 1 millisecond; nothing waits for ever",
             );
         }
-        found.at_least_one("upstream.failures", upstream.failures);
-        found.unless(
+        checker.at_least_one("upstream.failures", upstream.failures);
+        checker.unless(
             upstream.health_results > 0,
             "upstream.health_results",
             "must be at least 1; health_ms: 0 turns the checks off",
         );
     }
 
-    fn check_classifier(&self, found: &mut Found) {
+    fn check_classifier(&self, checker: &mut Checker) {
         let classifier = &self.classifier;
-        found.at_least_one("classifier.queue", classifier.queue);
-        found.unless(
+        checker.at_least_one("classifier.queue", classifier.queue);
+        checker.unless(
             !classifier.providers.is_empty(),
             "classifier.providers",
             "must name at least one, such as cpu",
         );
-        found.unless(
+        checker.unless(
             (16..=65_536).contains(&classifier.max_tokens),
             "classifier.max_tokens",
             "must be 16 to 65536",
@@ -94,7 +94,7 @@ impl Config {
             ("classifier.buckets.rows", rows),
             ("classifier.buckets.tokens", tokens),
         ] {
-            found.unless(
+            checker.unless(
                 sizes.first().is_some_and(|least| *least > 0) && sizes.is_sorted_by(|a, b| a < b),
                 path,
                 "must be ascending sizes, such as [1, 8, 64]",
@@ -102,64 +102,66 @@ impl Config {
         }
     }
 
-    fn check_log(&self, found: &mut Found) {
+    fn check_log(&self, checker: &mut Checker) {
         let filter = EnvFilter::builder().parse(&self.telemetry.log);
-        found.unless(
+        checker.unless(
             filter.is_ok(),
             "telemetry.log",
             "is no log filter; write a level such as info, or target=level,..",
         );
     }
 
-    fn check_addresses(&self, found: &mut Found) {
+    fn check_addresses(&self, checker: &mut Checker) {
         let mut taken = vec![self.listen];
         for (path, listen) in [
             ("ops.listen", self.ops.as_ref().map(|ops| ops.listen)),
             (
                 "ext_proc.listen",
-                self.ext_proc.as_ref().map(|door| door.listen),
+                self.ext_proc.as_ref().map(|ext_proc| ext_proc.listen),
             ),
         ] {
             let Some(listen) = listen else { continue };
             let is_free = listen.port() == 0 || !taken.contains(&listen);
-            found.unless(is_free, path, "is the address of another door already");
+            checker.unless(is_free, path, "is the address of another listener already");
             taken.push(listen);
         }
     }
 
-    fn check_ext_proc(&self, found: &mut Found) {
-        let Some(door) = &self.ext_proc else { return };
-        found.at_least_one("ext_proc.max_streams", door.max_streams);
-        // A body over the limit is to be refused with 413, so it has to arrive first.
-        found.unless(
-            door.max_message_bytes as u64 > self.server.max_body_bytes,
+    fn check_ext_proc(&self, checker: &mut Checker) {
+        let Some(ext_proc) = &self.ext_proc else {
+            return;
+        };
+        checker.at_least_one("ext_proc.max_streams", ext_proc.max_streams);
+        // A body above the limit must arrive, so that it can be refused with 413.
+        checker.unless(
+            ext_proc.max_message_bytes as u64 > self.server.max_body_bytes,
             "ext_proc.max_message_bytes",
             "must be larger than server.max_body_bytes: a message holds a whole body",
         );
-        found.tls("ext_proc.tls", door.tls.as_ref());
+        checker.tls("ext_proc.tls", ext_proc.tls.as_ref());
     }
 
-    fn check_auth(&self, found: &mut Found) {
+    fn check_auth(&self, checker: &mut Checker) {
         let (mut names, mut owners) = (BTreeSet::new(), BTreeMap::new());
         for (index, key) in self.auth.keys.iter().enumerate() {
             let path = |setting: &str| format!("auth.keys[{index}].{setting}");
             match key.key.digest() {
-                Err(message) => found.0.push(Problem::new(path("key"), message)),
+                Err(message) => checker.0.push(Problem::new(path("key"), message)),
                 Ok(digest) => match owners.entry(digest) {
                     Entry::Vacant(free) => drop(free.insert(&key.name)),
-                    Entry::Occupied(owner) => found.0.push(Problem::new(
+                    Entry::Occupied(owner) => checker.0.push(Problem::new(
                         path("key"),
                         format!("is the same key as that of `{}`", owner.get()),
                     )),
                 },
             }
-            found.unless(names.insert(&key.name), path("name"), "is used twice");
-            found.unless(
+            checker.unless(names.insert(&key.name), path("name"), "is used twice");
+            checker.unless(
                 key.models.as_ref().is_none_or(|models| !models.is_empty()),
                 path("models"),
                 "must name at least one; leave it out for all",
             );
-            found.unless(
+            checker.unless(
                 key.requests_per_minute != Some(0),
                 path("requests_per_minute"),
                 "must be at least 1; leave it out for no limit",
@@ -167,16 +169,16 @@ impl Config {
         }
     }
 
-    fn check_models(&self, found: &mut Found, families: &[&str]) {
+    fn check_models(&self, checker: &mut Checker, families: &[&str]) {
         for (name, model) in &self.models {
             let path = format!("models.{name}");
-            found.unless(
+            checker.unless(
                 !model.endpoints.is_empty() || self.ext_proc.is_some(),
                 format!("{path}.endpoints"),
                 "must name at least one server; only behind Envoy (ext_proc) it may name none",
             );
-            found.secret(format!("{path}.api_key"), model.api_key.as_ref());
-            found.unless(
+            checker.secret(format!("{path}.api_key"), model.api_key.as_ref());
+            checker.unless(
                 model.family == "auto" || families.contains(&&*model.family),
                 format!("{path}.family"),
                 format!(
@@ -187,16 +189,16 @@ impl Config {
             );
             for (index, endpoint) in model.endpoints.iter().enumerate() {
                 let path = format!("{path}.endpoints[{index}]");
-                found.at_least_one(format!("{path}.weight"), endpoint.weight);
-                found.secret(format!("{path}.api_key"), endpoint.api_key.as_ref());
+                checker.at_least_one(format!("{path}.weight"), endpoint.weight);
+                checker.secret(format!("{path}.api_key"), endpoint.api_key.as_ref());
             }
         }
     }
 
-    fn check_aliases(&self, found: &mut Found) {
+    fn check_aliases(&self, checker: &mut Checker) {
         for (name, alias) in &self.aliases {
             let path = format!("aliases.{name}");
-            found.unless(
+            checker.unless(
                 !self.models.contains_key(name),
                 path.as_str(),
                 "is the name of a model already",
@@ -206,10 +208,10 @@ impl Config {
                 ("direct", &alias.direct),
                 ("unchanged", &alias.unchanged),
             ] {
-                // A server that is discovered may bring the model later.
+                // A discovered server may add the model later.
                 let exists = self.models.contains_key(target) || !self.discover.is_empty();
                 let known = self.models.keys().cloned().collect::<Vec<_>>().join(", ");
-                found.unless(
+                checker.unless(
                     exists,
                     format!("{path}.{mode}"),
                     format!("`{target}` is no model; there are: {known}"),
@@ -219,9 +221,11 @@ impl Config {
     }
 }
 
-struct Found(Vec<Problem>);
+/// Collects the problems.
+struct Checker(Vec<Problem>);
 
-impl Found {
+impl Checker {
+    /// Adds a problem unless `holds`.
     fn unless(&mut self, holds: bool, path: impl Into<String>, message: impl Into<String>) {
         if !holds {
             self.0.push(Problem::new(path, message));
@@ -232,6 +236,7 @@ impl Found {
         self.unless(count > N::default(), path, "must be at least 1");
     }
 
+    /// Checks that the files can be opened.
     fn tls(&mut self, path: &str, files: Option<&Tls>) {
         let files = files
             .iter()
@@ -248,6 +253,7 @@ impl Found {
         }
     }
 
+    /// Checks that the key can be read.
     fn secret(&mut self, path: String, secret: Option<&Secret>) {
         if let Some(Err(message)) = secret.map(Secret::reveal) {
             self.0.push(Problem::new(path, message));
@@ -304,26 +310,26 @@ aliases:
 
     #[test]
     fn behind_envoy_a_model_may_have_no_endpoints_and_a_body_must_fit_a_message() {
-        let door = |more: &str| {
+        let with_ext_proc = |more: &str| {
             paths(&format!(
                 "{{models: {{m: {{}}}}, listen: '127.0.0.1:1', ext_proc: {{listen: '127.0.0.1:2'{more}}}}}"
             ))
         };
         assert_eq!(paths("{models: {m: {}}}"), ["models.m.endpoints"]);
-        assert!(door("").is_empty());
-        assert_eq!(door(", max_streams: 0"), ["ext_proc.max_streams"]);
+        assert!(with_ext_proc("").is_empty());
+        assert_eq!(with_ext_proc(", max_streams: 0"), ["ext_proc.max_streams"]);
         assert_eq!(
-            door(", max_message_bytes: 1000"),
+            with_ext_proc(", max_message_bytes: 1000"),
             ["ext_proc.max_message_bytes"]
         );
         assert_eq!(
-            door(", tls: {cert: no/such.crt, key: no/such.key}"),
+            with_ext_proc(", tls: {cert: no/such.crt, key: no/such.key}"),
             ["ext_proc.tls.cert", "ext_proc.tls.key"]
         );
     }
 
     #[test]
-    fn what_is_wrong_with_a_key_is_said_of_that_key_without_repeating_it() {
+    fn a_problem_with_a_key_names_the_setting_and_does_not_repeat_the_key() {
         let hex = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"; // of `test`
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "test\n").unwrap();
@@ -355,10 +361,10 @@ discover: [{{ url: 'http://h', api_key: 'sha256:{hex}' }}]
                 "discover[0].api_key",
             ]
         );
-        let said: String = problems.iter().map(ToString::to_string).collect();
+        let text: String = problems.iter().map(ToString::to_string).collect();
         assert!(
-            said.contains("the same key as that of `a`") && !said.contains("9f86"),
-            "{said}"
+            text.contains("the same key as that of `a`") && !text.contains("9f86"),
+            "{text}"
         );
     }
 
@@ -382,7 +388,7 @@ discover: [{{ url: 'http://h', api_key: 'sha256:{hex}' }}]
     }
 
     #[test]
-    fn the_defaults_are_without_problems() {
+    fn the_defaults_have_no_problems() {
         assert!(Config::default().problems(&[]).is_empty());
     }
 }

@@ -75,8 +75,8 @@ impl Classifier {
         self.providers.iter().all(|p| *p == Provider::Cpu)
     }
 
-    /// The fixed shapes in effect; `None` if inferences run in the shapes of their texts. Kernels and engines of a graphics card are
-    /// built for fixed shapes, so there `buckets: null` means the default ones.
+    /// The fixed shapes in effect; `None` if inferences run in the shapes of their texts. A graphics card has kernels and engines
+    /// for fixed shapes, so there `buckets: null` means the default ones.
     pub fn buckets_in_effect(&self) -> Option<Buckets> {
         match &self.buckets {
             None if !self.is_on_cpu() => Some(Buckets::default()),

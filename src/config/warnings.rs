@@ -1,21 +1,22 @@
-//! What is allowed and will likely disappoint, and a configuration that gives nothing to do.
+//! Settings that are valid and probably not what the operator wants.
 
 use super::{Config, Problem};
 
-/// Envoy's default `message_timeout` is 200 ms; a decision that may take this long leaves too little of it.
+/// A decision that takes this long leaves too little of Envoy's default `message_timeout` of 200 ms.
 const NEAR_MESSAGE_TIMEOUT_MS: u64 = 150;
 
 impl Config {
-    /// Why there would be nothing to do.
-    pub fn idle(&self) -> Option<&'static str> {
-        let is_idle = self.models.is_empty() && self.discover.is_empty() && self.ext_proc.is_none();
-        is_idle.then_some(
+    /// A message if the configuration names nothing to serve.
+    pub fn nothing_to_serve(&self) -> Option<&'static str> {
+        let is_empty =
+            self.models.is_empty() && self.discover.is_empty() && self.ext_proc.is_none();
+        is_empty.then_some(
             "there is nothing to serve: give --upstream http://HOST:PORT, or models in a --config file (see \
              configs/example.yaml), or ext_proc.listen behind Envoy (see configs/envoy)",
         )
     }
 
-    /// What is allowed and will likely disappoint.
+    /// Settings that are valid and probably not what the operator wants.
     pub fn warnings(&self) -> Vec<Problem> {
         let near =
             self.ext_proc.is_some() && self.classifier.deadline_ms >= NEAR_MESSAGE_TIMEOUT_MS;
@@ -35,25 +36,25 @@ impl Config {
         });
         near.into_iter()
             .chain(one_way)
-            .chain(self.strays())
+            .chain(self.unknown_key_models())
             .collect()
     }
 
-    /// Models that keys may be used for and that are none of ours. Where servers are asked for theirs, or any name is taken,
-    /// nothing can be said of that.
-    fn strays(&self) -> Vec<Problem> {
+    /// Names in `auth.keys[].models` that are no model and no alias. With `discover`, or without any model and alias, every name
+    /// may exist, so there is no warning.
+    fn unknown_key_models(&self) -> Vec<Problem> {
         if !self.discover.is_empty() || (self.models.is_empty() && self.aliases.is_empty()) {
             return Vec::new();
         }
-        let is_ours =
+        let is_known =
             |name: &str| self.models.contains_key(name) || self.aliases.contains_key(name);
         let keys = self.auth.keys.iter().enumerate();
-        keys.flat_map(|(at, key)| {
+        keys.flat_map(|(index, key)| {
             let names = key.models.iter().flatten().enumerate();
             names
-                .filter(|(_, name)| !is_ours(name))
-                .map(move |(nth, name)| {
-                    let path = format!("auth.keys[{at}].models[{nth}]");
+                .filter(|(_, name)| !is_known(name))
+                .map(move |(name_index, name)| {
+                    let path = format!("auth.keys[{index}].models[{name_index}]");
                     Problem::new(path, format!("`{name}` is neither a model nor an alias"))
                 })
         })
@@ -78,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_for_a_model_that_is_nowhere_is_a_warning() {
+    fn a_key_for_an_unknown_model_is_a_warning() {
         let warned = |more: &str| {
             let keys = "auth: {keys: [{name: a, key: 'file:x', models: [m, auto, mm]}]}";
             let config = Config::from_yaml(&format!("{{{keys}, {more}}}")).unwrap();
@@ -88,16 +89,16 @@ mod tests {
                 .map(|problem| problem.path)
                 .collect::<Vec<_>>()
         };
-        let ours = "models: {m: {}}, aliases: {auto: {reasoning: m, direct: m, unchanged: m}}";
-        assert_eq!(warned(ours), ["auth.keys[0].models[2]"]);
-        assert!(warned(&format!("{ours}, discover: [{{url: 'http://h'}}]")).is_empty());
+        let models = "models: {m: {}}, aliases: {auto: {reasoning: m, direct: m, unchanged: m}}";
+        assert_eq!(warned(models), ["auth.keys[0].models[2]"]);
+        assert!(warned(&format!("{models}, discover: [{{url: 'http://h'}}]")).is_empty());
         assert!(
             warned("ext_proc: {listen: '127.0.0.1:1'}, classifier: {deadline_ms: 1}").is_empty()
         );
     }
 
     #[test]
-    fn a_margin_that_no_score_can_reach_is_a_warning() {
+    fn a_margin_beyond_all_scores_is_a_warning() {
         let warned = |threshold: f64, margin: f64| {
             let yaml = format!("{{routing: {{threshold: {threshold}, switch_margin: {margin}}}}}");
             !Config::from_yaml(&yaml).unwrap().warnings().is_empty()

@@ -1,4 +1,4 @@
-//! The commands as a shell sees them.
+//! The commands, run as a shell runs them: arguments, output and exit status.
 
 use std::{
     fs,
@@ -20,7 +20,7 @@ fn thinkgate(args: &[&str]) -> Command {
 }
 
 fn run(args: &[&str]) -> (Option<i32>, String, String) {
-    told(thinkgate(args).output().unwrap())
+    result(thinkgate(args).output().unwrap())
 }
 
 pub fn run_with_input(args: &[&str], input: &str) -> (Option<i32>, String, String) {
@@ -36,10 +36,10 @@ pub fn run_with_input(args: &[&str], input: &str) -> (Option<i32>, String, Strin
         .unwrap()
         .write_all(input.as_bytes())
         .unwrap();
-    told(child.wait_with_output().unwrap())
+    result(child.wait_with_output().unwrap())
 }
 
-fn told(output: Output) -> (Option<i32>, String, String) {
+fn result(output: Output) -> (Option<i32>, String, String) {
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     (
         output.status.code(),
@@ -49,7 +49,7 @@ fn told(output: Output) -> (Option<i32>, String, String) {
 }
 
 #[test]
-fn classify_answers_a_line_an_argument_in_order() {
+fn classify_writes_one_line_per_argument_in_order() {
     let (status, out, _) = run(&["classify", HARD, EASY]);
     assert_eq!(status, Some(0));
     let lines: Vec<serde_json::Value> = out
@@ -79,7 +79,7 @@ fn classify_answers_a_line_an_argument_in_order() {
 }
 
 #[test]
-fn classify_reads_standard_input_and_batches_change_nothing() {
+fn classify_reads_standard_input_and_batches_change_no_score() {
     let mut input = String::new();
     for index in 0..40 {
         input.push_str(&format!("{EASY} {index}{}\n", " really".repeat(index % 7)));
@@ -105,16 +105,16 @@ fn classify_reads_standard_input_and_batches_change_nothing() {
 }
 
 #[test]
-fn a_card_that_was_asked_for_and_is_not_there_is_an_error() {
+fn a_provider_that_does_not_load_is_an_error() {
     let mut command = thinkgate(&["check-config", "--config", "configs/gpu.yaml"]);
     command
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .env(
             "THINKGATE_CLASSIFIER__RUNTIME",
             "onnx/runtime/libonnxruntime.so",
-        ) // that of the processor
+        ) // the library for the CPU
         .env("THINKGATE_CLASSIFIER__ENGINE_CACHE", std::env::temp_dir());
-    let (status, _, err) = told(command.output().unwrap());
+    let (status, _, err) = result(command.output().unwrap());
     assert_eq!(status, Some(1));
     let problems: Vec<&str> = err
         .lines()
@@ -128,7 +128,7 @@ fn a_card_that_was_asked_for_and_is_not_there_is_an_error() {
 }
 
 #[test]
-fn fixed_shapes_and_models_side_by_side_change_no_score() {
+fn fixed_shapes_and_several_sessions_change_no_score() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("buckets.yaml");
     let settings = "classifier: { sessions: 3, buckets: { rows: [1, 4], tokens: [16, 64] } }";
@@ -150,14 +150,14 @@ fn fixed_shapes_and_models_side_by_side_change_no_score() {
 }
 
 #[test]
-fn the_runtime_leaves_no_files_and_sends_nothing_to_its_makers() {
+fn the_telemetry_of_onnx_runtime_is_off_and_leaves_no_files() {
     let home = tempfile::tempdir().unwrap();
     let mut command = thinkgate(&["classify", EASY]);
     command
         .env("HOME", home.path())
         .env("XDG_CACHE_HOME", home.path())
         .env_remove("ORT_DISABLE_TELEMETRY");
-    let (status, _, err) = told(command.output().unwrap());
+    let (status, _, err) = result(command.output().unwrap());
     assert_eq!(status, Some(0), "{err}");
     let left: Vec<_> = fs::read_dir(home.path()).unwrap().collect();
     assert!(left.is_empty(), "{left:?}");
@@ -186,7 +186,7 @@ fn check_config_prints_the_defaults_the_effective_settings_or_every_problem() {
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .env("VLLM_KEY", "sk-hidden")
             .env("ALICE_KEY", "sk-hidden");
-        let (status, out, err) = told(command.output().unwrap());
+        let (status, out, err) = result(command.output().unwrap());
         assert_eq!(status, Some(0), "{file}: {err}");
         assert!(
             out.contains("max_in_flight: 1024") && !out.contains("sk-hidden"),
@@ -209,7 +209,7 @@ fn check_config_prints_the_defaults_the_effective_settings_or_every_problem() {
 }
 
 #[test]
-fn check_config_fails_where_serve_would_and_says_the_same() {
+fn check_config_and_serve_report_the_same_problems() {
     let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let ((cert, _), (_, key)) = (certificate(one.path()), certificate(other.path()));
     let file = tempfile::NamedTempFile::with_suffix(".yaml").unwrap();
@@ -223,7 +223,7 @@ fn check_config_fails_where_serve_would_and_says_the_same() {
     for model in [fixture("models/tiny"), "/no/such".into()] {
         let run = |command: &str| {
             let mut command = thinkgate(&[command, "--config", path]);
-            told(
+            result(
                 command
                     .env("THINKGATE_CLASSIFIER__MODEL", &model)
                     .output()
@@ -236,8 +236,8 @@ fn check_config_fails_where_serve_would_and_says_the_same() {
             true => "\n  classifier: the classifier's /no/such/model.onnx is missing",
             false => "\n  routing.domains.astrology: the classifier has no such domain",
         };
-        for said in ["\n  server.tls: the certificate", expected] {
-            assert!(err.contains(said), "{said} in {err}");
+        for problem in ["\n  server.tls: the certificate", expected] {
+            assert!(err.contains(problem), "{problem} in {err}");
         }
         let problems =
             |err: &str| err[err.find("thinkgate: the configuration").unwrap()..].to_owned();
@@ -246,7 +246,7 @@ fn check_config_fails_where_serve_would_and_says_the_same() {
 }
 
 #[test]
-fn check_config_prints_no_key_and_nothing_to_try_keys_against() {
+fn check_config_prints_neither_keys_nor_their_hashes() {
     let hash = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
     let file = tempfile::NamedTempFile::with_suffix(".yaml").unwrap();
     let check = |key: &str| {
@@ -275,12 +275,12 @@ fn check_config_prints_no_key_and_nothing_to_try_keys_against() {
 }
 
 #[test]
-fn serve_says_what_is_missing() {
+fn serve_names_what_is_missing() {
     let (status, _, err) = run(&["serve"]);
     assert_eq!(status, Some(1));
     assert!(err.contains("--upstream"), "{err}");
     let mut command = thinkgate(&["serve", "--upstream", "http://127.0.0.1:1"]);
-    let (status, _, err) = told(
+    let (status, _, err) = result(
         command
             .env("THINKGATE_CLASSIFIER__RUNTIME", "/no/such.so")
             .output()
@@ -294,7 +294,7 @@ fn serve_says_what_is_missing() {
     let broken = tempfile::NamedTempFile::with_suffix(".so").unwrap();
     fs::write(broken.path(), "not a library").unwrap();
     let mut command = thinkgate(&["serve", "--upstream", "http://127.0.0.1:1"]);
-    let (status, _, err) = told(
+    let (status, _, err) = result(
         command
             .env("THINKGATE_CLASSIFIER__RUNTIME", broken.path())
             .output()
@@ -308,7 +308,7 @@ fn serve_says_what_is_missing() {
 }
 
 #[test]
-fn the_environment_sets_scalars_and_kubernetes_own_variables_are_not_ours() {
+fn the_environment_sets_scalars_and_variables_of_kubernetes_are_ignored() {
     let mut command = thinkgate(&["check-config", "--config", "configs/default.yaml"]);
     command
         .current_dir(env!("CARGO_MANIFEST_DIR"))
@@ -316,7 +316,7 @@ fn the_environment_sets_scalars_and_kubernetes_own_variables_are_not_ours() {
         .env("THINKGATE_LISTEN", "0.0.0.0:9")
         .env("THINKGATE_PORT", "tcp://10.0.0.1:80")
         .env("THINKGATE_SERVICE_HOST", "10.0.0.1");
-    let (status, out, err) = told(command.output().unwrap());
+    let (status, out, err) = result(command.output().unwrap());
     assert_eq!(status, Some(0), "{err}");
     assert!(
         out.contains("threshold: 0.7") && out.contains("listen: 0.0.0.0:9"),
@@ -327,7 +327,7 @@ fn the_environment_sets_scalars_and_kubernetes_own_variables_are_not_ours() {
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .env("THINKGATE_ROUTING__TRESHOLD", "1")
         .env("THINKGATE_MODELS__A", "b");
-    let (status, _, err) = told(command.output().unwrap());
+    let (status, _, err) = result(command.output().unwrap());
     assert_eq!(status, Some(1));
     assert!(
         err.contains("routing.treshold") && err.contains("can be set in a file only"),

@@ -1,10 +1,10 @@
-//! Keys that an operator wrote where none belongs: said to be wrong, and not repeated.
+//! Keys at a wrong place in the configuration: a problem names the place and never repeats the key.
 
 use std::{fs, process::Command};
 
 use super::support::{Process, Server, fixture};
 
-/// In every one of these `sk-abc` is a key; beside each, what the problem is said of.
+/// Configurations with the key `sk-abc` at a wrong place, each with the path of the problem.
 const MISPLACED: [(&str, &str); 17] = [
     ("auth: sk-abc", "auth: "),
     ("auth: [sk-abc]", "auth[0]: "),
@@ -66,15 +66,15 @@ fn check_config_does_not_repeat_a_key_in_the_wrong_place() {
     let path = file.path().to_str().unwrap();
     for (yaml, place) in MISPLACED {
         fs::write(file.path(), yaml).unwrap();
-        let said = check_config(path, &[]);
-        assert!(said.contains(place), "{yaml}: {said}");
-        assert!(!said.contains("sk-abc"), "{yaml}: {said}");
+        let output = check_config(path, &[]);
+        assert!(output.contains(place), "{yaml}: {output}");
+        assert!(!output.contains("sk-abc"), "{yaml}: {output}");
     }
     fs::write(file.path(), "routing: { threshold: 0.4 }").unwrap();
     for variable in ["THINKGATE_AUTH__KEYS", "THINKGATE_AUTH__KEY"] {
-        let said = check_config(path, &[(variable, "sk-abc")]);
-        assert!(said.contains("auth"), "{variable}: {said}");
-        assert!(!said.contains("sk-abc"), "{variable}: {said}");
+        let output = check_config(path, &[(variable, "sk-abc")]);
+        assert!(output.contains("auth"), "{variable}: {output}");
+        assert!(!output.contains("sk-abc"), "{variable}: {output}");
     }
 }
 
@@ -84,9 +84,9 @@ fn check_config_does_not_repeat_a_private_key_written_for_its_file() {
     let pem = "-----BEGIN PRIVATE KEY-----\\nsk-abc\\n-----END PRIVATE KEY-----\\n";
     let yaml = format!("server: {{ tls: {{ cert: Cargo.toml, key: \"{pem}\" }} }}");
     fs::write(file.path(), yaml).unwrap();
-    let said = check_config(file.path().to_str().unwrap(), &[]);
-    assert!(said.contains("server.tls.key: "), "{said}");
-    assert!(!said.contains("sk-abc"), "{said}");
+    let output = check_config(file.path().to_str().unwrap(), &[]);
+    assert!(output.contains("server.tls.key: "), "{output}");
+    assert!(!output.contains("sk-abc"), "{output}");
 }
 
 #[tokio::test]

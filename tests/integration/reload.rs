@@ -1,4 +1,4 @@
-//! A configuration that changes while requests run.
+//! Reloads of the configuration while requests run.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -23,15 +23,15 @@ async fn start(config: &Path) -> Process {
     Process::start(&["--config", &config.display().to_string()], &[]).await
 }
 
-/// Waits until the gauge is `ok`.
-async fn reloaded(process: &Process, ok: f64) {
+/// Waits until the gauge of reloads has the value `ok`.
+async fn wait_for_reload_gauge(process: &Process, ok: f64) {
     while process.metric("thinkgate_config_reload_ok").await != Some(ok) {
         sleep(Duration::from_millis(20)).await;
     }
 }
 
 #[tokio::test]
-async fn a_file_that_changes_is_taken_up_and_running_streams_keep_theirs() {
+async fn a_changed_file_is_reloaded_and_running_streams_keep_their_server() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("thinkgate.yaml");
     let slow = Server::start(|_| {
@@ -64,7 +64,7 @@ async fn a_file_that_changes_is_taken_up_and_running_streams_keep_theirs() {
 }
 
 #[tokio::test]
-async fn a_config_map_that_is_swapped_is_taken_up() {
+async fn a_replaced_config_map_is_reloaded() {
     let folder = tempfile::tempdir().unwrap();
     let (one, other) = (
         Server::friendly().await,
@@ -95,17 +95,18 @@ async fn a_config_map_that_is_swapped_is_taken_up() {
 }
 
 #[tokio::test]
-async fn a_bad_file_keeps_the_old_configuration_says_why_and_shows() {
+async fn a_bad_file_keeps_the_old_configuration_and_shows_in_log_and_gauge() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("thinkgate.yaml");
     let server = Server::friendly().await;
     fs::write(&file, models(&server, "")).unwrap();
     let process = start(&file).await;
-    reloaded(&process, 1.0).await;
+    wait_for_reload_gauge(&process, 1.0).await;
     for (bad, why) in [
         ("", "is empty"),
         ("{models: ", "is not YAML"),
         ("{modls: {}}", "modls"),
+        ("{models: {m: {family: qwen33}}}", "`qwen33` is no family"),
         (
             &models(&server, "routing: {threshold: 2}"),
             "routing.threshold",
@@ -123,18 +124,18 @@ async fn a_bad_file_keeps_the_old_configuration_says_why_and_shows() {
         fs::write(&file, bad).unwrap();
         process.signal("HUP").await;
         process.said_text(why).await;
-        reloaded(&process, 0.0).await;
+        wait_for_reload_gauge(&process, 0.0).await;
         assert_eq!(process.chat(&chat(EASY)).await.status, 200);
     }
     fs::write(&file, models(&server, "routing: {threshold: 0.0}")).unwrap();
     process.signal("HUP").await;
-    reloaded(&process, 1.0).await;
+    wait_for_reload_gauge(&process, 1.0).await;
     let answer = process.chat(&chat(EASY)).await;
     assert_eq!(answer.header("x-thinkgate-mode"), Some("reasoning"));
 }
 
 #[tokio::test]
-async fn keys_limits_and_origins_hold_from_the_next_request_on() {
+async fn changed_keys_limits_and_origins_apply_to_the_next_request() {
     let folder = tempfile::tempdir().unwrap();
     let (file, key) = (
         folder.path().join("thinkgate.yaml"),
@@ -185,7 +186,7 @@ async fn keys_limits_and_origins_hold_from_the_next_request_on() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_is_renewed_is_shown_to_whoever_comes_next() {
+async fn a_renewed_certificate_is_used_for_the_next_connection() {
     thinkgate::net::tls::install_crypto_provider(); // for the client of this test
     let (folder, renewed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let server = Server::friendly().await;
@@ -222,7 +223,7 @@ async fn a_certificate_that_is_renewed_is_shown_to_whoever_comes_next() {
     process.said_text("the configuration is taken up").await;
     assert!(
         trusting(&old).get(&url).send().await.is_err(),
-        "the old one is shown no more"
+        "the old certificate is not used any more"
     );
     assert!(
         trusting(&fs::read(&new_cert).unwrap())
@@ -234,7 +235,7 @@ async fn a_certificate_that_is_renewed_is_shown_to_whoever_comes_next() {
 }
 
 #[tokio::test]
-async fn an_endpoint_that_is_still_there_keeps_its_breaker() {
+async fn an_endpoint_that_is_still_configured_keeps_its_breaker() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("thinkgate.yaml");
     let (bad, good) = (
@@ -258,11 +259,11 @@ async fn an_endpoint_that_is_still_there_keeps_its_breaker() {
     for _ in 0..4 {
         assert_eq!(process.chat(&chat(EASY)).await.status, 200);
     }
-    assert_eq!(bad.arrived().len(), tried, "it is left out still");
+    assert_eq!(bad.arrived().len(), tried, "the endpoint is still ejected");
 }
 
 #[tokio::test]
-async fn a_server_that_a_reload_adds_and_that_is_not_there_leaves_the_gateway_ready() {
+async fn an_added_server_that_is_down_leaves_the_gateway_ready() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("thinkgate.yaml");
     let server = Server::friendly().await;
@@ -276,7 +277,7 @@ async fn a_server_that_a_reload_adds_and_that_is_not_there_leaves_the_gateway_re
 }
 
 #[tokio::test]
-async fn a_server_left_out_by_health_checks_is_back_when_they_are_turned_off() {
+async fn an_unhealthy_server_gets_requests_again_when_health_checks_are_turned_off() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("thinkgate.yaml");
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -302,7 +303,7 @@ async fn a_server_left_out_by_health_checks_is_back_when_they_are_turned_off() {
 }
 
 #[tokio::test]
-async fn a_server_that_a_reload_takes_away_is_no_longer_shown_as_well_or_not() {
+async fn the_health_gauge_of_a_removed_server_disappears() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("thinkgate.yaml");
     let (old, new) = (Server::friendly().await, Server::friendly().await);
@@ -324,7 +325,7 @@ async fn a_server_that_a_reload_takes_away_is_no_longer_shown_as_well_or_not() {
 }
 
 #[tokio::test]
-async fn a_file_named_by_a_configuration_that_was_refused_is_watched_too() {
+async fn the_files_of_a_rejected_configuration_are_watched_too() {
     let folder = tempfile::tempdir().unwrap();
     let (file, key) = (
         folder.path().join("thinkgate.yaml"),
@@ -345,7 +346,7 @@ async fn a_file_named_by_a_configuration_that_was_refused_is_watched_too() {
 }
 
 #[tokio::test]
-async fn wrong_settings_and_those_that_take_a_restart_are_said_at_once() {
+async fn wrong_settings_and_those_that_need_a_restart_are_reported_together() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("thinkgate.yaml");
     let server = Server::friendly().await;
@@ -354,7 +355,7 @@ async fn wrong_settings_and_those_that_take_a_restart_are_said_at_once() {
     let bad = "classifier: {threads: 3, queue: many}, routing: {threshold: 2, domains: {astrology: direct}}, ext_proc: {listen: 7}";
     fs::write(&file, models(&server, bad)).unwrap();
     process.said_text("the configuration is not taken up").await;
-    let said = |path: &str| {
+    let reports = |path: &str| {
         let line = |line: &String| line.contains(&format!("\"setting\":\"{path}\""));
         process.lines().iter().filter(|found| line(found)).count()
     };
@@ -365,7 +366,7 @@ async fn wrong_settings_and_those_that_take_a_restart_are_said_at_once() {
         "routing.domains.astrology",
         "ext_proc.listen",
     ] {
-        assert_eq!(said(path), 1, "{path} in {:#?}", process.lines());
+        assert_eq!(reports(path), 1, "{path} in {:#?}", process.lines());
     }
-    assert_eq!(said("ext_proc"), 0, "it is not known what it would be");
+    assert_eq!(reports("ext_proc"), 0, "its value could not be read");
 }

@@ -1,4 +1,4 @@
-//! A file of settings.
+//! A configuration file, in YAML.
 
 use std::path::Path;
 
@@ -10,22 +10,25 @@ use figment::{
 
 use super::Problem;
 
-/// A file that was read: once, since a pipe has nothing to say the second time.
-pub struct Read<'a> {
-    file: &'a Path,
+/// The text of a configuration file. It is read once, because a pipe cannot be read twice.
+pub struct YamlFile<'a> {
+    path: &'a Path,
     text: String,
 }
 
-impl<'a> Read<'a> {
-    /// Reads it; what is no mapping of settings is a problem.
-    pub fn of(file: &'a Path) -> Result<Self, Problem> {
-        let problem = |message: String| Err(Problem::new(file.display().to_string(), message));
-        let text = match std::fs::read_to_string(file) {
+impl<'a> YamlFile<'a> {
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// A problem if the file cannot be read, is not YAML, or is no mapping of settings.
+    pub fn read(path: &'a Path) -> Result<Self, Problem> {
+        let problem = |message: String| Err(Problem::new(path.display().to_string(), message));
+        let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
             Err(error) => return problem(format!("cannot be read: {error}")),
         };
         match serde_yaml::from_str::<serde_yaml::Value>(&text) {
-            Ok(serde_yaml::Value::Mapping(_)) => Ok(Self { file, text }),
+            Ok(serde_yaml::Value::Mapping(_)) => Ok(Self { path, text }),
             Ok(serde_yaml::Value::Null) => problem("is empty".into()),
             Ok(_) => problem("must be a mapping of settings".into()),
             Err(error) => problem(format!("is not YAML: {error}")),
@@ -33,9 +36,9 @@ impl<'a> Read<'a> {
     }
 }
 
-impl Provider for Read<'_> {
+impl Provider for YamlFile<'_> {
     fn metadata(&self) -> Metadata {
-        Metadata::from("YAML file", self.file)
+        Metadata::from("YAML file", self.path)
     }
 
     fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
