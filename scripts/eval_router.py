@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measures a classifier directory on everything that was held out of training: the command is router_training.evaluate, in scripts/training."""
+"""Measures a classifier directory on data that was held out of training. Runs router_training.evaluate of scripts/training."""
 
 import sys
 from pathlib import Path

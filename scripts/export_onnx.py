@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Turns a ModernBERT checkpoint into a classifier directory of the gateway: the command is router_training.export, in scripts/training."""
+"""Turns a ModernBERT checkpoint into a classifier directory. Runs router_training.export of scripts/training."""
 
 import sys
 from pathlib import Path

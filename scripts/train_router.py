@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Trains the router model: the command is router_training.train, in scripts/training."""
+"""Trains the router model. Runs router_training.train of scripts/training."""
 
 import sys
 from pathlib import Path

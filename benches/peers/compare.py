@@ -1,4 +1,4 @@
-"""Interleaved rounds over every peer; medians of per-round ratios to the model server itself."""
+"""Measures every peer in interleaved rounds. Prints medians of the ratios to the model server itself in the same round."""
 
 import argparse
 import contextlib
@@ -10,20 +10,20 @@ import sys
 import tempfile
 import time
 
-from measure import measure
-from peers import MODEL, NAMES, Peers
+from .measure import measure
+from .peers import MODEL, NAMES, Peers
 
 PROMPT = "Tell me about the opening hours of the museum and how I get there by bus from the station. " * 9
 
 
 def body(**more) -> str:
-    """A chat request of about 1 KB. The client has chosen for itself, so that nothing has to be decided."""
+    """A chat request of about 1 KB. The client has chosen the mode, so thinkgate does not decide."""
     chat = {"model": MODEL, "messages": [{"role": "user", "content": PROMPT}], "reasoning_effort": "low"}
     return json.dumps(chat | more, separators=(",", ":"))
 
 
 DECIDED = json.dumps({"model": MODEL, "messages": [{"role": "user", "content": PROMPT}]}, separators=(",", ":"))
-# name: connections, request, what it is
+# Connections, request and description, by name.
 LOADS = {
     "c1": (1, body(), "plain answers, 1 connection"),
     "c32": (32, body(), "plain answers, 32 connections"),
@@ -39,6 +39,7 @@ LOADS = {
 
 
 def started(names: list[str], peers: Peers) -> dict:
+    """Starts the peers; those that cannot be started are left out."""
     running = {}
     for name in names:
         try:
@@ -49,7 +50,13 @@ def started(names: list[str], peers: Peers) -> dict:
 
 
 def table(load: str, what: str, rounds: list[dict], names: list[str]) -> str:
-    lines = [f"{what} (`{load}`)", "", "| | rate / direct | p50 / direct | p99 / direct | first byte / direct | CPU us | errors |", "|---|---|---|---|---|---|---|"]
+    """A Markdown table of one load."""
+    lines = [
+        f"{what} (`{load}`)",
+        "",
+        "| | rate / direct | p50 / direct | p99 / direct | first byte / direct | CPU us | errors |",
+        "|---|---|---|---|---|---|---|",
+    ]
 
     def ratio(name, key):
         values = [seen[name][key] / seen["direct"][key] for seen in rounds if seen[name][key] and seen["direct"][key]]
@@ -62,16 +69,18 @@ def table(load: str, what: str, rounds: list[dict], names: list[str]) -> str:
         errors = sum(seen[name]["errors"] for seen in rounds)
         ratios = [ratio(name, key) for key in ("rate", "p50", "p99", "first_p50")]
         shown = [f"{value:.3f}" if value < 1 else f"{value:.1f}" for value in ratios]
-        lines.append(f"| {name.replace('_', ' + ') if 'envoy_' in name else name.replace('_', '-')} | {' | '.join(shown)} | {cpu:.0f} | {errors} |")
+        shown_name = name.replace("_", " + ") if "envoy_" in name else name.replace("_", "-")
+        lines.append(f"| {shown_name} | {' | '.join(shown)} | {cpu:.0f} | {errors} |")
     direct = statistics.median(seen["direct"]["rate"] for seen in rounds)
     return "\n".join([*lines, "", f"direct: {direct:.0f} requests a second", ""])
 
 
 def main() -> None:
+    """Command line."""
     parser = argparse.ArgumentParser(prog="scripts/compare")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2)
-    parser.add_argument("--only", help=f"of {','.join(NAMES)}; direct is always there")
+    parser.add_argument("--only", help=f"of {','.join(NAMES)}; direct is always included")
     parser.add_argument("--loads", default=",".join(LOADS), help=f"of {','.join(LOADS)}")
     parser.add_argument("--json", help="write every round there")
     options = parser.parse_args()

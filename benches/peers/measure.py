@@ -1,4 +1,4 @@
-"""What a load does to the programs that carry it: the rig's own numbers, and the processor time and memory of the programs."""
+"""Measures a load: the rates and times that the rig reports, and the processor time and memory of the programs under load."""
 
 import contextlib
 import json
@@ -6,18 +6,18 @@ import os
 import pathlib
 import subprocess
 
-from peers import RIG
+from .peers import RIG
 
 TICK = os.sysconf("SC_CLK_TCK")
 PROC = pathlib.Path("/proc")
 
 
 def seconds_of(processes) -> float:
-    """User and system time of the programs and their children so far."""
+    """The user and system time of the programs and all their child processes so far."""
     parents, times = {}, {}
     for folder in PROC.iterdir():
         if folder.name.isdigit():
-            with contextlib.suppress(OSError):  # ended meanwhile
+            with contextlib.suppress(OSError):  # the process has ended meanwhile
                 fields = (folder / "stat").read_text().rsplit(")", 1)[1].split()
                 parents.setdefault(int(fields[1]), []).append(int(folder.name))
                 times[int(folder.name)] = int(fields[11]) + int(fields[12])
@@ -30,14 +30,17 @@ def seconds_of(processes) -> float:
 
 
 def resident(child) -> float:
-    """Resident memory of a program in MiB."""
+    """The resident memory of a program in MiB."""
     lines = (PROC / str(child.process.pid) / "status").read_text().splitlines()
     [kib] = [line.split()[1] for line in lines if line.startswith("VmRSS:")]
     return int(kib) / 1024
 
 
 def measure(port: int, processes, connections: int, requests: pathlib.Path, seconds: float, *once: str) -> dict:
-    """Puts a load on a port; `processes` are those whose time counts. With "once" every request of the file is asked once."""
+    """Sends requests to a port for `seconds`; measures the processor time of `processes`.
+
+    `requests` is a file with a request a line. With the argument "once" each of them is sent at most once.
+    """
     before = seconds_of(processes)
     command = [RIG, "load", f"127.0.0.1:{port}", requests, str(connections), str(seconds), *once]
     out = subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds + 60).stdout

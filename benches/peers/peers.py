@@ -1,4 +1,4 @@
-"""Every program that is compared, in front of the same model server, each on a port of its own."""
+"""Starts the programs that are compared, each on a port of its own, in front of the same model server."""
 
 import contextlib
 import json
@@ -7,16 +7,13 @@ import pathlib
 import shutil
 import sys
 
-HERE = pathlib.Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent / "real"))
-
-from envoy import BUFFER, Door, Envoy, bootstrap, cluster, grpc_cluster, route  # noqa: E402
-from processes import REPOSITORY, Child, free_port  # noqa: E402
+from tests.harness.envoy import BUFFER, Envoy, ExtProcListener, bootstrap, cluster, grpc_cluster, route
+from tests.harness.processes import REPOSITORY, ServerProcess, free_port
 
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR") or REPOSITORY / "target") / "release"
 RIG = TARGET / "examples" / "rig"
 MODEL = "Qwen3-8B"
-WORKERS = len(os.sched_getaffinity(0))  # of each proxy, as thinkgate and vllm-router have unasked
+WORKERS = len(os.sched_getaffinity(0))  # threads of each proxy, the default of thinkgate and vllm-router
 
 NGINX = """
 daemon off; worker_processes {workers}; pid nginx.pid; error_log stderr warn;
@@ -33,27 +30,31 @@ http {{
 
 
 class Peers:
-    """Starts programs and ends them together."""
+    """Starts programs; all of them end with `stack`.
+
+    A method with the name of a program starts it. It returns the port to send requests to, and the processes to measure.
+    """
 
     def __init__(self, folder: pathlib.Path, stack: contextlib.ExitStack):
         self.folder, self.stack = folder, stack
         self.upstream = self.start("upstream", lambda port: [RIG, "upstream", f"127.0.0.1:{port}"], "/v1/models")
 
-    def start(self, name: str, command, ready: str, env: dict | None = None, port: int | None = None) -> Child:
+    def start(self, name: str, command, ready: str, env: dict | None = None, port: int | None = None) -> ServerProcess:
+        """Starts `command(port)`, and waits until the path `ready` answers 200."""
         port = port or free_port()
-        child = self.stack.enter_context(Child(command(port), port, self.folder / f"{name}.log", env=env))
+        child = self.stack.enter_context(ServerProcess(command(port), port, self.folder / f"{name}.log", env=env))
         if ready:
             child.wait_for(ready, 200, 60)
         return child
 
     def write(self, name: str, text: str) -> pathlib.Path:
+        """Writes a file for one of the programs."""
         path = self.folder / name
         path.write_text(text)
         return path
 
-    # Each of these answers with the port to ask, and the programs whose time is counted.
-
     def direct(self):
+        """The model server itself."""
         return self.upstream.port, [self.upstream]
 
     def nginx(self):
@@ -70,35 +71,40 @@ class Peers:
         return child.port, [child]
 
     def envoy(self):
-        # Without the filter: a door whose only filter is the router.
-        door = Door(routes=[route("upstream")])
-        config = bootstrap([door], [cluster("upstream", self.upstream.port)])
+        # The router is its only filter.
+        listener = ExtProcListener(routes=[route("upstream")])
+        config = bootstrap([listener], [cluster("upstream", self.upstream.port)])
         manager = config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
         manager["http_filters"] = manager["http_filters"][-1:]
         envoy = self.stack.enter_context(Envoy(config, self.folder, "envoy", WORKERS)).wait()
-        return door.port, [envoy]
+        return listener.port, [envoy]
 
     def envoy_noop(self):
+        """Envoy with an external processor that does nothing."""
         port = free_port()
-        noop = self.stack.enter_context(Child([RIG, "noop", f"127.0.0.1:{port}"], port, self.folder / "noop.log"))
+        noop = self.stack.enter_context(ServerProcess([RIG, "noop", f"127.0.0.1:{port}"], port, self.folder / "noop.log"))
         return self.behind_envoy("envoy_noop", noop, port)
 
     def envoy_thinkgate(self):
+        """Envoy with thinkgate as its external processor."""
         port = free_port()
         child = self.thinkgate_with("envoy_thinkgate", f"ext_proc: {{ listen: '127.0.0.1:{port}' }}\n")
         return self.behind_envoy("envoy_thinkgate", child, port)
 
-    def behind_envoy(self, name: str, processor: Child, port: int):
-        door = Door(routes=[route("upstream")], processor="processor", buffer=BUFFER)
+    def behind_envoy(self, name: str, processor: ServerProcess, port: int):
+        """Envoy with the external processor that listens at `port`."""
+        listener = ExtProcListener(routes=[route("upstream")], processor="processor", buffer=BUFFER)
         clusters = [cluster("upstream", self.upstream.port), grpc_cluster("processor", port)]
-        envoy = self.stack.enter_context(Envoy(bootstrap([door], clusters), self.folder, name, WORKERS)).wait()
-        return door.port, [envoy, processor]
+        envoy = self.stack.enter_context(Envoy(bootstrap([listener], clusters), self.folder, name, WORKERS)).wait()
+        return listener.port, [envoy, processor]
 
     def thinkgate(self):
         child = self.thinkgate_with("thinkgate", "")
         return child.port, [child]
 
-    def thinkgate_with(self, name: str, more: str, env: dict | None = None, ready: str = "/ready") -> Child:
+    def thinkgate_with(self, name: str, more: str, env: dict | None = None, ready: str = "/ready") -> ServerProcess:
+        """thinkgate with `more` lines of configuration."""
+
         def command(port):
             model = f"models: {{ {MODEL}: {{ endpoints: [{{ url: '{self.upstream.url}' }}] }} }}\n"
             text = f"listen: 127.0.0.1:{port}\n{model}{more}"

@@ -1,4 +1,4 @@
-"""Small line charts side by side, as SVG that is read in light and in dark mode: sizes from left to right by their logarithm."""
+"""Draws small line charts side by side as SVG, for light and dark mode. The x axis is logarithmic."""
 
 import dataclasses
 import html
@@ -19,7 +19,7 @@ text { fill: #9198a1 } .title { fill: #f0f6fc } .grid { stroke: #3d444d }
 
 @dataclasses.dataclass
 class Line:
-    """A named line of points: size and value."""
+    """A named line through points of size and value."""
 
     name: str
     points: list[tuple[float, float]]
@@ -27,7 +27,7 @@ class Line:
 
 @dataclasses.dataclass
 class Panel:
-    """One chart. `label` says a size in words; what `notes` say of each size, if anything, stands below."""
+    """A chart. `label` formats a size; `notes`, if any, are printed below the sizes."""
 
     title: str
     unit: str
@@ -37,7 +37,7 @@ class Panel:
 
 
 def steps(highest: float) -> list[float]:
-    """Three to five round values from zero to beyond the highest."""
+    """Three to five round values from zero to at least the highest."""
     rough = max(highest, 1e-3) / 4
     power = 10 ** math.floor(math.log10(rough))
     step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= rough)
@@ -45,10 +45,12 @@ def steps(highest: float) -> list[float]:
 
 
 def text(x: float, y: float, words: str, style: str = "", anchor: str = "start") -> str:
+    """An SVG text element."""
     return f'<text x="{x:.1f}" y="{y:.1f}" class="{style}" text-anchor="{anchor}">{html.escape(words)}</text>'
 
 
 def panel(chart: Panel, left: float) -> list[str]:
+    """The SVG elements of a chart whose left edge is at `left`."""
     sizes = [size for size, _ in chart.lines[0].points]
     ticks = steps(max(value for line in chart.lines for _, value in line.points))
     x0, x1, y0, y1 = left + LEFT, left + WIDTH - RIGHT, HEIGHT - BOTTOM, TOP
@@ -64,7 +66,7 @@ def panel(chart: Panel, left: float) -> list[str]:
         out.append(f'<line x1="{x0}" x2="{x1}" y1="{y(tick):.1f}" y2="{y(tick):.1f}" class="grid"/>')
         out.append(text(x0 - 6, y(tick) + 4, f"{tick:.3g}", anchor="end"))
     out += [text(x(size), y0 + 18, chart.label(size), anchor="middle") for size in sizes]
-    out += [text(x(size), y0 + 33, note, "note", "middle") for size, note in zip(sizes, chart.notes)]
+    out += [text(x(size), y0 + 33, note, "note", "middle") for size, note in zip(sizes, chart.notes, strict=False)]
     beside = x0 - 34
     for index, line in enumerate(chart.lines):
         path = " ".join(f"{x(size):.1f},{y(value):.1f}" for size, value in line.points)
@@ -77,7 +79,7 @@ def panel(chart: Panel, left: float) -> list[str]:
 
 
 def draw(charts: list[Panel]) -> str:
-    """The charts beside each other."""
+    """The SVG of all charts side by side."""
     width = WIDTH * len(charts)
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {HEIGHT}" width="{width}" role="img">'
     named = f"<title>{html.escape('; '.join(chart.title for chart in charts))}</title>"

@@ -1,17 +1,56 @@
-"""Prompts to decide about, and the requests that carry them, a line each."""
+"""Prompts for measurements, and requests that contain them."""
 
 import itertools
 import json
 import pathlib
 import random
 
-from peers import MODEL
+from .peers import MODEL
 
-WORDS = (
-    "the museum opens early on sunday and many people walk from the central station to see old ships before they meet friends "
-    "near a small green park where music plays until late every summer night while boats cross the wide river"
-).split()  # each is one token of the default router's
-LONGEST = 6_000  # characters of a prompt that is read from a file: no more than a request of some 1,500 tokens
+WORDS = [
+    "the",
+    "museum",
+    "opens",
+    "early",
+    "on",
+    "sunday",
+    "and",
+    "many",
+    "people",
+    "walk",
+    "from",
+    "the",
+    "central",
+    "station",
+    "to",
+    "see",
+    "old",
+    "ships",
+    "before",
+    "they",
+    "meet",
+    "friends",
+    "near",
+    "a",
+    "small",
+    "green",
+    "park",
+    "where",
+    "music",
+    "plays",
+    "until",
+    "late",
+    "every",
+    "summer",
+    "night",
+    "while",
+    "boats",
+    "cross",
+    "the",
+    "wide",
+    "river",
+]  # each is one token of the shipped router
+LONGEST = 6_000  # characters of a prompt from a file, some 1,500 tokens
 
 TASKS = [
     "A {thing} costs {a} euros and its price rises by {b} percent every {span}. After how many {span}s does it cost more than {c} euros, and why?",
@@ -22,24 +61,37 @@ TASKS = [
     "Our script reads {a} files of {b} megabytes each {span} and needs {c} minutes. Where would you look first, and what would you measure?",
     "What should I pack when I travel with a {thing} and {a} children for one {span}, and what can be left at home without regret?",
 ]
-THINGS = ["bicycle", "piano", "telescope", "kettle", "lamp", "drill", "violin", "tent", "camera", "ladder", "boat", "sewing machine"]
+THINGS = [
+    "bicycle",
+    "piano",
+    "telescope",
+    "kettle",
+    "lamp",
+    "drill",
+    "violin",
+    "tent",
+    "camera",
+    "ladder",
+    "boat",
+    "sewing machine",
+]
 SPANS = ["week", "month", "year", "season"]
 
 
-def written(seed: int):
-    """Endless different prompts of about 40 tokens."""
-    dice = random.Random(seed)
+def generated(seed: int):
+    """Generates different prompts of about 40 tokens, without end."""
+    rng = random.Random(seed)
     while True:
-        text = dice.choice(TASKS)
-        a, b, c = (dice.randint(2, 9_999) for _ in "abc")
-        yield text.format(thing=dice.choice(THINGS), span=dice.choice(SPANS), a=a, b=b, c=c)
+        text = rng.choice(TASKS)
+        a, b, c = (rng.randint(2, 9_999) for _ in "abc")
+        yield text.format(thing=rng.choice(THINGS), span=rng.choice(SPANS), a=a, b=b, c=c)
 
 
 def read(folder: pathlib.Path) -> list[str]:
-    """The prompts of every *.jsonl in a folder (`text`, `question`, or the first of `turns`), mixed."""
+    """The prompts of every *.jsonl file in a folder (`text`, `question`, or the first of `turns`), shuffled."""
     prompts = []
     for file in sorted(folder.glob("*.jsonl")):
-        for line in file.read_bytes().split(b"\n"):  # not splitlines: texts hold other ends of lines
+        for line in file.read_bytes().split(b"\n"):  # not splitlines, because texts contain other line separators
             row = json.loads(line or "{}")
             text = row.get("text") or row.get("question") or row.get("turns", [""])[0]
             prompts += [text] if 0 < len(text) <= LONGEST else []
@@ -50,17 +102,17 @@ def read(folder: pathlib.Path) -> list[str]:
 
 
 def new(folder: pathlib.Path | None):
-    """Prompts of which no two are equal: those of a folder again and again, each with a number in front of it."""
+    """Endless different prompts: generated ones, or those of a folder again and again with a number in front."""
     if folder is None:
-        return written(seed=0)
+        return generated(seed=0)
     return (f"#{number}: {text}" for number, text in enumerate(itertools.cycle(read(folder))))
 
 
-def of_tokens(count: int, dice: random.Random) -> str:
-    """A prompt of about so many tokens that nobody has seen."""
-    return " ".join(dice.choices(WORDS, k=count))
+def of_tokens(count: int, rng: random.Random) -> str:
+    """A random prompt of about `count` tokens."""
+    return " ".join(rng.choices(WORDS, k=count))
 
 
 def chat(prompt: str, **more) -> str:
-    """A request; `reasoning_effort` makes it one whose client chose for itself, so that nothing is decided."""
+    """A chat request. With `reasoning_effort` the client has chosen the mode, so thinkgate does not decide."""
     return json.dumps({"model": MODEL, "messages": [{"role": "user", "content": prompt}]} | more, separators=(",", ":"))

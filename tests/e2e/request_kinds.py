@@ -1,7 +1,7 @@
-"""Every kind of request that vLLM answers in its own way: recorded for the Rust tests, and sent live through thinkgate.
+"""Requests of every kind that vLLM handles differently. They are recorded for the Rust tests and sent through thinkgate.
 
-A kind is a name and the request's exact bytes. The bodies are what clients send: some compact, some indented, some with
-numbers and escapes that a JSON library would write differently.
+The bodies are exact bytes, as clients write them: some compact, some indented, some with numbers and escapes that a JSON
+library would write differently.
 """
 
 import dataclasses
@@ -20,17 +20,19 @@ USAGE = {"stream": True, "stream_options": {"include_usage": True}}
 
 
 @dataclasses.dataclass(frozen=True)
-class Kind:
+class RequestKind:
+    """A named request."""
+
     name: str
     path: str
     body: bytes | None = None  # None: a GET
     headers: tuple[str, ...] = ("Content-Type: application/json",)
     method: str = ""
-    # the status with which thinkgate answers by itself, without asking vLLM; None: it forwards
+    # The status of thinkgate's own response; None: thinkgate forwards the request.
     refused: int | None = None
 
     def request(self, host: str, close: bool = True) -> bytes:
-        """The bytes for the socket; with `close` the answer ends where the connection ends."""
+        """The bytes of the request. With `close` the server closes the connection after its response."""
         method = self.method or ("GET" if self.body is None else "POST")
         lines = [f"{method} {self.path} HTTP/1.1", f"Host: {host}", "User-Agent: kinds/1", "Accept: */*"]
         lines += ["Connection: close"] if close else []
@@ -39,22 +41,25 @@ class Kind:
         return "\r\n".join(lines).encode() + b"\r\n\r\n" + (self.body or b"")
 
 
-def kinds(model: str) -> list[Kind]:
-    """All kinds for a model whose content is text."""
+def all_kinds(model: str) -> list[RequestKind]:
+    """All kinds for a model that generates text."""
     return [*chat(model), *chat_errors(model), *other_routes(model)]
 
 
 def chat_body(model: str, text: str = QUESTION, **fields) -> bytes:
+    """The body of a chat request with one user message."""
     body = {"model": model, "messages": [{"role": "user", "content": text}], "max_tokens": 1024, "temperature": 0}
     return json.dumps(body | fields).encode()
 
 
-def chat(model: str) -> list[Kind]:
-    def kind(name: str, **fields) -> Kind:
-        return Kind(name, "/v1/chat/completions", chat_body(model, **fields))
+def chat(model: str) -> list[RequestKind]:
+    """Chat requests that vLLM accepts."""
 
-    def raw(name: str, body: str) -> Kind:
-        return Kind(name, "/v1/chat/completions", body.replace("MODEL", model).encode())
+    def kind(name: str, **fields) -> RequestKind:
+        return RequestKind(name, "/v1/chat/completions", chat_body(model, **fields))
+
+    def raw(name: str, body: str) -> RequestKind:
+        return RequestKind(name, "/v1/chat/completions", body.replace("MODEL", model).encode())
 
     return [
         kind("chat"),
@@ -80,20 +85,22 @@ def chat(model: str) -> list[Kind]:
         kind("chat_stop", stop=[" user"]),
         kind("chat_unknown_field", no_such_field={"deep": [1, 2.50, None]}),
         kind("chat_thinking_budget", thinking_token_budget=4),
-        Kind("chat_request_id", "/v1/chat/completions", chat_body(model), ("Content-Type: application/json", "X-Request-Id: my-req-1")),
-        Kind("chat_authorization", "/v1/chat/completions", chat_body(model), ("Content-Type: application/json", "Authorization: Bearer sk-any")),
+        RequestKind("chat_request_id", "/v1/chat/completions", chat_body(model), ("Content-Type: application/json", "X-Request-Id: my-req-1")),
+        RequestKind("chat_authorization", "/v1/chat/completions", chat_body(model), ("Content-Type: application/json", "Authorization: Bearer sk-any")),
         raw("chat_indented", '{\n  "temperature" : 0.0,\n  "model"\t: "MODEL",\n  "max_tokens": 8,\n  "messages": [\n    {"role": "system", "content": "Be brief."},\n    {"content": "Say \\u00e9\\ud83d\\ude00 \\/ é 😀", "role": "user"}\n  ],\n  "top_p": 1e0, "seed": 7\n}\n'),
         raw("chat_no_model", '{"messages":[{"role":"user","content":"Hello there"}],"max_tokens":4,"temperature":0}'),
         raw("chat_stream_false", '{"model":"MODEL","stream":false,"messages":[{"role":"user","content":"Hello there"}],"max_tokens":4,"temperature":0,"chat_template_kwargs":null}'),
     ]  # fmt: skip
 
 
-def chat_errors(model: str) -> list[Kind]:
-    def kind(name: str, **fields) -> Kind:
-        return Kind(name, "/v1/chat/completions", chat_body(model, **fields))
+def chat_errors(model: str) -> list[RequestKind]:
+    """Chat requests with something wrong."""
 
-    def refused(name: str, body: bytes, status: int = 400) -> Kind:
-        return Kind(name, "/v1/chat/completions", body, refused=status)
+    def kind(name: str, **fields) -> RequestKind:
+        return RequestKind(name, "/v1/chat/completions", chat_body(model, **fields))
+
+    def refused(name: str, body: bytes, status: int = 400) -> RequestKind:
+        return RequestKind(name, "/v1/chat/completions", body, refused=status)
 
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
     return [
@@ -107,7 +114,7 @@ def chat_errors(model: str) -> list[Kind]:
         kind("err_too_long", text="z " * 1200),
         kind("err_too_long_stream", text="z " * 1200, stream=True),
         kind("err_bad_tools", tools=[{"type": "function"}]),
-        Kind("err_content_type_text", "/v1/chat/completions", chat_body(model), ("Content-Type: text/plain",)),
+        RequestKind("err_content_type_text", "/v1/chat/completions", chat_body(model), ("Content-Type: text/plain",)),
         refused("err_malformed_json", b'{"model": "' + model.encode() + b'", "messages": [{'),
         refused("err_empty_body", b""),
         refused("err_not_object", b"[1,2]"),
@@ -118,9 +125,11 @@ def chat_errors(model: str) -> list[Kind]:
     ]  # fmt: skip
 
 
-def other_routes(model: str) -> list[Kind]:
-    def post(name: str, path: str, **fields) -> Kind:
-        return Kind(name, path, json.dumps({"model": model} | fields).encode())
+def other_routes(model: str) -> list[RequestKind]:
+    """Requests to other routes than chat."""
+
+    def post(name: str, path: str, **fields) -> RequestKind:
+        return RequestKind(name, path, json.dumps({"model": model} | fields).encode())
 
     messages = {"messages": [{"role": "user", "content": QUESTION}]}
     return [
@@ -138,20 +147,20 @@ def other_routes(model: str) -> list[Kind]:
         post("tokenize_chat", "/tokenize", **messages, **NO_THINKING),
         post("detokenize", "/detokenize", tokens=[40, 41, 42]),
         post("embeddings_404", "/v1/embeddings", input="x"),
-        Kind("models", "/v1/models", refused=200),
-        Kind("path_404", "/v1/no/such/path"),
-        Kind("method_405", "/v1/completions", method="GET"),
-        Kind("responses_get_404", "/v1/responses/resp_unknown"),
+        RequestKind("models", "/v1/models", refused=200),
+        RequestKind("path_404", "/v1/no/such/path"),
+        RequestKind("method_405", "/v1/completions", method="GET"),
+        RequestKind("responses_get_404", "/v1/responses/resp_unknown"),
     ]
 
 
-def tool_calls(model: str) -> list[Kind]:
-    """Kinds for a model whose content is a tool call."""
+def tool_calls(model: str) -> list[RequestKind]:
+    """Kinds for a model that generates a tool call."""
     ask = "What is the weather?"
     tools = {"tools": [TOOL], "max_tokens": 64}
 
-    def kind(name: str, **fields) -> Kind:
-        return Kind(name, "/v1/chat/completions", chat_body(model, ask, **tools, **fields))
+    def kind(name: str, **fields) -> RequestKind:
+        return RequestKind(name, "/v1/chat/completions", chat_body(model, ask, **tools, **fields))
 
     anthropic = {"messages": [{"role": "user", "content": ask}], "tools": [{"name": "get_weather", "input_schema": CITY}]}
     responses = {"input": ask, "tools": [{"type": "function", "name": "get_weather", "parameters": CITY}]}
@@ -162,6 +171,20 @@ def tool_calls(model: str) -> list[Kind]:
         kind("tool_required", tool_choice="required"),
         kind("tool_required_stream", tool_choice="required", stream=True),
         kind("tool_named", tool_choice={"type": "function", "function": {"name": "get_weather"}}),
-        Kind("tool_messages", "/v1/messages", json.dumps({"model": model, "max_tokens": 64, "temperature": 0} | anthropic).encode()),
-        Kind("tool_responses", "/v1/responses", json.dumps({"model": model, "max_output_tokens": 64, "temperature": 0} | responses).encode()),
+        RequestKind("tool_messages", "/v1/messages", json.dumps({"model": model, "max_tokens": 64, "temperature": 0} | anthropic).encode()),
+        RequestKind("tool_responses", "/v1/responses", json.dumps({"model": model, "max_output_tokens": 64, "temperature": 0} | responses).encode()),
     ]  # fmt: skip
+
+
+# Valid JSON that a JSON library would write differently; `%s` is the model.
+UNUSUAL = {
+    "numbers": '{"model":"%s","messages":[{"role":"user","content":"Hi"}],"max_tokens":4,"temperature":1.0,"top_p":1e0,"seed":12345678901234567,"top_k":-0,"presence_penalty":0.10}',
+    "order": '{"max_tokens":4,"messages":[{"content":"Hi","role":"user"}],"zeta":1,"alpha":{"b":1,"a":2},"model":"%s"}',
+    "whitespace": '\n\t {\r\n"model" :\t"%s" , "messages":[ {"role": "user" ,"content":"Hi"}] ,"max_tokens"  :4}\n\n',
+    "escapes": '{"m\\u006fdel":"%s","messages":[{"role":"user","content":"\\u0048i \\/ \\ud83d\\ude00 \\"}]}"}],"max_tokens":4}',
+    "kwargs": '{"model":"%s","messages":[{"role":"user","content":"Hi"}],"chat_template_kwargs":{"custom": [1.0, {}]},"max_tokens":4}',
+    "empty kwargs": '{"model":"%s","messages":[{"role":"user","content":"Hi"}],"chat_template_kwargs": { },"max_tokens":4}',
+    "null kwargs": '{"model":"%s","messages":[{"role":"user","content":"Hi"}],"chat_template_kwargs": null,"max_tokens":4}',
+    "unicode": '{"model":"%s","messages":[{"role":"user","content":"Grüße, 你好, שלום 🦀"}],"max_tokens":4,"metadata":{"ключ":"é"}}',
+    "deep": '{"model":"%s","messages":[{"role":"user","content":"Hi"}],"max_tokens":4,"x":' + "[" * 60 + "]" * 60 + "}",
+}

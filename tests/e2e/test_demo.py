@@ -1,19 +1,19 @@
-"""The first minute: `thinkgate demo` prints two curl commands, and pasted they do what is printed above them."""
+"""`thinkgate demo` prints two curl commands that do what it says they do."""
 
 import re
 import signal
 import subprocess
 
-from processes import Child, free_port, thinkgate_binary
+from tests.harness.processes import ServerProcess, free_port, thinkgate_binary
 
 
 def test_the_printed_commands_do_what_they_say(log):
     port = free_port()
-    with Child([thinkgate_binary(), "demo", "--listen", f"127.0.0.1:{port}"], port, log) as demo:
+    with ServerProcess([thinkgate_binary(), "demo", "--listen", f"127.0.0.1:{port}"], port, log) as demo:
         demo.wait_for("/ready", 200, 30)
         printed = log.read_text()
         assert f"http://127.0.0.1:{port}" in printed
-        # A command goes on after a backslash at the end of its line.
+        # A backslash at the end of a line continues the command.
         commands = re.findall(r"^ *(curl (?:.*\\\n)*.*)$", printed, re.MULTILINE)
         answers = [paste(command) for command in commands]
         assert [mode(answer) for answer in answers] == ["reasoning", "direct"]

@@ -1,4 +1,4 @@
-"""The configurations that we give to operators, and the one that the existing router gives to its own."""
+"""The Envoy configurations that the repository offers, and the one that vLLM's semantic router generates."""
 
 import json
 import subprocess
@@ -6,78 +6,82 @@ import sys
 
 import yaml
 
-from conftest import MODEL
-from envoy import Door, Envoy, bootstrap, cluster, grpc_cluster, route, tool, validate
-from hop import Hop
-from processes import LOOPBACK, REPOSITORY, Processor, free_port
-from test_client_choice import EASY, HARD
-from wire import CHAT, chat
+from tests.harness.envoy import Envoy, ExtProcListener, bootstrap, cluster, grpc_cluster, installed_program, route, validate
+from tests.harness.processes import LOOPBACK, REPOSITORY, Processor, free_port
+
+from .models import EASY, HARD, MODEL
+from .raw_http import CHAT, chat
+from .recording_proxy import RecordingProxy
 
 CONFIGS = REPOSITORY / "configs" / "envoy"
-PATIENT = {"classifier": {"deadline_ms": 10000}}  # a busy machine is no reason to fall back in a test
+PATIENT = {"classifier": {"deadline_ms": 10000}}  # so that the classifier does not fall back on a busy machine
 
 
 def documents(name: str) -> list[dict]:
+    """The YAML documents of a file in configs/envoy."""
     return list(yaml.safe_load_all((CONFIGS / name).read_text()))
 
 
-def moved(config, ports: dict[int, int]):
-    """The same configuration, with other ports."""
+def with_ports(config, ports: dict[int, int]):
+    """The same configuration with other ports: `ports` maps old to new."""
     if isinstance(config, list):
-        return [moved(value, ports) for value in config]
+        return [with_ports(value, ports) for value in config]
     if isinstance(config, dict):
-        return {key: ports[value] if key == "port_value" else moved(value, ports) for key, value in config.items()}
+        return {key: ports[value] if key == "port_value" else with_ports(value, ports) for key, value in config.items()}
     return config
 
 
 def found(config, key: str) -> list:
-    """Every value of `key`, however deep."""
+    """All values of `key`, at any depth."""
     values = config.values() if isinstance(config, dict) else config if isinstance(config, list) else []
     here = [config[key]] if isinstance(config, dict) and key in config else []
     return here + [value for inner in values for value in found(inner, key)]
 
 
-def check_that_answers_come_through(port: int, hop: Hop) -> None:
+def check_responses(port: int, proxy: RecordingProxy) -> None:
+    """Checks decisions, switches and bodies, for a hard and an easy prompt, streamed and not."""
     for text, mode in ((HARD, "reasoning"), (EASY, "direct")):
         for stream in (False, True):
-            hop.clear()
+            proxy.clear()
             answer = chat(port, MODEL, text, max_tokens=1024, stream=stream)
             assert (answer.header("x-thinkgate-mode"), answer.header("x-thinkgate-why")) == (mode, "classifier"), answer
-            wire = hop.exchange(CHAT)
+            wire = proxy.exchange(CHAT)
             assert answer.body == wire.response.body
             assert (b'"reasoning":" the' in answer.body) is (mode == "reasoning")
             assert json.loads(wire.request.body)["chat_template_kwargs"] == {"enable_thinking": mode == "reasoning"}
 
 
-def test_envoy_takes_the_bootstrap_as_it_is():
-    command = [tool("envoy"), "--mode", "validate", "-c", CONFIGS / "envoy.yaml"]
+def test_envoy_accepts_the_bootstrap():
+    command = [installed_program("envoy"), "--mode", "validate", "-c", CONFIGS / "envoy.yaml"]
     checked = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert checked.returncode == 0, checked.stderr
     assert "deprecated" not in checked.stderr
 
 
-def test_the_bootstrap_serves_a_real_vllm(envoy_hop, log, tmp_path):
-    """Only its ports are other ones, and the time that an answer of thinkgate may take on a busy machine."""
+def test_the_bootstrap_serves_a_real_vllm(envoy_proxy, log, tmp_path):
+    """Only its ports and its message_timeout are changed."""
     [config] = documents("envoy.yaml")
     listen = free_port()
     with Processor(log, PATIENT) as processor:
-        ports = {10000: listen, 50051: processor.wait().grpc_port, 8000: envoy_hop.port, 9901: free_port()}
-        config = moved(config, ports)
+        ports = {10000: listen, 50051: processor.wait().grpc_port, 8000: envoy_proxy.port, 9901: free_port()}
+        config = with_ports(config, ports)
         [listener] = config["static_resources"]["listeners"]
         [external, _] = listener["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"]
         external["typed_config"]["message_timeout"] = "30s"
         with Envoy(config, tmp_path) as envoy:
             envoy.wait()
-            check_that_answers_come_through(listen, envoy_hop)
+            check_responses(listen, envoy_proxy)
             assert envoy.stat("ext_proc.failure_mode_allowed") == 0
             assert envoy.stat("cluster.thinkgate.membership_healthy") == 1
 
 
-def test_envoy_takes_what_istio_would_put_into_it(tmp_path):
+def test_envoy_accepts_the_patches_for_istio(tmp_path):
     [_, envoy_filter] = documents("istio.yaml")
     external, limit = (patch["patch"]["value"] for patch in envoy_filter["spec"]["configPatches"])
     [thinkgate] = found(external, "cluster_name")
-    config = bootstrap([Door(routes=[route("vllm")])], [cluster("vllm", free_port()), grpc_cluster(thinkgate, free_port())])
+    config = bootstrap(
+        [ExtProcListener(routes=[route("vllm")])], [cluster("vllm", free_port()), grpc_cluster(thinkgate, free_port())]
+    )
     [listener] = config["static_resources"]["listeners"]
     listener |= limit
     filters = listener["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"]
@@ -85,8 +89,8 @@ def test_envoy_takes_what_istio_would_put_into_it(tmp_path):
     validate(config, tmp_path)
 
 
-def test_every_snippet_asks_for_the_same():
-    """BUFFERED, or the only mode that agentgateway has for large bodies; the answer's headers, and never its body."""
+def test_all_configurations_use_the_same_processing_mode():
+    """BUFFERED, or the only mode that agentgateway has for large bodies; response headers, and no response body."""
     [_, istio], [policy, *_], [agent] = (documents(name) for name in ("istio.yaml", "envoy-gateway.yaml", "agentgateway.yaml"))
     for config in (documents("envoy.yaml"), istio):
         [mode] = found(config, "processing_mode")
@@ -94,10 +98,14 @@ def test_every_snippet_asks_for_the_same():
         assert (mode["request_header_mode"], mode["response_header_mode"], mode["response_body_mode"]) == ("SEND", "SEND", "NONE")
     assert found(policy, "processingMode") == [{"request": {"body": "Buffered"}, "response": {}}]
     [options] = found(agent, "processingOptions")
-    assert (options["requestBodyMode"], options["responseHeaderMode"], options["responseBodyMode"]) == ("fullDuplexStreamed", "send", "none")
+    assert (options["requestBodyMode"], options["responseHeaderMode"], options["responseBodyMode"]) == (
+        "fullDuplexStreamed",
+        "send",
+        "none",
+    )
 
 
-# `vllm-sr`, but for the YAML loader, which in Python takes ten seconds for the catalog of models that comes with it.
+# `vllm-sr` with the C loader for YAML. The Python loader takes ten seconds for the catalogue of models that it has.
 VLLM_SR = "import sys, yaml; yaml.SafeLoader = yaml.CSafeLoader; from cli.main import main; main(sys.argv[1:])"
 ROUTER_CONFIG = """
 version: v0.3
@@ -118,8 +126,8 @@ routing:
 """
 
 
-def test_it_takes_the_place_of_the_existing_router(processor, envoy_hop, tmp_path):
-    """With the configuration that `vllm-sr` writes for its own processor, which sends the bodies of answers too."""
+def test_it_replaces_vllms_semantic_router(processor, envoy_proxy, tmp_path):
+    """`vllm-sr` writes this configuration for its own processor. It sends response bodies too."""
     file = tmp_path / "router.yaml"
     file.write_text(ROUTER_CONFIG.replace("MODEL", MODEL))
     command = [sys.executable, "-c", VLLM_SR, "config", "envoy", "--config", file]
@@ -127,12 +135,12 @@ def test_it_takes_the_place_of_the_existing_router(processor, envoy_hop, tmp_pat
     config = yaml.safe_load(written.stdout)
     assert found(config, "response_body_mode") == ["BUFFERED"]
     listen = free_port()
-    config = moved(config, {8899: listen, 50051: processor.grpc_port, 8000: envoy_hop.port, 9901: free_port()})
+    config = with_ports(config, {8899: listen, 50051: processor.grpc_port, 8000: envoy_proxy.port, 9901: free_port()})
     [listener] = config["static_resources"]["listeners"]
     listener["address"]["socket_address"]["address"] = LOOPBACK
     [access] = listener["filter_chains"][0]["filters"][0]["typed_config"]["access_log"]
     access["typed_config"]["path"] = str(tmp_path / "access.log")
     with Envoy(config, tmp_path) as envoy:
         envoy.wait()
-        check_that_answers_come_through(listen, envoy_hop)
+        check_responses(listen, envoy_proxy)
         assert envoy.stat("ext_proc.failure_mode_allowed") == 0

@@ -1,4 +1,4 @@
-"""What happens to Envoy's requests when thinkgate is late, gone, full, or only listens, and when clients leave."""
+"""Envoy's requests while thinkgate is slow, gone, overloaded or only observes, and when clients disconnect."""
 
 import concurrent.futures
 import contextlib
@@ -13,60 +13,61 @@ import time
 
 import pytest
 
-from conftest import MODEL
-from echo import Echo, echoed
-from envoy import MODES, TYPES, Door, Envoy, bootstrap, cluster, grpc_cluster
-from hop import Message, messages
-from kinds import chat_body
-from processes import LOOPBACK, REPOSITORY, Processor
-from test_client_choice import HARD
-from test_envoy import send_slowly
-from wire import CHAT, connect, exchange, request_bytes, seconds_until, switch_in
+from tests.harness.envoy import MODES, TYPES, Envoy, ExtProcListener, bootstrap, cluster, grpc_cluster
+from tests.harness.processes import LOOPBACK, REPOSITORY, Processor
+
+from .echo_server import EchoServer, echoed
+from .http_messages import Message, parse_messages
+from .models import HARD, MODEL
+from .raw_http import CHAT, added_switch, connect, exchange, request_bytes, seconds_until, send_slowly
+from .request_kinds import chat_body
 
 MODELS = {"models": {MODEL: {"family": "qwen3"}}}
 CLOSE = ("Connection: close",)
 
 
 @contextlib.contextmanager
-def envoy(folder, processor: Processor, *doors: Door, **fields):
-    """Envoy in front of an upstream that echoes; `fields` are more of what it knows about thinkgate."""
-    with Echo() as echo:
+def envoy(folder, processor: Processor, *listeners: ExtProcListener, **fields):
+    """An Envoy in front of an upstream that echoes. `fields` are further settings of the cluster of thinkgate."""
+    with EchoServer() as echo:
         clusters = [cluster("upstream", echo.port), grpc_cluster("thinkgate", processor.grpc_port, **fields)]
-        with Envoy(bootstrap(list(doors), clusters), folder) as running:
+        with Envoy(bootstrap(list(listeners), clusters), folder) as running:
             yield running.wait()
 
 
-def ask(door: Door, text: str = HARD, *headers: str) -> Message:
-    return exchange(door.port, request_bytes(chat_body(MODEL, text), headers=(*CLOSE, *headers)))
+def ask(listener: ExtProcListener, text: str = HARD, *headers: str) -> Message:
+    return exchange(listener.port, request_bytes(chat_body(MODEL, text), headers=(*CLOSE, *headers)))
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_without_thinkgate_requests_fail_or_go_on_as_they_came(log, tmp_path, mode):
-    strict, lenient = Door(mode), Door(mode, options={"failure_mode_allow": True})
+def test_without_thinkgate_requests_fail_or_pass_unchanged(log, tmp_path, mode):
+    strict, lenient = ExtProcListener(mode), ExtProcListener(mode, options={"failure_mode_allow": True})
     body = chat_body(MODEL, HARD)
     with Processor(log, MODELS) as processor, envoy(tmp_path, processor.wait(), strict, lenient):
-        assert [switch_in(body, echoed(ask(door)).body) for door in (strict, lenient)] == [True, True]
+        assert [added_switch(body, echoed(ask(listener)).body) for listener in (strict, lenient)] == [True, True]
         processor.process.kill()
         processor.process.wait()
         assert ask(strict).status == 500
         answer = ask(lenient)
         if mode == "FULL_DUPLEX_STREAMED":
-            assert answer.status == 500, "Envoy keeps nothing of such a body that it could send on"
+            assert answer.status == 500, "Envoy keeps no copy of such a body"
         else:
             assert echoed(answer).body == body
         assert answer.header("x-thinkgate-mode") is None
 
 
-def test_of_1000_requests_none_is_lost_or_swapped(processor, envoy_doors, measured):
-    """32 connections, all body modes at once. Each request has a marker of its own, and most say what they want."""
-    ports = [door.port for door in envoy_doors.values()]
+def test_of_1000_requests_none_is_lost_or_mixed_up(processor, envoy_listeners, measured):
+    """32 clients use all body modes at once. Each request has its own marker, and most request a mode."""
+    ports = [listener.port for listener in envoy_listeners.values()]
     todo = iter(range(1000))
     lock = threading.Lock()
 
     def client(_) -> list[str]:
         wrong = []
         with contextlib.ExitStack() as stack:
-            connections = [stack.enter_context(contextlib.closing(http.client.HTTPConnection(LOOPBACK, port, timeout=60))) for port in ports]
+            connections = [
+                stack.enter_context(contextlib.closing(http.client.HTTPConnection(LOOPBACK, port, timeout=60))) for port in ports
+            ]
             while True:
                 with lock:
                     number = next(todo, None)
@@ -76,38 +77,39 @@ def test_of_1000_requests_none_is_lost_or_swapped(processor, envoy_doors, measur
                     wrong.append(f"{number}: {problem}")
 
     def one(connection: http.client.HTTPConnection, number: int) -> str | None:
-        wish = random.choice(["reasoning", "direct", "unchanged", "auto"])
+        requested = random.choice(["reasoning", "direct", "unchanged", "auto"])
         body = chat_body(MODEL, f"Marker {number}: " + "word " * random.randrange(40))
-        headers = {"Content-Type": "application/json", "x-thinkgate-mode": wish, "x-request-id": f"id-{number}"}
+        headers = {"Content-Type": "application/json", "x-thinkgate-mode": requested, "x-request-id": f"id-{number}"}
         connection.request("POST", "/echo" + CHAT, body, headers)
         response = connection.getresponse()
-        [got] = messages(response.read())
+        [got] = parse_messages(response.read())
         mode = response.headers["x-thinkgate-mode"]
-        if response.status != 200 or (wish != "auto" and mode != wish):
-            return f"{response.status} {mode} instead of {wish}"
-        if switch_in(body, got.body) is not {"reasoning": True, "direct": False, "unchanged": None}[mode]:
+        if response.status != 200 or (requested != "auto" and mode != requested):
+            return f"{response.status} {mode} instead of {requested}"
+        if added_switch(body, got.body) is not {"reasoning": True, "direct": False, "unchanged": None}[mode]:
             return f"{mode}, but the upstream got {got.body!r}"
         if (got.header("x-request-id"), response.headers["x-request-id"]) != (f"id-{number}",) * 2:
             return f"the ids are {got.header('x-request-id')} and {response.headers['x-request-id']}"
         return None
 
-    before = judged(processor)
+    before = decided_requests(processor)
     start = time.monotonic()
     with concurrent.futures.ThreadPoolExecutor(32) as pool:
         wrong = [problem for problems in pool.map(client, range(32)) for problem in problems]
     measured(f"1,000 requests through Envoy on 32 connections took {time.monotonic() - start:.1f} s")
     assert not wrong
-    assert judged(processor) - before == 1000
+    assert decided_requests(processor) - before == 1000
     seconds_until(lambda: processor.metric("thinkgate_in_flight") == 0, 5)
 
 
-def judged(processor: Processor) -> float:
+def decided_requests(processor: Processor) -> float:
+    """The number of requests that thinkgate has counted as decided."""
     return sum(processor.metric("thinkgate_requests_total", mode=mode) for mode in ("reasoning", "direct", "unchanged"))
 
 
 @pytest.fixture(scope="module")
 def slow_model(work):
-    """The shipped router, which takes seconds for a word of 4,000 letters: its tokenizer may look for pieces of words that long."""
+    """The shipped router with a tokenizer that accepts words of 10,000 letters, which takes seconds for a word of 4,000."""
     folder = shutil.copytree(REPOSITORY / "onnx" / "router", work / "slow-router")
     config = json.loads((folder / "config.json").read_text())
     config["max_position_embeddings"] = config["thinkgate"]["max_tokens"] = 2048
@@ -119,16 +121,16 @@ def slow_model(work):
 
 
 def test_a_stalled_classifier_fails_no_request(slow_model, log, tmp_path):
-    """Envoy is told of no `message_timeout`: it waits 200 ms. Nor does it count what a slow client takes."""
-    doors = {mode: Door(mode, options={"message_timeout": None}) for mode in MODES}
+    """Envoy's default `message_timeout` is 200 ms. It does not count the time that a slow client takes."""
+    listeners = {mode: ExtProcListener(mode, options={"message_timeout": None}) for mode in MODES}
     config = MODELS | {"classifier": {"model": str(slow_model), "max_tokens": 2048, "sessions": 1, "threads": 1}}
-    with Processor(log, config) as processor, envoy(tmp_path, processor.wait(), *doors.values()) as running:
+    with Processor(log, config) as processor, envoy(tmp_path, processor.wait(), *listeners.values()) as running:
         seconds_until(lambda: explain(processor, f"Is it there at {time.monotonic()}?") == "classifier", 30)
-        for door in doors.values():
-            assert send_slowly(door.port, chat_body(MODEL, HARD), "chunked").status == 200
-        # The model's only thread reads a very long word; whoever asked gave up waiting, but it goes on for a second or more.
+        for listener in listeners.values():
+            assert send_slowly(listener.port, "/echo" + CHAT, chat_body(MODEL, HARD), "chunked").status == 200
+        # The only thread tokenises a very long word. Its request has timed out, but the thread stays busy for a second or more.
         assert explain(processor, "qx" * 2000) == "fallback"
-        answers = {mode: ask(door, f"Not heard of before, {mode}: {HARD}") for mode, door in doors.items()}
+        answers = {mode: ask(listener, f"Not in the cache, {mode}: {HARD}") for mode, listener in listeners.items()}
         for mode, answer in answers.items():
             assert answer.status == 200, mode
             assert (answer.header("x-thinkgate-why"), answer.header("x-thinkgate-mode")) == ("fallback", "unchanged"), mode
@@ -136,31 +138,31 @@ def test_a_stalled_classifier_fails_no_request(slow_model, log, tmp_path):
 
 
 def explain(processor: Processor, text: str) -> str:
-    """Why a request that says this would get its mode."""
+    """The reason that `/explain` gives for the decision about this text."""
     answer = exchange(processor.port, request_bytes(chat_body(MODEL, text), "/explain", CLOSE))
     return json.loads(answer.body)["why"]
 
 
 @pytest.mark.parametrize("mode", ["STREAMED", "FULL_DUPLEX_STREAMED"])
-def test_a_client_that_leaves_frees_its_place(log, tmp_path, mode):
-    """There is one place. While somebody sends slowly it is taken, and the next one is told so."""
-    door = Door(mode)
-    with Processor(log, MODELS | {"server": {"max_in_flight": 1}}) as processor, envoy(tmp_path, processor.wait(), door):
+def test_a_client_that_disconnects_frees_its_place(log, tmp_path, mode):
+    """With max_in_flight 1, a slow client takes the only place and the next request gets 429."""
+    listener = ExtProcListener(mode)
+    with Processor(log, MODELS | {"server": {"max_in_flight": 1}}) as processor, envoy(tmp_path, processor.wait(), listener):
         for _ in range(2):
-            with contextlib.closing(connect(door.port)) as leaving:
-                leaving.sendall(request_bytes(chat_body(MODEL, HARD))[:-20])
+            with contextlib.closing(connect(listener.port)) as slow:
+                slow.sendall(request_bytes(chat_body(MODEL, HARD))[:-20])
                 seconds_until(lambda: processor.metric("thinkgate_in_flight") == 1, 5)
-                refused = ask(door)
+                refused = ask(listener)
                 assert refused.status == 429 and json.loads(refused.body)["error"]["code"] == "overloaded"
                 assert refused.header("retry-after")
             seconds_until(lambda: processor.metric("thinkgate_in_flight") == 0, 5)
-            assert ask(door).status == 200
+            assert ask(listener).status == 200
             seconds_until(lambda: processor.metric("thinkgate_in_flight") == 0, 5)
 
 
-def test_as_a_shadow_it_only_says_what_it_would_do(log, tmp_path):
-    """Envoy's observability mode: nothing waits for thinkgate, and nothing is changed by it."""
-    shadow = Door("STREAMED", options={"observability_mode": True, "deferred_close_timeout": "0.5s"})
+def test_in_observability_mode_it_only_reports_what_it_would_do(log, tmp_path):
+    """In this mode Envoy does not wait for thinkgate, and thinkgate changes nothing."""
+    shadow = ExtProcListener("STREAMED", options={"observability_mode": True, "deferred_close_timeout": "0.5s"})
     with Processor(log, MODELS) as processor, envoy(tmp_path, processor.wait(), shadow):
         body = chat_body(MODEL, HARD)
         answer = ask(shadow)
@@ -174,7 +176,7 @@ def test_as_a_shadow_it_only_says_what_it_would_do(log, tmp_path):
             lines = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
             return any((line.get("mode"), line.get("why")) == ("reasoning", "classifier") for line in lines)
 
-        seconds_until(is_logged, 5)  # lines are gathered for a moment before they are written
+        seconds_until(is_logged, 5)  # log lines are buffered for a moment
 
 
 def test_envoy_reaches_thinkgate_by_tls(log, tmp_path):
@@ -188,27 +190,38 @@ def test_envoy_reaches_thinkgate_by_tls(log, tmp_path):
     }
     socket = {"transport_socket": {"name": "envoy.transport_sockets.tls", "typed_config": tls}}
     ext_proc = {"tls": {"cert": str(certificate), "key": str(key)}}
-    encrypted, plain = Door(), Door()
+    encrypted, plain = ExtProcListener(), ExtProcListener()
     with Processor(log, MODELS, ext_proc) as processor:
         with envoy(tmp_path, processor.wait(), encrypted, **socket):
             assert ask(encrypted).header("x-thinkgate-why") == "classifier"
         with envoy(tmp_path, processor, plain):
-            assert ask(plain).status == 500, "without TLS it is not to be reached"
+            assert ask(plain).status == 500, "without TLS Envoy cannot reach it"
 
 
 def make_certificate(folder):
+    """Makes a self-signed certificate; returns the files of certificate and key."""
     certificate, key = folder / "cert.pem", folder / "key.pem"
     command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
-    command += ["-subj", "/CN=thinkgate.test", "-addext", "subjectAltName=DNS:thinkgate.test", "-keyout", str(key), "-out", str(certificate)]
+    command += [
+        "-subj",
+        "/CN=thinkgate.test",
+        "-addext",
+        "subjectAltName=DNS:thinkgate.test",
+        "-keyout",
+        str(key),
+        "-out",
+        str(certificate),
+    ]
     subprocess.run(command, check=True, capture_output=True)
     return certificate, key
 
 
-def test_envoys_health_check_sees_thinkgate_go_and_come_back(log, tmp_path):
+def test_envoys_health_check_notices_that_thinkgate_stops_and_restarts(log, tmp_path):
     check = {"timeout": "1s", "interval": "0.1s", "no_traffic_interval": "0.1s", "unhealthy_threshold": 1, "healthy_threshold": 1,
              "grpc_health_check": {"service_name": "envoy.service.ext_proc.v3.ExternalProcessor"}}  # fmt: skip
-    door = Door()
-    with Processor(log, MODELS) as processor, envoy(tmp_path, processor.wait(), door, health_checks=[check]) as running:
+    listener = ExtProcListener()
+    with Processor(log, MODELS) as processor, envoy(tmp_path, processor.wait(), listener, health_checks=[check]) as running:
+
         def healthy() -> bool:
             return running.stat("thinkgate.membership_healthy") == 1
 
@@ -220,17 +233,17 @@ def test_envoys_health_check_sees_thinkgate_go_and_come_back(log, tmp_path):
         with Processor(log, MODELS, {"listen": f"{LOOPBACK}:{processor.grpc_port}"}) as another:
             another.wait()
             seconds_until(healthy, 10)
-            assert ask(door).header("x-thinkgate-why") == "classifier"
+            assert ask(listener).header("x-thinkgate-why") == "classifier"
 
 
-def test_sigterm_lets_running_answers_be_told(envoy_hop, vllm, log, tmp_path):
-    """vLLM generates for two seconds more; then Envoy asks for the headers of the answer, as ever."""
-    door = Door()
+def test_after_sigterm_running_requests_still_get_their_decision_headers(envoy_proxy, vllm, log, tmp_path):
+    """vLLM generates for two more seconds. Then Envoy sends the response headers to thinkgate, which is draining."""
+    listener = ExtProcListener()
     with Processor(log, MODELS) as processor:
-        clusters = [cluster("upstream", envoy_hop.port), grpc_cluster("thinkgate", processor.wait().grpc_port)]
-        with Envoy(bootstrap([door], clusters), tmp_path).wait(), concurrent.futures.ThreadPoolExecutor(1) as pool:
+        clusters = [cluster("upstream", envoy_proxy.port), grpc_cluster("thinkgate", processor.wait().grpc_port)]
+        with Envoy(bootstrap([listener], clusters), tmp_path).wait(), concurrent.futures.ThreadPoolExecutor(1) as pool:
             body = chat_body(MODEL, HARD, max_tokens=1024, ignore_eos=True)
-            asked = pool.submit(exchange, door.port, request_bytes(body, headers=CLOSE))
+            asked = pool.submit(exchange, listener.port, request_bytes(body, headers=CLOSE))
             seconds_until(lambda: vllm.running() == 1, 10)
             processor.process.send_signal(signal.SIGTERM)
             answer = asked.result(60)

@@ -1,4 +1,4 @@
-"""The programs under test as child processes: a real vLLM on the CPU, and thinkgate in front of it."""
+"""Runs a real vLLM on the CPU and thinkgate as child processes."""
 
 import contextlib
 import http.client
@@ -13,37 +13,43 @@ import time
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 VLLM_VERSION = "0.32.0"
-VLLM_START_S = 240  # 25 s on an idle machine; CI compiles nothing at this time, but its disk may be cold
+VLLM_START_S = 240  # 25 s on an idle machine; a disk with a cold cache takes longer
 LOOPBACK = "127.0.0.1"
 
 
 def cache() -> pathlib.Path:
-    """Where the big installs live: the same rule as in scripts/setup."""
+    """The folder of the large installs, by the same rule as in scripts/python_env."""
     base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
     return pathlib.Path(os.environ.get("THINKGATE_CACHE") or pathlib.Path(base) / "thinkgate")
 
 
 def vllm_python() -> pathlib.Path:
+    """The Python interpreter of the environment that vLLM is installed in."""
     return cache() / f"vllm-{VLLM_VERSION}" / "bin" / "python"
 
 
 def thinkgate_binary() -> pathlib.Path:
+    """The binary under test: THINKGATE_BIN, or the debug build."""
     default = pathlib.Path(os.environ.get("CARGO_TARGET_DIR") or REPOSITORY / "target") / "debug" / "thinkgate"
     return pathlib.Path(os.environ.get("THINKGATE_BIN") or default)
 
 
 def free_port() -> int:
+    """A TCP port of the loopback address that nothing listens on at the moment."""
     with socket.socket() as listener:
         listener.bind((LOOPBACK, 0))
         return listener.getsockname()[1]
 
 
-class Child:
-    """One program that serves HTTP on a port of its own; its output goes to a file, its whole process group ends with it."""
+class ServerProcess:
+    """A child process that serves HTTP on a port of its own.
+
+    Its output goes to a log file. `stop` ends its whole process group.
+    """
 
     def __init__(self, command: list, port: int, log: pathlib.Path, env: dict | None = None, cwd: pathlib.Path = REPOSITORY):
         self.port, self.log = port, log
-        with open(log, "wb") as output:
+        with log.open("wb") as output:
             self.process = subprocess.Popen(
                 [str(part) for part in command],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=cwd,
@@ -65,7 +71,7 @@ class Child:
         return f"http://{self.address}"
 
     def get(self, path: str, headers: dict | None = None) -> tuple[int, bytes]:
-        """One plain GET, and what it answered."""
+        """Sends a GET request; returns the status and the body of the response."""
         connection = http.client.HTTPConnection(LOOPBACK, self.port, timeout=10)
         with contextlib.closing(connection):
             connection.request("GET", path, headers=headers or {})
@@ -73,7 +79,10 @@ class Child:
             return response.status, response.read()
 
     def wait_for(self, path: str, status: int, seconds: float) -> None:
-        """Polls until `path` answers with `status`; a child that ended, or the time, is an error with the log's end."""
+        """Polls `path` until it answers with `status`.
+
+        Raises an error that shows the end of the log when the process ends or `seconds` pass before that.
+        """
         deadline = time.monotonic() + seconds
         last: object = None
         while time.monotonic() < deadline:
@@ -87,10 +96,14 @@ class Child:
         raise TimeoutError(f"{self.url}{path} did not answer {status} in {seconds} s, last: {last}\n{self.log_end()}")
 
     def log_end(self) -> str:
+        """The last 40 lines of the log."""
         return f"--- the end of {self.log}\n" + "\n".join(self.log.read_text(errors="replace").splitlines()[-40:])
 
     def stop(self) -> None:
-        """Ends it and everything that it started. vLLM's engine outlives its server if only the server is killed."""
+        """Ends the process and all processes that it started.
+
+        vLLM's engine would outlive its server if only the server were killed.
+        """
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -99,8 +112,8 @@ class Child:
         self.process.wait()
 
 
-class Vllm(Child):
-    """vLLM on the CPU with a scripted tiny Qwen3: 1.4 GB, about 25 s until it answers, 3 ms a token."""
+class Vllm(ServerProcess):
+    """vLLM on the CPU with the tiny Qwen3 of `tiny_qwen3.py`: 1.4 GB of memory, about 25 s to start, 3 ms a token."""
 
     def __init__(self, model: pathlib.Path, name: str, log: pathlib.Path, port: int | None = None, flags: list[str] = ()):
         self.name = name
@@ -112,7 +125,7 @@ class Vllm(Child):
             "--num-gpu-blocks-override", 64, "--reasoning-parser", "qwen3",
             "--enable-auto-tool-choice", "--tool-call-parser", "hermes", *flags,
         ]  # fmt: skip
-        # A relative path, so that /v1/models gives a `root` that reads like a model's name.
+        # A relative path, so that `root` in /v1/models reads like a model's name.
         super().__init__(command, port, log, cwd=model.parent, env={
             "VLLM_TARGET_DEVICE": "cpu", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind",
             "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
@@ -121,15 +134,16 @@ class Vllm(Child):
         })  # fmt: skip
 
     def wait(self) -> "Vllm":
+        """Waits until vLLM serves requests."""
         self.wait_for("/health", 200, VLLM_START_S)
         return self
 
     def running(self) -> int:
-        """How many requests vLLM is generating for right now, from its own metrics."""
+        """The number of requests that vLLM generates tokens for right now, by its own metrics."""
         return self._metric("vllm:num_requests_running")
 
     def generated(self) -> int:
-        """How many tokens it has generated since it started."""
+        """The number of tokens that vLLM has generated since it started."""
         return self._metric("vllm:generation_tokens_total")
 
     def _metric(self, name: str) -> int:
@@ -138,22 +152,23 @@ class Vllm(Child):
         return int(sum(float(line.rsplit(" ", 1)[1]) for line in lines))
 
 
-class Gateway(Child):
-    """`thinkgate serve` on a free port, in front of one upstream, or of what its flags say."""
+class Gateway(ServerProcess):
+    """`thinkgate serve` on a free port, in front of one upstream or of those that `flags` configure."""
 
     def __init__(self, upstream: str | None, log: pathlib.Path, flags: list[str] = (), env: dict | None = None):
         port = free_port()
-        before = ["--upstream", upstream] if upstream else []
-        command = [thinkgate_binary(), "serve", *before, "--listen", f"{LOOPBACK}:{port}", *flags]
+        upstream_flags = ["--upstream", upstream] if upstream else []
+        command = [thinkgate_binary(), "serve", *upstream_flags, "--listen", f"{LOOPBACK}:{port}", *flags]
         super().__init__(command, port, log, env)
 
     def wait(self, seconds: float = 30) -> "Gateway":
+        """Waits until thinkgate is ready."""
         self.wait_for("/ready", 200, seconds)
         return self
 
 
-class Processor(Child):
-    """thinkgate with both doors open: HTTP as ever, and gRPC for Envoy at `grpc_port`."""
+class Processor(ServerProcess):
+    """thinkgate with both of its servers: HTTP, and the gRPC external processor for Envoy at `grpc_port`."""
 
     def __init__(self, log: pathlib.Path, config: dict | None = None, ext_proc: dict | None = None, env: dict | None = None):
         port, self.grpc_port = free_port(), free_port()
@@ -163,11 +178,12 @@ class Processor(Child):
         super().__init__([thinkgate_binary(), "serve", "--config", file], port, log, env)
 
     def wait(self, seconds: float = 30) -> "Processor":
+        """Waits until thinkgate is ready."""
         self.wait_for("/ready", 200, seconds)
         return self
 
     def metric(self, name: str, **labels: str) -> float:
-        """The sum of a metric over all series with these labels."""
+        """The sum of a metric over all series that have these labels."""
         _, body = self.get("/metrics")
         lines = [line for line in body.decode().splitlines() if re.match(rf"{name}[{{ ]", line)]
         wanted = [f'{label}="{value}"' for label, value in labels.items()]
@@ -175,6 +191,6 @@ class Processor(Child):
 
 
 def make_model(folder: pathlib.Path, *flags: str) -> pathlib.Path:
-    """Writes a tiny Qwen3 to `folder`, whose name is all that tells the model's family."""
-    subprocess.run([vllm_python(), REPOSITORY / "scripts/real/tiny_qwen3.py", folder, *flags], check=True)
+    """Writes a tiny Qwen3 checkpoint to `folder`. Only the folder's name shows the model's family."""
+    subprocess.run([vllm_python(), pathlib.Path(__file__).with_name("tiny_qwen3.py"), folder, *flags], check=True)
     return folder

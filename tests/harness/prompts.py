@@ -1,4 +1,4 @@
-"""Forty questions as people ask them, written for this test: half of them need thought, half do not."""
+"""Forty questions as people ask them: half of them need reasoning, half do not."""
 
 THINK = [
     "A train leaves Bergen at 8:15 going 72 km/h, another leaves Oslo at 9:00 going 90 km/h on the same 480 km line. At what time do they meet, and how far from Oslo?",

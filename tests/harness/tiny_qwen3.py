@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Writes a Qwen3 checkpoint of 4 MB whose greedy answer is a fixed script, so that a real vLLM can be tested on a CPU.
+"""Writes a Qwen3 checkpoint of 4 MB that always generates the same text, so that a real vLLM can be tested on a CPU.
 
     tiny_qwen3.py OUT_DIR [--tool]
 
-The weights are a Markov chain: the embedding is the identity, attention and MLP are zero, and `lm_head` holds, for each
-token, the one that follows it. Everything around the weights is what a real Qwen3 has: tokenizer, chat template with
+The weights are a Markov chain: the embedding is the identity, attention and MLP are zero, and `lm_head` maps each token
+to the one that follows it. Everything around the weights is as in a real Qwen3: tokenizer, chat template with
 `enable_thinking`, `<think>` tags. So vLLM's reasoning parser, usage counts, stop reasons and tool parser all do their
-real work, and the answer says by itself whether the switch arrived:
+real work, and the answer shows whether the switch arrived:
 
     thinking      <think> the user asks ...</think>\\n\\nHello! ...<|im_end|>
     not thinking  Hello! ...<|im_end|>
@@ -16,6 +16,7 @@ Needs `tokenizers`, `torch` and `safetensors`: run it with the python of the vLL
 """
 
 import argparse
+import itertools
 import json
 import pathlib
 
@@ -24,7 +25,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 HIDDEN = VOCAB = 512  # equal, so that the embedding can be the identity
 LAYERS = 2
 
-# No token may occur twice in the whole script: the chain remembers only the last one.
+# No token may occur twice in the generated text: the chain depends on the last token only.
 REASONING = " the user asks a question so I think about routing first"
 CONTENT = "Hello! This answer came from tiny Qwen model weights made locally today, in our café ✓."
 # Added tokens, so that JSON punctuation does not repeat.
@@ -33,7 +34,7 @@ TOOL_CALL = ["<tool_call>", '{"name": "get_weather", ', '"arguments": {"city": '
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 TAGS = ["<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>", "<think>", "</think>"]
 
-# Qwen3's own way: without the variable, or with true, the model starts by itself with <think>; false closes the block.
+# As Qwen3's own template: without the variable, or with true, the model begins with <think>; false adds a closed block.
 TEMPLATE = """{%- for m in messages %}
 {{- '<|im_start|>' + m.role + '\\n' }}
 {%- if m.content is string %}{{- m.content }}
@@ -47,6 +48,7 @@ TEMPLATE = """{%- for m in messages %}
 
 
 def make_tokenizer() -> Tokenizer:
+    """A byte-level tokenizer with Qwen3's special tokens."""
     corpus = [REASONING, CONTENT, "system user assistant tool", "You are a helpful assistant.\n\n"] * 50
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -66,7 +68,7 @@ def make_tokenizer() -> Tokenizer:
 
 
 def next_tokens(tokenizer: Tokenizer, content: str) -> dict[int, int]:
-    """For every token of the vocabulary, the one that the model says after it."""
+    """For every token of the vocabulary, the token that the model generates after it."""
 
     def ids(text: str) -> list[int]:
         return tokenizer.encode(text).ids
@@ -78,11 +80,12 @@ def next_tokens(tokenizer: Tokenizer, content: str) -> dict[int, int]:
 
     follow = {token: ids(content)[0] for token in range(VOCAB)}
     follow[newline] = script[0]
-    follow.update(zip(script, script[1:]))
+    follow.update(itertools.pairwise(script))
     return follow
 
 
 def make_weights(follow: dict[int, int]) -> dict:
+    """The tensors of a checkpoint that generates these successors."""
     import torch
 
     def zeros(*shape):
@@ -93,7 +96,7 @@ def make_weights(follow: dict[int, int]) -> dict:
 
     lm_head = zeros(VOCAB, HIDDEN)
     for token, following in follow.items():
-        lm_head[following, token] = 1.0  # after the norm a logit of sqrt(512) = 22.6, and 0 for all others
+        lm_head[following, token] = 1.0  # after the norm a logit of sqrt(512) = 22.6, against 0 for all others
     weights = {
         "model.embed_tokens.weight": torch.eye(VOCAB, HIDDEN, dtype=torch.bfloat16),
         "model.norm.weight": ones(HIDDEN),
@@ -118,6 +121,7 @@ def make_weights(follow: dict[int, int]) -> dict:
 
 
 def config(tokenizer: Tokenizer) -> dict:
+    """The checkpoint's config.json."""
     return {
         "architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3",
         "hidden_size": HIDDEN, "intermediate_size": 256, "num_hidden_layers": LAYERS, "vocab_size": VOCAB,
@@ -129,6 +133,7 @@ def config(tokenizer: Tokenizer) -> dict:
 
 
 def main() -> None:
+    """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=pathlib.Path)
     parser.add_argument("--tool", action="store_true", help="answer with a call of get_weather")

@@ -1,12 +1,12 @@
-"""What each answer has to be, known beforehand: the model is a fixed chain of tokens, and every prompt names its request.
+"""The expected answer to each request. The tiny model always generates the same tokens, and every prompt contains its request's id.
 
-Four things come back through vLLM, and none of them can be right by chance in the answer of another request:
+Four parts of a response are checked. None of them can be right by chance in the response to another request:
 
-* `id`, in every chunk: vLLM makes it of `x-request-id`, which is a different one for each request;
-* `prompt_token_ids`: the prompt as vLLM's own tokenizer read it. It spells the request's own text, a marker among it, and
-  ends as the switch says that thinkgate claims to have sent;
-* `token_ids`, joined over all chunks: a beginning of the chain, so that not one piece is missing, doubled or out of order;
-* the text, joined: the same of the text that vLLM gave when it was asked directly.
+* `id`, in every chunk: vLLM makes it of `x-request-id`, which differs for each request;
+* `prompt_token_ids`: the prompt as vLLM's tokenizer read it. It decodes to the request's own text, and its end shows the
+  switch that thinkgate sent;
+* `token_ids`, joined over all chunks: a beginning of the model's tokens, so that no piece is missing, doubled or out of order;
+* the text, joined over all chunks: the same of the text that vLLM returns without the gateway.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ import http.client
 import json
 import pathlib
 
-from processes import LOOPBACK
+from tests.harness.processes import LOOPBACK
 
 START = "<|im_start|>"
 END = "<|im_end|>\n"
@@ -24,55 +24,58 @@ LONGEST = 1500
 
 
 @dataclasses.dataclass(frozen=True)
-class Chain:
-    """The model's answer of any length, up to LONGEST tokens."""
+class TokenChain:
+    """The LONGEST tokens of the model's answer and their text. Every answer is a beginning of it."""
 
     ids: list[int]
     reasoning: str
     content: str
 
 
-class Truth:
-    """What vLLM says when it is asked directly, and how its tokens are spelled."""
+class ExpectedAnswers:
+    """The answers of vLLM without the gateway, and its tokens' texts."""
 
     def __init__(self, model: pathlib.Path, port: int, name: str):
         tokenizer = json.loads((model / "tokenizer.json").read_text())
-        self.spelled = {number: piece for piece, number in tokenizer["model"]["vocab"].items()}
+        self.pieces = {number: piece for piece, number in tokenizer["model"]["vocab"].items()}
         self.added = {token["id"]: token["content"] for token in tokenizer["added_tokens"]}
-        self.bytes = byte_of_each_letter()
+        self.byte_of = byte_level_alphabet()
         [self.end] = [number for number, piece in self.added.items() if piece == END.strip()]
-        self.thinking = ask_for_chain(port, name, enable_thinking=True)
-        self.direct = ask_for_chain(port, name, enable_thinking=False)
+        self.thinking = request_chain(port, name, enable_thinking=True)
+        self.direct = request_chain(port, name, enable_thinking=False)
 
-    def spell(self, ids: list[int]) -> str:
+    def decode_tokens(self, ids: list[int]) -> str:
         """The text of these tokens."""
         data = bytearray()
         for number in ids:
             if number in self.added:
                 data += self.added[number].encode()
             else:
-                data += bytes(self.bytes[letter] for letter in self.spelled[number])
+                data += bytes(self.byte_of[letter] for letter in self.pieces[number])
         return data.decode("utf-8", "replace")
 
-    def chain(self, thinks: bool) -> Chain:
+    def chain(self, thinks: bool) -> TokenChain:
+        """The answer with reasoning or without."""
         return self.thinking if thinks else self.direct
 
-    def lasts(self) -> list[int]:
-        """Tokens that every answer comes to, the natural end among them."""
+    def stop_tokens(self) -> list[int]:
+        """The tokens that occur in every answer, up to and including the natural end."""
         return self.direct.ids[: self.direct.ids.index(self.end) + 1]
 
-    def problem_with_chain(self, ids: list[int], reasoning: str, content: str, thinks: bool) -> str | None:
+    def problem_with(self, ids: list[int], reasoning: str, content: str, thinks: bool) -> str | None:
+        """Says why tokens or text are not a beginning of the model's answer; None when they are."""
         chain = self.chain(thinks)
         if ids != chain.ids[: len(ids)]:
             return f"the tokens are not the model's: {ids[:40]}"
-        # An answer may end within a letter.
-        content = unmarked(content).rstrip("\ufffd")
+        # An answer may end in the middle of a character.
+        content = without_end_marks(content).rstrip("\ufffd")
         if not chain.reasoning.startswith(reasoning) or not chain.content.startswith(content):
             return f"the text is not the model's: {reasoning[:80]!r} {content[:80]!r}"
         return None
 
 
-def ask_for_chain(port: int, name: str, **switch: bool) -> Chain:
+def request_chain(port: int, name: str, **switch: bool) -> TokenChain:
+    """Requests the longest answer from vLLM itself."""
     body = {
         "model": name, "messages": [{"role": "user", "content": "Go on."}], "max_tokens": LONGEST, "temperature": 0,
         "ignore_eos": True, "return_token_ids": True, "chat_template_kwargs": switch,
@@ -82,16 +85,16 @@ def ask_for_chain(port: int, name: str, **switch: bool) -> Chain:
     [choice] = json.loads(connection.getresponse().read())["choices"]
     connection.close()
     assert len(choice["token_ids"]) == LONGEST
-    return Chain(choice["token_ids"], choice["message"]["reasoning"] or "", unmarked(choice["message"]["content"]))
+    return TokenChain(choice["token_ids"], choice["message"]["reasoning"] or "", without_end_marks(choice["message"]["content"]))
 
 
-def unmarked(content: str) -> str:
-    """Without the ends of turns: vLLM spells them in streams, and in the plain answers of some modes."""
+def without_end_marks(content: str) -> str:
+    """Removes the marks of a turn's end, which vLLM writes in streams and in some plain answers."""
     return content.replace(END.strip(), "")
 
 
-def byte_of_each_letter() -> dict[str, int]:
-    """Byte-level tokenizers write every byte as one letter: itself where it can be seen, one above 255 where not."""
-    seen = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    hidden = [byte for byte in range(256) if byte not in seen]
-    return {chr(byte): byte for byte in seen} | {chr(256 + n): byte for n, byte in enumerate(hidden)}
+def byte_level_alphabet() -> dict[str, int]:
+    """The byte of each character in a byte-level vocabulary: itself where it is printable, else a character above 255."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    hidden = [byte for byte in range(256) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {chr(256 + n): byte for n, byte in enumerate(hidden)}

@@ -1,27 +1,26 @@
-"""What can be seen of the gateway while it runs, and whether it stays as it was."""
+"""Watches the gateway's memory, file descriptors and threads during a run, and finds what it does not release."""
 
 import asyncio
 import contextlib
 import dataclasses
 import time
 
-from cast import Cast
-from incidents import Incidents
-from traffic import Traffic
+from .fault_log import FaultLog
+from .scenario import Scenario
+from .traffic import Traffic
 
-# The share by which the gateway may grow in a run of ten minutes or more. Within a shorter one its allocator and ONNX Runtime
-# still take what they need.
-GROWTH, GROWTH_WHEN_YOUNG, YOUNG_S = 0.05, 0.2, 600
-# Connections to each vLLM while nobody asks anything: the gateway itself asks what it serves, and how it is.
-WATCHED_BY = 2
-# tokio's for files: one looks at them every second, and a reload may bring a second one, which stays as long as it now and then
-# gets the next look.
-FOR_A_RELOAD = 1
+# How much the gateway may grow in a run of LONG_RUN_S or more, and in a shorter one, in which its allocator and ONNX Runtime still
+# reach their size.
+MAX_GROWTH, MAX_GROWTH_SHORT_RUN, LONG_RUN_S = 0.05, 0.2, 600
+# The gateway's own connections to each vLLM, for its model list and its health.
+OWN_CONNECTIONS = 2
+# tokio's threads for blocking calls: one checks the configuration file every second, and a reload may start a second one.
+RELOAD_THREADS = 1
 
 
 @dataclasses.dataclass
 class Sample:
-    """One look."""
+    """The resources at one point in time."""
 
     at: float
     rss_mb: float
@@ -29,76 +28,90 @@ class Sample:
     threads: int
 
 
-class Watch:
-    """Looks every second, and says once a minute how it goes."""
+class ResourceMonitor:
+    """Takes a sample every second, and prints the progress once a minute."""
 
-    def __init__(self, cast: Cast):
-        self.cast, self.samples = cast, []
+    def __init__(self, scenario: Scenario):
+        self.scenario, self.samples = scenario, []
 
-    def look(self) -> Sample:
-        gateway = self.cast.gateway
+    def sample(self) -> Sample:
+        """Takes a sample."""
+        gateway = self.scenario.gateway
         sample = Sample(time.monotonic(), gateway.status("VmRSS") / 1024, len(gateway.descriptors()), gateway.status("Threads"))
         self.samples.append(sample)
         return sample
 
-    async def run(self, stop: asyncio.Event, traffic: Traffic, incidents: Incidents, minutes: float) -> None:
-        start = said = time.monotonic()
+    async def run(self, stop: asyncio.Event, traffic: Traffic, fault_log: FaultLog, minutes: float) -> None:
+        """Runs until `stop` is set."""
+        start = printed = time.monotonic()
         while not stop.is_set():
-            sample = self.look()
-            if time.monotonic() - said >= 60:
-                said += 60
-                await self.say((said - start) / 60, minutes, sample, traffic, incidents)
+            sample = self.sample()
+            if time.monotonic() - printed >= 60:
+                printed += 60
+                await self.print_progress((printed - start) / 60, minutes, sample, traffic, fault_log)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), 1)
 
-    async def say(self, minute: float, minutes: float, sample: Sample, traffic: Traffic, incidents: Incidents) -> None:
-        sorts = {"": "requests", "whole": "whole", "left": "left", "named": "refused", "cut": "cut", "FAILED": "FAILED"}
-        counts = ", ".join(f"{traffic.total(entry)} {name}" for entry, name in sorts.items())
-        in_flight, up = await self.cast.metric("thinkgate_in_flight"), sum(server.up for server in self.cast.servers)
+    async def print_progress(self, minute: float, minutes: float, sample: Sample, traffic: Traffic, fault_log: FaultLog) -> None:
+        """Prints the counts of requests so far, and the state of the servers."""
+        names = {
+            "": "requests",
+            "complete": "complete",
+            "disconnected": "disconnected",
+            "error": "refused",
+            "cut": "cut",
+            "FAILED": "FAILED",
+        }
+        counts = ", ".join(f"{traffic.total(entry)} {name}" for entry, name in names.items())
+        in_flight, up = await self.scenario.metric("thinkgate_in_flight"), sum(server.up for server in self.scenario.servers)
         size = f"{sample.rss_mb:.1f} MiB, {sample.descriptors} fds, {sample.threads} threads"
-        state = f"{len(incidents.faults)} faults, {in_flight:.0f} in flight, {size}, {up} vLLMs up"
+        state = f"{len(fault_log.faults)} faults, {in_flight:.0f} in flight, {size}, {up} vLLMs up"
         print(f"soak: {minute:.0f}/{minutes:g} min: {counts}; {state}", flush=True)
 
-    def ends(self) -> tuple[list[Sample], list[Sample]]:
-        """The first and the last tenth of what was seen."""
+    def first_and_last_tenth(self) -> tuple[list[Sample], list[Sample]]:
+        """The first and the last tenth of the samples."""
         tenth = max(1, len(self.samples) // 10)
         return self.samples[:tenth], self.samples[-tenth:]
 
     def growth(self) -> tuple[float, float, float]:
-        """The size at either end in MiB, and by which share it grew.
+        """The size in the first and in the last tenth in MiB, and the growth between them as a share.
 
-        It is what four fifths of the looks are above: what comes and goes, such as megabytes on their way to a slow client, is
-        no growth, and a leak raises the floor like everything else."""
-        first, last = (floor([sample.rss_mb for sample in end]) for end in self.ends())
+        The size is the first quintile. Temporary use, such as megabytes for a slow client, does not raise it, and a leak does.
+        """
+        first, last = (first_quintile([sample.rss_mb for sample in end]) for end in self.first_and_last_tenth())
         return first, last, last / first - 1
 
 
-def floor(values: list[float]) -> float:
+def first_quintile(values: list[float]) -> float:
+    """The value that four fifths of the values are not below."""
     return sorted(values)[len(values) // 5]
 
 
-async def rest(cast: Cast, before: int, threads: int) -> list[str]:
-    """After the traffic: nothing in flight, no connection left over, and as many threads as there were, but for one of a reload; what is not so."""
+async def find_leftovers(scenario: Scenario, descriptors_before: int, threads_before: int) -> list[str]:
+    """What the gateway has not released after the traffic: requests in flight, file descriptors, connections, threads.
+
+    `descriptors_before` is from before the first request, `threads_before` from after the warm-up.
+    """
     problems = []
-    watches = WATCHED_BY * len(cast.servers)
-    deadline = time.monotonic() + 20  # pool_idle_ms is 4 s, a request that was left behind shows by then
+    own = OWN_CONNECTIONS * len(scenario.servers)
+    deadline = time.monotonic() + 20  # idle connections are closed after pool_idle_ms, 4 s
     while True:
-        gateway = cast.gateway
-        # The look itself takes one connection and is one request.
-        in_flight = await cast.metric("thinkgate_in_flight")
-        descriptors, relayed = gateway.descriptors(), sum(server.relay.open() for server in cast.servers)
-        if in_flight <= 1 and len(descriptors) <= before + watches and relayed <= watches:
+        gateway = scenario.gateway
+        # Reading the metrics is a request itself.
+        in_flight = await scenario.metric("thinkgate_in_flight")
+        descriptors, relayed = gateway.descriptors(), sum(server.relay.open_connections() for server in scenario.servers)
+        if in_flight <= 1 and len(descriptors) <= descriptors_before + own and relayed <= own:
             break
         if time.monotonic() > deadline:
             if in_flight > 1:
-                problems.append(f"{in_flight:.0f} requests in flight with nobody there")
-            if len(descriptors) > before + watches:
+                problems.append(f"{in_flight:.0f} requests in flight without a client")
+            if len(descriptors) > descriptors_before + own:
                 kinds = sorted(name.split(":")[0] for name in descriptors)
-                problems.append(f"{len(descriptors)} file descriptors, {before} before the first request: {kinds}")
-            if relayed > watches:
+                problems.append(f"{len(descriptors)} file descriptors, {descriptors_before} before the first request: {kinds}")
+            if relayed > own:
                 problems.append(f"{relayed} connections to vLLM left open")
             break
         await asyncio.sleep(0.5)
-    if gateway.status("Threads") > threads + FOR_A_RELOAD:
-        problems.append(f"{gateway.status('Threads')} threads, {threads} after the warm-up")
+    if gateway.status("Threads") > threads_before + RELOAD_THREADS:
+        problems.append(f"{gateway.status('Threads')} threads, {threads_before} after the warm-up")
     return problems

@@ -1,4 +1,4 @@
-"""All who take part: two vLLMs of one model, a relay before each of them, and the gateway before both."""
+"""The servers of a soak run: two vLLMs of one model, a relay in front of each of them, and the gateway in front of both."""
 
 import asyncio
 import contextlib
@@ -6,16 +6,17 @@ import json
 import pathlib
 import re
 
-from asks import ALIAS, KEY, MAX_BODY
-from client import Connection, Manners
-from processes import LOOPBACK, Child, Vllm, free_port, make_model, thinkgate_binary
-from relay import Relay
+from tests.harness.processes import LOOPBACK, ServerProcess, Vllm, free_port, make_model, thinkgate_binary
+
+from .client import ClientBehaviour, Connection
+from .relay import Relay
+from .request_mix import ALIAS, KEY, MAX_BODY
 
 MODEL = "tiny-qwen3"
 
 
 class Server:
-    """One vLLM and the relay before it. It may be killed and come back, at another port behind the same relay."""
+    """A vLLM and the relay in front of it. A restarted vLLM has another port, behind the same relay."""
 
     def __init__(self, name: str, model: pathlib.Path, folder: pathlib.Path):
         self.name, self.model, self.folder = name, model, folder
@@ -24,6 +25,7 @@ class Server:
         self.starts, self.up = 0, False
 
     async def start(self) -> None:
+        """Starts vLLM, and waits until it serves requests."""
         self.starts += 1
         vllm = Vllm(self.model, MODEL, self.folder / f"vllm-{self.name}-{self.starts}.log")
         self.vllm = vllm
@@ -31,19 +33,19 @@ class Server:
         self.relay.target, self.up = vllm.port, True
 
 
-class Gateway(Child):
-    """`thinkgate serve` with a config file, and what can be seen of it from outside."""
+class ObservedGateway(ServerProcess):
+    """`thinkgate serve` with a configuration file, and its process's resources as /proc shows them."""
 
     def __init__(self, config: pathlib.Path, port: int, log: pathlib.Path):
         super().__init__([thinkgate_binary(), "serve", "--config", config], port, log, env={"SOAK_KEY": KEY})
 
     def status(self, field: str) -> int:
-        """A number out of /proc/PID/status: VmRSS in kB, Threads."""
+        """A number in /proc/PID/status, such as VmRSS (in kB) or Threads."""
         text = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.search(rf"^{field}:\s+(\d+)", text, re.MULTILINE)[1])
 
     def descriptors(self) -> list[str]:
-        """What its file descriptors are."""
+        """What each file descriptor refers to."""
         names = []
         for link in pathlib.Path(f"/proc/{self.process.pid}/fd").iterdir():
             with contextlib.suppress(OSError):
@@ -51,12 +53,13 @@ class Gateway(Child):
         return names
 
     def cpu_seconds(self) -> float:
+        """The processor time that it has used."""
         fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / 100
 
 
-class Cast:
-    """The whole scene. Everything that was started ends with it."""
+class Scenario:
+    """Starts and stops all servers, and writes the gateway's configuration."""
 
     max_in_flight = 48
 
@@ -67,13 +70,14 @@ class Cast:
         self.file, self.gateway = folder / "thinkgate.yaml", None
 
     def config(self, threshold: float = 0.5) -> dict:
+        """The gateway's configuration."""
         return {
             "listen": f"{LOOPBACK}:{self.port}",
             "server": {"max_in_flight": self.max_in_flight, "max_body_bytes": MAX_BODY},
             "auth": {"keys": [{"name": "soak", "key": "env:SOAK_KEY"}]},
-            # Two shared cores: what a busy machine needs, and not much more, as it is the faults that are to be found out.
+            # Timeouts that suffice for two busy cores, and little more, so that faults take effect.
             "upstream": {"headers_ms": 25000, "first_chunk_ms": 20000, "idle_ms": 6000, "open_ms": 2000, "health_ms": 1000},
-            # Every prompt is a new one: a cache of the usual size would be filling all the time.
+            # Every prompt is new. A cache of the default size would grow during the whole run.
             "classifier": {"cache": 1024},
             "routing": {"threshold": threshold},
             "models": {MODEL: {"endpoints": [{"url": server.relay.url} for server in self.servers]}},
@@ -81,33 +85,35 @@ class Cast:
         }
 
     def write_config(self, config: dict | str) -> None:
-        """As a careful editor does it: all at once."""
+        """Replaces the configuration file atomically."""
         new = self.file.with_suffix(".new")
         new.write_text(config if isinstance(config, str) else json.dumps(config, indent=1))
         new.replace(self.file)
 
     async def start(self) -> None:
+        """Starts all servers."""
         await asyncio.gather(*(server.start() for server in self.servers))
         for server in self.servers:
             await server.relay.listen()
         self.port = free_port()
         self.write_config(self.config())
-        self.gateway = Gateway(self.file, self.port, self.folder / "thinkgate.log")
+        self.gateway = ObservedGateway(self.file, self.port, self.folder / "thinkgate.log")
         await asyncio.to_thread(self.gateway.wait_for, "/ready", 200, 60)
 
     def stop(self) -> None:
+        """Stops all servers."""
         for child in (self.gateway, *(server.vllm for server in self.servers)):
             if child:
                 child.stop()
 
     async def metrics(self) -> str:
-        """The gateway's own, as text."""
+        """The text of the gateway's `/metrics`."""
         connection = await Connection.open(self.port)
-        heard = await connection.exchange("GET", "/metrics", [], b"", Manners())
+        response = await connection.exchange("GET", "/metrics", [], b"", ClientBehaviour())
         connection.close()
-        return heard.body.decode()
+        return response.body.decode()
 
     async def metric(self, name: str) -> float:
-        """The sum of one over all its series."""
+        """The sum of a metric over all its series."""
         lines = [line for line in (await self.metrics()).splitlines() if re.match(rf"{name}[{{ ]", line)]
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines)

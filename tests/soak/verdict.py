@@ -1,98 +1,104 @@
-"""What an answer proves: whole and its own, a failure with a name, or a defect."""
+"""Judges a response: complete and correct, a failure that was reported, or a defect."""
 
 import dataclasses
 import json
 
-from asks import Ask
-from client import Heard
-from truth import ASSISTANT, END, NOT_THINKING, START, Chain, Truth
+from .client import Response
+from .expected_answers import ASSISTANT, END, NOT_THINKING, START, ExpectedAnswers, TokenChain
+from .request_mix import Request
 
-# How vLLM says that it ended an answer early because it was told to stop: the answer's own words, which pass as they are.
+# The finish reason of an answer that vLLM ended early because it was stopped. The gateway forwards it unchanged.
 ABORTED = "abort"
 
 
 @dataclasses.dataclass
 class Outcome:
-    """How one request ended for its client.
+    """How a request ended for its client.
 
-    what is `whole` (complete, its own, as expected), `left` (the client did), `named` (an error in OpenAI's shape instead of an
-    answer), `cut` (an answer that ended early and said so), or one of the defects LOST, MIXED and WRONG."""
+    `what` is `complete` (as expected), `disconnected` (by the client), `error` (an error response in OpenAI's format), `cut` (an
+    answer that ended early and reported it), or a defect: LOST (no end), MIXED (of another request) or WRONG (malformed).
+    """
 
     what: str
-    # For `named` and `cut`: the error's code, or `vllm` for one of vLLM's own, `aborted` for a body that is no stream.
+    # Of `error` and `cut`: the error's code, `vllm` for an error of vLLM itself, `aborted` for a broken body that is no stream.
     code: str = ""
     problem: str = ""
 
 
 class Defect(Exception):
-    """What no fault explains."""
+    """A defect in a response, which no fault can explain."""
 
     def __init__(self, what: str, problem: str):
         super().__init__(f"{what}: {problem}")
         self.outcome = Outcome(what, problem=problem)
 
 
-def judge(ask: Ask, heard: Heard, truth: Truth) -> Outcome:
+def judge(request: Request, response: Response, expected: ExpectedAnswers) -> Outcome:
+    """Compares a response with what is known about its request."""
     try:
-        return _judge(ask, heard, truth)
+        return _judge(request, response, expected)
     except Defect as defect:
         return defect.outcome
     except (ValueError, KeyError, IndexError, TypeError) as error:
         return Outcome("WRONG", problem=f"not what an answer looks like: {error!r}")
 
 
-def _judge(ask: Ask, heard: Heard, truth: Truth) -> Outcome:
-    if heard.status == 0:
-        if heard.end == "left":
-            return Outcome("left")
-        raise Defect("LOST", f"no answer: {heard.end} {heard.why}")
-    if heard.headers.get("x-request-id") != ask.id:
-        raise Defect("MIXED", f"x-request-id is {heard.headers.get('x-request-id')}")
-    if heard.status != ask.status:
-        if heard.end == "left":
-            return Outcome("left")
-        return Outcome("named", error_code(json.loads(heard.body)["error"])) if heard.end == "whole" else aborted(heard)
-    if heard.end == "silent":
-        raise Defect("LOST", f"the answer stopped after {len(heard.body)} bytes and nobody said why")
-    if ask.check not in ("chat", "completion", "tokens"):
-        if heard.end == "cut":
-            return aborted(heard)
-        if ask.check.replace(" ", "") not in heard.body.decode().replace(" ", ""):
-            raise Defect("MIXED", f"{ask.check!r} is not in the answer")
-        return Outcome("whole")
-    if ask.check == "tokens":
-        if heard.end == "cut":
-            return aborted(heard)
-        own(truth.spell(json.loads(heard.body)["tokens"]), ask.text)
-        return Outcome("whole")
-    return stream(ask, heard, truth) if ask.stream else plain(ask, heard, truth)
+def _judge(request: Request, response: Response, expected: ExpectedAnswers) -> Outcome:
+    if response.status == 0:
+        if response.end == "disconnected":
+            return Outcome("disconnected")
+        raise Defect("LOST", f"no answer: {response.end} {response.why}")
+    if response.headers.get("x-request-id") != request.id:
+        raise Defect("MIXED", f"x-request-id is {response.headers.get('x-request-id')}")
+    if response.status != request.status:
+        if response.end == "disconnected":
+            return Outcome("disconnected")
+        return Outcome("error", error_code(json.loads(response.body)["error"])) if response.end == "complete" else aborted(response)
+    if response.end == "silent":
+        raise Defect("LOST", f"the answer stopped after {len(response.body)} bytes without an error")
+    if request.check not in ("chat", "completion", "tokens"):
+        if response.end == "cut":
+            return aborted(response)
+        if request.check.replace(" ", "") not in response.body.decode().replace(" ", ""):
+            raise Defect("MIXED", f"{request.check!r} is not in the answer")
+        return Outcome("complete")
+    if request.check == "tokens":
+        if response.end == "cut":
+            return aborted(response)
+        check_prompt(expected.decode_tokens(json.loads(response.body)["tokens"]), request.text)
+        return Outcome("complete")
+    return judge_stream(request, response, expected) if request.stream else judge_plain(request, response, expected)
 
 
-def aborted(heard: Heard) -> Outcome:
-    """Only a connection that breaks says that a body without events is not complete."""
-    return Outcome("cut", "aborted", heard.why)
+def aborted(response: Response) -> Outcome:
+    """The outcome of a broken connection. It is the only way to report that a body without events is incomplete."""
+    return Outcome("cut", "aborted", response.why)
 
 
 def error_code(error: dict) -> str:
-    """By whom the error is: ours have names; vLLM's have numbers, or no code in Anthropic's shape, its answer to /v1/messages."""
+    """The code of an error of thinkgate, or `vllm` for an error of vLLM.
+
+    thinkgate's codes are names. vLLM's are numbers, or missing in Anthropic's format of /v1/messages.
+    """
     if not error["message"] or not error["type"]:
         raise Defect("WRONG", f"an error without a message: {error}")
     code = error.get("code", 500)
     return "vllm" if isinstance(code, int) else code
 
 
-def own(got: str, wanted: str) -> None:
+def check_prompt(got: str, wanted: str) -> None:
+    """Checks that vLLM read the prompt of this request."""
     if got != wanted:
         raise Defect("MIXED", f"vLLM read {got[-300:]!r} instead of {wanted[-300:]!r}")
 
 
-def thinks(ask: Ask, heard: Heard, prompt: str) -> bool:
-    """Whether the prompt lets the model think; it has to be this request's prompt, and what thinkgate says it is."""
-    prompt_of_ask = f"{START}user\n{ask.text}{END}{ASSISTANT}"
-    own(prompt.removesuffix(NOT_THINKING), prompt_of_ask)
+def check_mode(request: Request, response: Response, prompt: str) -> bool:
+    """Whether the prompt lets the model reason. Checks that it is this request's prompt, and that the reported mode is true."""
+    prompt_of_request = f"{START}user\n{request.text}{END}{ASSISTANT}"
+    check_prompt(prompt.removesuffix(NOT_THINKING), prompt_of_request)
     thinks = not prompt.endswith(NOT_THINKING)
-    mode = heard.headers.get("x-thinkgate-mode")
-    wanted = {"reasoning": True, "direct": False, "unchanged": ask.switch is not False}.get(mode)
+    mode = response.headers.get("x-thinkgate-mode")
+    wanted = {"reasoning": True, "direct": False, "unchanged": request.switch is not False}.get(mode)
     if thinks is not wanted:
         raise Defect("MIXED", f"x-thinkgate-mode is {mode}, and the model thinks: {thinks}")
     return thinks
@@ -102,28 +108,29 @@ def texts(part: dict) -> tuple[str, str]:
     return part.get("reasoning") or "", part.get("content") or ""
 
 
-def plain(ask: Ask, heard: Heard, truth: Truth) -> Outcome:
-    if heard.end == "cut":
-        return aborted(heard)
-    body = json.loads(heard.body)
+def judge_plain(request: Request, response: Response, expected: ExpectedAnswers) -> Outcome:
+    """Judges a response that is one JSON object."""
+    if response.end == "cut":
+        return aborted(response)
+    body = json.loads(response.body)
     [choice] = body["choices"]
-    check_id(ask, body)
-    if ask.check == "completion":
-        own(truth.spell(choice["prompt_token_ids"]), ask.text)
+    check_id(request, body)
+    if request.check == "completion":
+        check_prompt(expected.decode_tokens(choice["prompt_token_ids"]), request.text)
         may_think, parts = False, ("", choice["text"])
     else:
-        may_think, parts = thinks(ask, heard, truth.spell(body["prompt_token_ids"])), texts(choice["message"])
-    if problem := truth.problem_with_chain(choice["token_ids"], *parts, may_think):
+        may_think, parts = check_mode(request, response, expected.decode_tokens(body["prompt_token_ids"])), texts(choice["message"])
+    if problem := expected.problem_with(choice["token_ids"], *parts, may_think):
         raise Defect("MIXED", problem)
     if choice["finish_reason"] == ABORTED:
         return Outcome("cut", "vllm")
-    check_end(ask, truth.chain(may_think), len(choice["token_ids"]), choice["finish_reason"])
-    return Outcome("whole")
+    check_end(request, expected.chain(may_think), len(choice["token_ids"]), choice["finish_reason"])
+    return Outcome("complete")
 
 
 @dataclasses.dataclass
-class Told:
-    """What the events of a stream add up to."""
+class StreamContents:
+    """The contents of all events of a stream together."""
 
     done: bool = False
     error: dict | None = None
@@ -143,73 +150,76 @@ class Told:
             self.finish = choice.get("finish_reason") or self.finish
 
 
-def stream(ask: Ask, heard: Heard, truth: Truth) -> Outcome:
-    """All events that came, which are a beginning of the answer at least; and how it ended."""
-    *events, rest = heard.body.replace(b"\r\n", b"\n").split(b"\n\n")
-    told = read([event.strip().removeprefix(b"data: ") for event in events if event.strip()], ask)
+def judge_stream(request: Request, response: Response, expected: ExpectedAnswers) -> Outcome:
+    """Judges a stream. Its events must be a beginning of the expected answer, and its end must be complete or reported."""
+    *events, rest = response.body.replace(b"\r\n", b"\n").split(b"\n\n")
+    contents = read_events([event.strip().removeprefix(b"data: ") for event in events if event.strip()], request)
     may_think = False
-    if told.prompt:
-        spelled = truth.spell(told.prompt)
-        if ask.check == "completion":
-            own(spelled, ask.text)
+    if contents.prompt:
+        spelled = expected.decode_tokens(contents.prompt)
+        if request.check == "completion":
+            check_prompt(spelled, request.text)
         else:
-            may_think = thinks(ask, heard, spelled)
-        if problem := truth.problem_with_chain(told.ids, told.reasoning, told.content, may_think):
+            may_think = check_mode(request, response, spelled)
+        if problem := expected.problem_with(contents.ids, contents.reasoning, contents.content, may_think):
             raise Defect("MIXED", problem)
-    if outcome := ended_early(heard, rest, told):
+    if outcome := early_end(response, rest, contents):
         return outcome
-    if told.broken or not told.done or not told.prompt:
-        raise Defect("WRONG", f"a stream that ended as if it were complete: {told}")
-    if told.finish == ABORTED:
+    if contents.broken or not contents.done or not contents.prompt:
+        raise Defect("WRONG", f"a stream that ended as if it were complete: {contents}")
+    if contents.finish == ABORTED:
         return Outcome("cut", "vllm")
-    check_end(ask, truth.chain(may_think), len(told.ids), told.finish)
-    return Outcome("whole")
+    check_end(request, expected.chain(may_think), len(contents.ids), contents.finish)
+    return Outcome("complete")
 
 
-def read(events: list[bytes], ask: Ask) -> Told:
-    told = Told()
+def read_events(events: list[bytes], request: Request) -> StreamContents:
+    """Reads the data of all events."""
+    contents = StreamContents()
     for at, event in enumerate(events):
         if event == b"[DONE]":
-            told.done = at == len(events) - 1
+            contents.done = at == len(events) - 1
             continue
         try:
             chunk = json.loads(event)
         except ValueError:
-            # Half an event, and a blank line after it, is what precedes our error when vLLM was cut in the middle of one.
-            told.broken += 1
+            # When vLLM is cut in the middle of an event, thinkgate ends it with a blank line before its own error event.
+            contents.broken += 1
             if at != len(events) - 2:
                 raise Defect("WRONG", f"a broken event in the middle of a stream: {event[:200]!r}") from None
             continue
         if "error" in chunk:
-            told.error = chunk["error"]
+            contents.error = chunk["error"]
         else:
-            check_id(ask, chunk)
-            told.add(chunk)
-    return told
+            check_id(request, chunk)
+            contents.add(chunk)
+    return contents
 
 
-def ended_early(heard: Heard, rest: bytes, told: Told) -> Outcome | None:
-    if heard.end == "left":
-        return Outcome("left")
-    if heard.end == "cut":
-        raise Defect("WRONG", f"a stream that broke off without a word after {len(heard.body)} bytes: {heard.why}")
+def early_end(response: Response, rest: bytes, contents: StreamContents) -> Outcome | None:
+    """The outcome of a stream that did not reach its end; None when it did."""
+    if response.end == "disconnected":
+        return Outcome("disconnected")
+    if response.end == "cut":
+        raise Defect("WRONG", f"a stream that broke off without an error after {len(response.body)} bytes: {response.why}")
     if rest.strip():
         raise Defect("WRONG", f"half an event at the end of a stream: {rest[-200:]!r}")
-    if told.error:
-        code = error_code(told.error)
-        if told.done and code != "vllm":
+    if contents.error:
+        code = error_code(contents.error)
+        if contents.done and code != "vllm":
             raise Defect("WRONG", f"[DONE] after our own error {code}")
         return Outcome("cut", code)
     return None
 
 
-def check_id(ask: Ask, body: dict) -> None:
-    if body["id"].partition("-")[2] != ask.id:
+def check_id(request: Request, body: dict) -> None:
+    """Checks that vLLM made the response of this request's id."""
+    if body["id"].partition("-")[2] != request.id:
         raise Defect("MIXED", f"id is {body['id']}")
 
 
-def check_end(ask: Ask, chain: Chain, tokens: int, finish: str | None) -> None:
-    """Whether the answer ends where it was told to."""
-    wanted = (ask.tokens, "length") if ask.last is None else (chain.ids.index(ask.last) + 1, "stop")
+def check_end(request: Request, chain: TokenChain, tokens: int, finish: str | None) -> None:
+    """Checks that the answer ends where the request says."""
+    wanted = (request.tokens, "length") if request.stop_token is None else (chain.ids.index(request.stop_token) + 1, "stop")
     if (tokens, finish) != wanted:
         raise Defect("WRONG", f"an answer that ended as if it were complete: {tokens} tokens, {finish}, instead of {wanted}")

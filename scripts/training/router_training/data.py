@@ -114,11 +114,14 @@ def read(folder: Path) -> dict[str, list[Prompt]]:
     """Every labelled prompt of the folder without duplicates, by part."""
     prompts, found = folder / "prompts", []
     for row in rows(prompts / "mmlu_pro.jsonl"):
-        found.append(Prompt(row["question"], pays(row["computes"]), "mmlu_pro", tuple(row["options"]), row["category"], row["computes"]))
+        found.append(
+            Prompt(row["question"], pays(row["computes"]), "mmlu_pro", tuple(row["options"]), row["category"], row["computes"])
+        )
     for name, label in SOURCES.items():
         found += [Prompt(row["text"], label, name, tuple(row.get("options") or ())) for row in rows(prompts / f"{name}.jsonl")]
     found += [
-        Prompt(row["text"], AGIEVAL[row["task"]], "agieval", tuple(row.get("options") or ())) for row in rows(prompts / "agieval.jsonl")
+        Prompt(row["text"], AGIEVAL[row["task"]], "agieval", tuple(row.get("options") or ()))
+        for row in rows(prompts / "agieval.jsonl")
     ]
     found += [
         Prompt(row["text"], CHINESE.get(row["task"], 0.95), "chinese", tuple(row.get("options") or ()))

@@ -74,7 +74,10 @@ def run(model, tokenizer, start_table, texts: list[str], out: Path, steps: int, 
     bert.to(device)
     model.to(device).train()
     seen: list[torch.Tensor] = []
-    hooks = [layer.register_forward_hook(lambda _m, _i, o: seen.append(o[0] if isinstance(o, tuple) else o)) for layer in model.model.layers]
+    hooks = [
+        layer.register_forward_hook(lambda _m, _i, o: seen.append(o[0] if isinstance(o, tuple) else o))
+        for layer in model.model.layers
+    ]
     parameters = [*model.model.parameters(), *maps.parameters(), *sentence.parameters()]
     for linear in [*maps, sentence]:
         linear.to(device)
@@ -120,8 +123,16 @@ def run(model, tokenizer, start_table, texts: list[str], out: Path, steps: int, 
         if time.monotonic() - saved > 120 or step == steps:
             saved = time.monotonic()
             out.parent.mkdir(parents=True, exist_ok=True)
-            torch.save({"model": model.state_dict(), "maps": maps.state_dict(), "sentence": sentence.state_dict(),
-                        "optimizer": optimizer.state_dict(), "step": step}, out.with_suffix(".tmp"))
+            torch.save(
+                {
+                    "model": model.state_dict(),
+                    "maps": maps.state_dict(),
+                    "sentence": sentence.state_dict(),
+                    "optimizer": optimizer.state_dict(),
+                    "step": step,
+                },
+                out.with_suffix(".tmp"),
+            )
             out.with_suffix(".tmp").replace(out)
     for hook in hooks:
         hook.remove()

@@ -111,7 +111,9 @@ def fit(said: Taught, table: torch.Tensor, padding: int, epochs: int = EPOCHS) -
         for batch in batches:
             ids, mask = finetune.pad([rows[i] for i in batch])
             out = model(table[ids], mask.float())
-            loss = binary_cross_entropy_with_logits(out[:, 0], want[batch]) + SUBJECT_WEIGHT * cross_entropy(out[:, 1:], domain[batch])
+            loss = binary_cross_entropy_with_logits(out[:, 0], want[batch]) + SUBJECT_WEIGHT * cross_entropy(
+                out[:, 1:], domain[batch]
+            )
             for group in optimizer.param_groups:
                 group["lr"] = RATE * min(1, (step + 1) / 100) * max(0.01, 1 - step / total)
             optimizer.zero_grad()
@@ -187,9 +189,13 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument("model", type=Path, help="a directory that export_onnx.py wrote, of a model with two labels and subjects, int8")
+    parser.add_argument(
+        "model", type=Path, help="a directory that export_onnx.py wrote, of a model with two labels and subjects, int8"
+    )
     parser.add_argument("--budget", type=float, default=BUDGET, help=f"share of decisions that may change (default {BUDGET})")
-    parser.add_argument("--work", type=Path, default=Path("target/router"), help="what the whole model says of the prompts is kept here")
+    parser.add_argument(
+        "--work", type=Path, default=Path("target/router"), help="what the whole model says of the prompts is kept here"
+    )
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
     give(args.model, data.read(args.data), args.work, args.budget)

@@ -88,7 +88,9 @@ class Writer:
         norm, dense, out = self.exit.norm, self.exit.dense, self.exit.out
         by = norm.weight / torch.sqrt(norm.running_var + norm.eps)
         bias = dense.bias + dense.weight @ (norm.bias - norm.running_mean * by)
-        hidden = g.add("Gemm", pooled, self.weights("early_dense", dense.weight * by), self.weights("early_dense_bias", bias), transB=1)
+        hidden = g.add(
+            "Gemm", pooled, self.weights("early_dense", dense.weight * by), self.weights("early_dense_bias", bias), transB=1
+        )
         # One logit of reasoning becomes two, of direct and of reasoning, that are as far from each other.
         w = torch.cat([-out.weight[:1] / 2, out.weight[:1] / 2, out.weight[1:]])
         b = torch.cat([-out.bias[:1] / 2, out.bias[:1] / 2, out.bias[1:]])
@@ -108,7 +110,11 @@ class Writer:
         tokens = g.add("Min", g.add("Shape", mask, start=1, end=2), g.constant([read]))
         at = g.add("Range", g.constant(0), g.add("Squeeze", tokens), g.constant(1))
         length = g.add("ReduceSum", mask, one)
-        part = g.add("Min", g.add("Div", g.constant(read, np.float32), g.add("Cast", length, to=TensorProto.FLOAT)), g.constant(1, np.float32))
+        part = g.add(
+            "Min",
+            g.add("Div", g.constant(read, np.float32), g.add("Cast", length, to=TensorProto.FLOAT)),
+            g.constant(1, np.float32),
+        )
         beyond = g.add("Max", g.add("Sub", length, g.constant([read])), g.constant([0]))
         in_tail = g.add("Cast", g.add("GreaterOrEqual", at, g.constant(read // 2)), to=TensorProto.INT64)
         column = g.add("Add", g.add("Mul", beyond, in_tail), at)
@@ -182,7 +188,10 @@ class Writer:
         rest = g.add("Squeeze", g.add("NonZero", g.add("Not", done)), g.constant([0]))
         some = g.add("Greater", g.add("Size", rest), g.constant(0))
         then = self.layers(rest, early, rule)
-        same = [helper.make_node("Identity", [e], [f"{n}_early"], f"{n}_early") for e, n in zip(early, ("logits", "domain_logits"), strict=True)]
+        same = [
+            helper.make_node("Identity", [e], [f"{n}_early"], f"{n}_early")
+            for e, n in zip(early, ("logits", "domain_logits"), strict=True)
+        ]
         values = [helper.make_tensor_value_info(n.output[0], TensorProto.FLOAT, None) for n in same]
         otherwise = helper.make_graph(same, "early", [], values)
         g.append(helper.make_node("If", [some], ["logits", "domain_logits"], "early_exit", then_branch=then, else_branch=otherwise))

@@ -11,4 +11,4 @@ def encode(tokenizer: Tokenizer, texts: list[str], longest: int) -> list[list[in
     cut = [text if len(text) <= 2 * end else text[:end] + text[-end:] for text in texts]
     rows = [encoding.ids for encoding in tokenizer.encode_batch(cut)]
     half = longest // 2
-    return [ids if len(ids) <= longest else ids[:half] + ids[-(longest - half):] for ids in rows]
+    return [ids if len(ids) <= longest else ids[:half] + ids[-(longest - half) :] for ids in rows]

@@ -62,7 +62,9 @@ def mmlu(c: Classifier, test: list[data.Prompt], baseline: metrics.WordCounts | 
         judged = c.judge(texts)
         out[name] = metrics.by_question(np.array([j[0] for j in judged]), share)
         out[name]["ece"] = metrics.ece(np.array([j[0] for j in judged]), np.array([q.label for q in rows]))
-        out[name]["subject"] = float((np.array([j[1] for j in judged]) == np.array([c.domains.index(p.subject) for p in rows])).mean())
+        out[name]["subject"] = float(
+            (np.array([j[1] for j in judged]) == np.array([c.domains.index(p.subject) for p in rows])).mean()
+        )
     if baseline:
         p, subjects = baseline.judge([p.text for p in rows])
         out["word counts"] = {

@@ -34,9 +34,15 @@ from .encoding import encode
 
 TOLERANCE = 1e-3
 BUILT_IN_PROMPTS = [
-    "what time do you open tomorrow?", "Prove that the square root of 2 is irrational.", "hi", "请证明根号2是无理数。",
-    "A train leaves at 9:40 and travels 210 km at 84 km/h. When does it arrive?", "Translate 'good morning' into French.",
-    "def f(xs):\n    return sorted(xs)[::-1]\n\nWhat does f([3, 1, 2]) return?", "🙂🙂", "напиши короткое письмо коллеге",
+    "what time do you open tomorrow?",
+    "Prove that the square root of 2 is irrational.",
+    "hi",
+    "请证明根号2是无理数。",
+    "A train leaves at 9:40 and travels 210 km at 84 km/h. When does it arrive?",
+    "Translate 'good morning' into French.",
+    "def f(xs):\n    return sorted(xs)[::-1]\n\nWhat does f([3, 1, 2]) return?",
+    "🙂🙂",
+    "напиши короткое письмо коллеге",
     "Our service deadlocks under load, but only after a deploy. Work out the likely cause. " * 12,
 ]
 
@@ -99,12 +105,29 @@ def to_onnx(model, path: Path) -> None:
     ids = torch.randint(4, model.config.vocab_size, (2, 37))
     plain, modeling_modernbert.apply_rotary_pos_emb = modeling_modernbert.apply_rotary_pos_emb, rotary
     try:
-        torch.onnx.export(Heads(model), (ids, torch.ones_like(ids)), str(path), dynamo=True, verbose=False, external_data=False,
-                          opset_version=23, input_names=["input_ids", "attention_mask"], output_names=names, dynamic_shapes=shapes)
+        torch.onnx.export(
+            Heads(model),
+            (ids, torch.ones_like(ids)),
+            str(path),
+            dynamo=True,
+            verbose=False,
+            external_data=False,
+            opset_version=23,
+            input_names=["input_ids", "attention_mask"],
+            output_names=names,
+            dynamic_shapes=shapes,
+        )
     finally:
         modeling_modernbert.apply_rotary_pos_emb = plain
     graph = onnx.load(path)
-    for part in (graph.graph, *graph.graph.node, *graph.graph.value_info, *graph.graph.initializer, *graph.graph.input, *graph.graph.output):
+    for part in (
+        graph.graph,
+        *graph.graph.node,
+        *graph.graph.value_info,
+        *graph.graph.initializer,
+        *graph.graph.input,
+        *graph.graph.output,
+    ):
         part.ClearField("metadata_props")  # the exporter's stack traces, with paths of this machine
         part.ClearField("doc_string")
     graph.ClearField("metadata_props")
@@ -156,6 +179,7 @@ def tokenizer_for(checkpoint: str, out: Path) -> Tokenizer:
         tokenizer = Tokenizer.from_file(str(local))
     else:
         from transformers import AutoTokenizer
+
         tokenizer = AutoTokenizer.from_pretrained(checkpoint).backend_tokenizer
     tokenizer.no_truncation()
     tokenizer.no_padding()
@@ -163,7 +187,9 @@ def tokenizer_for(checkpoint: str, out: Path) -> Tokenizer:
     return tokenizer
 
 
-def export(checkpoint: str, out: Path, prompts: list[str], quantise: bool, reasoning_labels: list[str] | None, max_tokens: int = 512) -> dict:
+def export(
+    checkpoint: str, out: Path, prompts: list[str], quantise: bool, reasoning_labels: list[str] | None, max_tokens: int = 512
+) -> dict:
     """Writes the directory and returns what was measured."""
     model = router_model.load(checkpoint)
     labels = [model.config.id2label[i] for i in range(model.config.num_labels)]
@@ -179,7 +205,10 @@ def export(checkpoint: str, out: Path, prompts: list[str], quantise: bool, reaso
         to_onnx(model, staged / "model.onnx")
         sess = session(staged / "model.onnx")
         report["max_logit_difference"] = compare(model, sess, rows)
-        print(f"fp32: largest logit difference from PyTorch over {len(rows)} prompts: {report['max_logit_difference']:.2e}", flush=True)
+        print(
+            f"fp32: largest logit difference from PyTorch over {len(rows)} prompts: {report['max_logit_difference']:.2e}",
+            flush=True,
+        )
         if report["max_logit_difference"] > TOLERANCE:
             raise SystemExit(f"more than {TOLERANCE}: not written")
         if quantise:
@@ -192,8 +221,10 @@ def export(checkpoint: str, out: Path, prompts: list[str], quantise: bool, reaso
             changed = [i for i in range(len(rows)) if (plain[i] >= 0.5) != (small[i] >= 0.5)]
             report["int8_changed_decisions"] = len(changed)
             report["int8_max_p_difference"] = float(np.abs(np.array(plain) - np.array(small)).max())
-            print(f"int8: {len(changed)} of {len(rows)} decisions change ({100 * len(changed) / len(rows):.2f} %), "
-                  f"largest difference in P {report['int8_max_p_difference']:.3f}")
+            print(
+                f"int8: {len(changed)} of {len(rows)} decisions change ({100 * len(changed) / len(rows):.2f} %), "
+                f"largest difference in P {report['int8_max_p_difference']:.3f}"
+            )
             for i in changed[:10]:
                 print(f"  {plain[i]:.3f} -> {small[i]:.3f}  {prompts[i][:90]!r}")
         plain_graph = onnx.load(staged / "model.onnx")
@@ -209,8 +240,10 @@ def export(checkpoint: str, out: Path, prompts: list[str], quantise: bool, reaso
         report["batch_p_difference"] = batch_difference(sess, rows, reasoning)
         report["ms_64_tokens"] = median_ms(sess)
         report["bytes"] = (staged / "model.onnx").stat().st_size
-        print(f"alone against padded in a batch of 16: P differs by at most {report['batch_p_difference']:.1e}; "
-              f"{report['ms_64_tokens']:.2f} ms for 64 tokens on one thread ({report.get('plain_ms_64_tokens', report['ms_64_tokens']):.2f} plain); {report['bytes'] / 1e6:.1f} MB")
+        print(
+            f"alone against padded in a batch of 16: P differs by at most {report['batch_p_difference']:.1e}; "
+            f"{report['ms_64_tokens']:.2f} ms for 64 tokens on one thread ({report.get('plain_ms_64_tokens', report['ms_64_tokens']):.2f} plain); {report['bytes'] / 1e6:.1f} MB"
+        )
         router_model.write_config(staged, model.config, wanted, {"max_tokens": max_tokens})
         out.mkdir(parents=True, exist_ok=True)
         for name in ("model.onnx", "tokenizer.json", "config.json"):

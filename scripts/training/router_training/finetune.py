@@ -10,8 +10,8 @@ from torch.nn.functional import cross_entropy
 
 from . import training_epoch
 from .data import Prompt
-from .model import SUBJECTS
 from .encoding import encode
+from .model import SUBJECTS
 
 SUBJECT_WEIGHT = 1.0
 
@@ -85,7 +85,9 @@ def run(
                 continue
             ids, mask = pad([rows[i] for i in batch])
             want = torch.tensor([[1 - prompts[i].label, prompts[i].label] for i in batch], dtype=torch.float32, device=device)
-            subject = torch.tensor([SUBJECTS.index(prompts[i].subject) if prompts[i].subject else -100 for i in batch], device=device)
+            subject = torch.tensor(
+                [SUBJECTS.index(prompts[i].subject) if prompts[i].subject else -100 for i in batch], device=device
+            )
             logits, domain = model(ids.to(device), mask.to(device))
             loss = cross_entropy(logits, want)
             if (subject >= 0).any():

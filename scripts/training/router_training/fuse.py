@@ -64,8 +64,12 @@ def read_attention(g: Graph, softmax: onnx.NodeProto) -> dict:
         raise Mismatch("a mask of several windows")
     out = g.down(g.down(product.output[0], "Transpose").output[0], "Reshape")
     return {
-        "linear": views[0].input[0], "out": out.output[0], "angles": angles[0], "scale": float(g.value(scaled.input[1])),
-        "head": int(g.value(g.made[views[0].input[1]].input[-1])[0]), "window": next(iter(windows), None),
+        "linear": views[0].input[0],
+        "out": out.output[0],
+        "angles": angles[0],
+        "scale": float(g.value(scaled.input[1])),
+        "head": int(g.value(g.made[views[0].input[1]].input[-1])[0]),
+        "window": next(iter(windows), None),
     }
 
 
@@ -92,7 +96,9 @@ def blocks(g: Graph, window: int) -> dict:
     place = g.add("Add", g.add("Unsqueeze", first, one), counting(g, keys))
     there = g.add("Cast", g.add("Gather", beyond, place, axis=1), to=TensorProto.BOOL)
     key_at = g.add("Where", there, g.add("Cast", place, to=TensorProto.FLOAT), g.constant(FAR, np.float32))
-    query_at = g.add("Cast", g.add("Reshape", counting(g, padded), g.add("Concat", number, queries, one, axis=0)), to=TensorProto.FLOAT)
+    query_at = g.add(
+        "Cast", g.add("Reshape", counting(g, padded), g.add("Concat", number, queries, one, axis=0)), to=TensorProto.FLOAT
+    )
     apart = g.add("Abs", g.add("Sub", query_at, g.add("Unsqueeze", key_at, i(2))))
     near = g.add("LessOrEqual", apart, g.constant(window, np.float32))
     near = g.add("Where", near, g.constant(0, np.float32), g.constant(LOWEST, np.float32))

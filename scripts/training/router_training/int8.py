@@ -44,7 +44,9 @@ def quantise(graph: onnx.ModelProto, rows: list[list[int]]) -> onnx.ModelProto:
             return numpy_helper.to_array(constants[transposed[name]]).T
         return None
 
-    products = [n for n in nodes if n.op_type == "MatMul" and (w := weight(n.input[1])) is not None and w.ndim == 2 and w.shape[1] > 32]
+    products = [
+        n for n in nodes if n.op_type == "MatMul" and (w := weight(n.input[1])) is not None and w.ndim == 2 and w.shape[1] > 32
+    ]
     ranges = calibrate(graph, sorted({n.input[0] for n in products}), rows)
     chosen, quantised, made, new = {id(n) for n in products}, {}, [], []
 
@@ -68,8 +70,14 @@ def quantise(graph: onnx.ModelProto, rows: list[list[int]]) -> onnx.ModelProto:
             data = constant(f"{node.name}_w8", np.clip(np.round(w / columns), -64, 63).astype(np.int8))
             scales = constant(f"{node.name}_wscale", columns.astype(np.float32))
             a, s, z = quantised[source]
-            new.append(helper.make_node("MatMulIntegerToFloat", [a, data, s, scales, z], [node.output[0]], node.name, domain="com.microsoft"))
-        elif node.op_type == "Gather" and node.input[0] in constants and (w := weight(node.input[0])).ndim == 2 and w.size > 1 << 14:
+            new.append(
+                helper.make_node(
+                    "MatMulIntegerToFloat", [a, data, s, scales, z], [node.output[0]], node.name, domain="com.microsoft"
+                )
+            )
+        elif (
+            node.op_type == "Gather" and node.input[0] in constants and (w := weight(node.input[0])).ndim == 2 and w.size > 1 << 14
+        ):
             rows_scale = np.maximum(np.abs(w).max(1, keepdims=True), 1e-8) / 127
             name = node.output[0]
             data = constant(f"{name}_table", np.round(w / rows_scale).astype(np.int8))

@@ -69,7 +69,10 @@ def unseen_kinds(c, test: list[Prompt]) -> dict:
     out = {}
     for kind in puzzles.HELD_OUT:
         p = c.p(list(dict.fromkeys(kind(r) for _ in range(60))))
-        out[kind.__name__] = {"auc": roc_auc_score([0] * len(direct) + [1] * len(p), [*direct, *p]), "reasoning": float((p >= 0.5).mean())}
+        out[kind.__name__] = {
+            "auc": roc_auc_score([0] * len(direct) + [1] * len(p), [*direct, *p]),
+            "reasoning": float((p >= 0.5).mean()),
+        }
     out["mean auc"] = float(np.mean([v["auc"] for v in out.values()]))
     return out
 
@@ -139,9 +142,13 @@ def languages_held_out(c) -> dict:
     out = {}
     for language in languages.REASONING:
         hard = [
-            e.replace("{a}", "7").replace("{b}", "12").replace("{c}", "3") for e in languages.entries(language, languages.REASONING, True)
+            e.replace("{a}", "7").replace("{b}", "12").replace("{c}", "3")
+            for e in languages.entries(language, languages.REASONING, True)
         ]
-        easy = [e.replace("{a}", "7").replace("{b}", "12").replace("{c}", "3") for e in languages.entries(language, languages.DIRECT, True)]
+        easy = [
+            e.replace("{a}", "7").replace("{b}", "12").replace("{c}", "3")
+            for e in languages.entries(language, languages.DIRECT, True)
+        ]
         a, b = c.p(hard) >= 0.5, c.p(easy) < 0.5
         out[language] = {
             "n": len(hard) + len(easy),
@@ -197,7 +204,9 @@ def paired(c, folder: Path) -> dict:
             return mean_over_tasks(chosen, lambda x: x["p"] >= threshold)
 
         rate = float(np.mean([np.mean([x["p"] >= 0.5 for x in g]) for g in chosen.values()]))
-        half = min((t for t in np.unique([x["p"] for g in chosen.values() for x in g])), key=lambda t: abs(at(t)[1] - 0.5), default=0.5)
+        half = min(
+            (t for t in np.unique([x["p"] for g in chosen.values() for x in g])), key=lambda t: abs(at(t)[1] - 0.5), default=0.5
+        )
         named = {
             "always direct": mean_over_tasks(chosen, lambda x: 0),
             "always reasoning": mean_over_tasks(chosen, lambda x: 1),

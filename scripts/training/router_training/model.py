@@ -15,8 +15,22 @@ if not torch.cuda.is_available():
 
 LABELS = ["direct", "reasoning"]
 EXIT_CHANNELS, EXIT_HIDDEN = 128, 256
-SUBJECTS = ["biology", "business", "chemistry", "computer science", "economics", "engineering", "health",
-            "history", "law", "math", "other", "philosophy", "physics", "psychology"]
+SUBJECTS = [
+    "biology",
+    "business",
+    "chemistry",
+    "computer science",
+    "economics",
+    "engineering",
+    "health",
+    "history",
+    "law",
+    "math",
+    "other",
+    "philosophy",
+    "physics",
+    "psychology",
+]
 
 
 class RouterModel(ModernBertPreTrainedModel):
@@ -57,7 +71,9 @@ class Exit(nn.Module):
 
     def __init__(self, size: int, subjects: int):
         super().__init__()
-        self.words = nn.ModuleList(nn.Linear(size, EXIT_CHANNELS, bias=i == 1) for i in range(3))  # of the token before, itself, the one behind
+        self.words = nn.ModuleList(
+            nn.Linear(size, EXIT_CHANNELS, bias=i == 1) for i in range(3)
+        )  # of the token before, itself, the one behind
         self.norm = nn.BatchNorm1d(size * 2 + EXIT_CHANNELS * 2)
         self.dense = nn.Linear(size * 2 + EXIT_CHANNELS * 2, EXIT_HIDDEN)
         self.out = nn.Linear(EXIT_HIDDEN, 1 + subjects)
@@ -78,10 +94,25 @@ class Exit(nn.Module):
 def config(vocab_size: int, **overrides) -> ModernBertConfig:
     """The default size: small enough for one core, `overrides` for fixtures and experiments."""
     values = dict(
-        vocab_size=vocab_size, hidden_size=384, intermediate_size=448, num_hidden_layers=5, num_attention_heads=12,
-        max_position_embeddings=1024, local_attention=64, global_attn_every_n_layers=3, attn_implementation="sdpa",
-        pad_token_id=0, cls_token_id=2, sep_token_id=3, bos_token_id=2, eos_token_id=3, classifier_pooling="mean",
-        classifier_dropout=0.1, num_labels=2, id2label=dict(enumerate(LABELS)), label2id={l: i for i, l in enumerate(LABELS)},
+        vocab_size=vocab_size,
+        hidden_size=384,
+        intermediate_size=448,
+        num_hidden_layers=5,
+        num_attention_heads=12,
+        max_position_embeddings=1024,
+        local_attention=64,
+        global_attn_every_n_layers=3,
+        attn_implementation="sdpa",
+        pad_token_id=0,
+        cls_token_id=2,
+        sep_token_id=3,
+        bos_token_id=2,
+        eos_token_id=3,
+        classifier_pooling="mean",
+        classifier_dropout=0.1,
+        num_labels=2,
+        id2label=dict(enumerate(LABELS)),
+        label2id={l: i for i, l in enumerate(LABELS)},
     )
     values.update(overrides)
     made = ModernBertConfig(**values)

@@ -104,7 +104,11 @@ def generated(r: random.Random, kind: str) -> Prompt:
         text, label = handwritten.voice(r)
         return Prompt(text, label, "voices")
     if kind == "orderings":
-        return Prompt(orderings.ordering(r), 0.95, "ordering") if r.random() < 0.75 else Prompt(orderings.reading(r), 0.06, "ordering:text")
+        return (
+            Prompt(orderings.ordering(r), 0.95, "ordering")
+            if r.random() < 0.75
+            else Prompt(orderings.reading(r), 0.06, "ordering:text")
+        )
     text, label, language = languages.draw(r)
     return Prompt(text, label, f"language:{language}")
 

@@ -23,13 +23,15 @@ DEFAULT_CHARACTERS = 60
 
 def normalizer() -> normalizers.Normalizer:
     """NFKC, lower case, accents off, composed again (Hangul would otherwise stay in letters)."""
-    return normalizers.Sequence([
-        normalizers.NFKC(),
-        normalizers.BertNormalizer(clean_text=True, handle_chinese_chars=True, strip_accents=False, lowercase=True),
-        normalizers.NFD(),
-        normalizers.StripAccents(),
-        normalizers.NFC(),
-    ])
+    return normalizers.Sequence(
+        [
+            normalizers.NFKC(),
+            normalizers.BertNormalizer(clean_text=True, handle_chinese_chars=True, strip_accents=False, lowercase=True),
+            normalizers.NFD(),
+            normalizers.StripAccents(),
+            normalizers.NFC(),
+        ]
+    )
 
 
 def script(text: str) -> str:
@@ -109,15 +111,18 @@ def build(out: Path) -> tuple[Tokenizer, np.ndarray]:
         else:
             guess = np.append(e5[extra[piece]], 1.0) @ bridge
             start[i] = y.mean(0) + (guess - y.mean(0)) * min(gain, 1.6)
-    print(f"vocabulary: {len(english)} English, {len(extra)} other, bridge learned from {len(both)} shared words, "
-          f"residual {np.mean((fit - y) ** 2) / y.var():.2f}, gain {gain:.2f}")
+    print(
+        f"vocabulary: {len(english)} English, {len(extra)} other, bridge learned from {len(both)} shared words, "
+        f"residual {np.mean((fit - y) ** 2) / y.var():.2f}, gain {gain:.2f}"
+    )
 
     tokenizer = Tokenizer(models.WordPiece({p: i for i, p in enumerate(vocab)}, unk_token="[UNK]", max_input_chars_per_word=64))
     tokenizer.normalizer = norm
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
     tokenizer.add_special_tokens(SPECIALS)
     out.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(out / "tokenizer.json"), pretty=False)

@@ -11,7 +11,7 @@ from transformers import BertModel
 
 from .pretrained import minilm_dir
 
-LAYERS = (0, 1, 2, 3, 5)   # the teacher's layer that each of the student's starts from
+LAYERS = (0, 1, 2, 3, 5)  # the teacher's layer that each of the student's starts from
 TARGETS = (1, 2, 3, 4, 6)  # the teacher's hidden state (after that many layers) that each should reproduce
 
 

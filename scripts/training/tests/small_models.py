@@ -57,7 +57,11 @@ def small_model(shape: str) -> router_model.RouterModel:
 def exported(shape: str) -> onnx.ModelProto:
     """The model as an fp32 graph. PyTorch's exporter takes many seconds, so each shape is exported once."""
     logging.disable(logging.WARNING)
-    with tempfile.TemporaryDirectory() as scratch, contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+    ):
         file = Path(scratch) / "model.onnx"
         export.to_onnx(small_model(shape), file)
         return onnx.load(file)

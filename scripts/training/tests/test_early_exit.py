@@ -145,7 +145,9 @@ def test_the_threshold_is_the_lowest_within_the_budget():
 def test_padding_alone_never_leaves_at_a_trained_exit(cases):
     case = cases["window of 16"]
     texts = random_rows([5, 9, 20, 40]) * 40
-    taught = early_exit.Taught(texts, np.array([0.01, 0.99] * 80, np.float32), np.full((160, case.subjects), 1 / case.subjects, np.float32))
+    taught = early_exit.Taught(
+        texts, np.array([0.01, 0.99] * 80, np.float32), np.full((160, case.subjects), 1 / case.subjects, np.float32)
+    )
     exit = early_exit.fit(taught, early_exit.embeddings(case.plain, VOCABULARY), 0, epochs=30)
     model = Writer(case.plain, exit).write(0.8, ANY_SUBJECT)
     blank = [[0] * n for n in (1, 9, 60)]

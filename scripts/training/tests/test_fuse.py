@@ -10,6 +10,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from router_training import export, fuse, int8
 
+
 class Case:
     """A model, its exported graph, and the graph after `fuse`."""
 

@@ -56,9 +56,18 @@ def introduction(r: random.Random) -> str:
         return r.choice(BEFORE)
     text = r.choice("text|paragraph|passage|description|account|story|section|note".split("|"))
     where = r.choice(["below", "that follows", "underneath", "after this sentence", "in the next lines", "given here"])
-    what = r.choice(["objects", "things", "people or objects", "items", "elements", "entities", "participants", "several objects", "a group"])
+    what = r.choice(
+        ["objects", "things", "people or objects", "items", "elements", "entities", "participants", "several objects", "a group"]
+    )
     order = r.choice(
-        ["in an unchanging order", "that are ranked without ties", "placed in one certain way", "arranged along a line", "in sequence", "sorted by one property"]
+        [
+            "in an unchanging order",
+            "that are ranked without ties",
+            "placed in one certain way",
+            "arranged along a line",
+            "in sequence",
+            "sorted by one property",
+        ]
     )
     tells = r.choice(["describes", "tells of", "is about", "concerns", "presents", "lists", "deals with"])
     opening = r.choice(
@@ -119,7 +128,9 @@ def clues(r: random.Random, things: list[str], scene: tuple) -> list[str]:
         made[r.randrange(len(made))] = f"{article(things[i])} is {place_of(r, i, len(things), scene)}"
     r.shuffle(made)
     if r.random() < 0.2:
-        made.insert(r.randrange(len(made)), r.choice(["nobody was disqualified", "no two are equal", "there are no gaps between them"]))
+        made.insert(
+            r.randrange(len(made)), r.choice(["nobody was disqualified", "no two are equal", "there are no gaps between them"])
+        )
     return [c[0].upper() + c[1:] for c in made]
 
 
@@ -131,7 +142,9 @@ def place_of(r: random.Random, i: int, n: int, scene: tuple) -> str:
         return scene[5]
     if r.random() < 0.5:
         return f"the {ORDINALS[i]} counted from {scene[4]}"
-    return r.choice([f"{ORDINALS[n - 1 - i]} from {scene[5]}", f"in position {i + 1}", f"{NUMBER_WORDS[i + 1]} places from {scene[4]}"])
+    return r.choice(
+        [f"{ORDINALS[n - 1 - i]} from {scene[5]}", f"in position {i + 1}", f"{NUMBER_WORDS[i + 1]} places from {scene[4]}"]
+    )
 
 
 def ordering(r: random.Random) -> str:
@@ -163,13 +176,17 @@ def ordering(r: random.Random) -> str:
             ]
         )  # fmt: skip
     a, b = pick(r, things, 2)
-    return start + " " + r.choice(
-        [
-            f"True or false: {article(a)} {scene[2]} {article(b)}.",
-            f"Is it certain that {article(a)} {scene[3]} {article(b)}?",
-            f"Can {article(a)} be {place_of(r, r.randrange(len(things)), len(things), scene)}? Yes or no.",
-            f"If {article(a)} and {article(b)} changed places, which one would be {scene[4]}?",
-        ]
+    return (
+        start
+        + " "
+        + r.choice(
+            [
+                f"True or false: {article(a)} {scene[2]} {article(b)}.",
+                f"Is it certain that {article(a)} {scene[3]} {article(b)}?",
+                f"Can {article(a)} be {place_of(r, r.randrange(len(things)), len(things), scene)}? Yes or no.",
+                f"If {article(a)} and {article(b)} changed places, which one would be {scene[4]}?",
+            ]
+        )
     )
 
 

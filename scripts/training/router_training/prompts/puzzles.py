@@ -83,7 +83,9 @@ def truth_tellers(r):
             "In this village people are either honest or liars. ",
         ]
     )
-    ask = r.choice([f"Does {names[-1]} tell the truth?", f"Is {names[-1]} a liar?", "Who is lying?", "Which of them can be believed?"])
+    ask = r.choice(
+        [f"Does {names[-1]} tell the truth?", f"Is {names[-1]} a liar?", "Who is lying?", "Which of them can be believed?"]
+    )
     return f"{intro}{start} {' '.join(said)} {ask}" + options(r, ["Yes", "No"])
 
 
@@ -154,7 +156,9 @@ def counting(r):
     one = r.random()  # how often a thing comes alone
     items = [single(x) if r.random() < one else f"{number(r, 2, 6)} {several(x)}" for x in mine + other]
     r.shuffle(items)
-    have = r.choice(["I have ", "In my bag there are ", "On the table lie ", "I bought ", "We own ", "My list says: ", "She packed "])
+    have = r.choice(
+        ["I have ", "In my bag there are ", "On the table lie ", "I bought ", "We own ", "My list says: ", "She packed "]
+    )
     return have + listing(items) + r.choice([
         f". How many {group[1]} do I have?",
         f". How many {group[1]} is that in total?",
@@ -205,7 +209,9 @@ def dates(r):
             "What date was it ten days later?",
         ]
     )
-    return base + " " + ask + (options(r, [f"{r.randint(1, 12):02}/{r.randint(1, 28):02}/{r.randint(1950, 2030)}" for _ in range(5)]))
+    return (
+        base + " " + ask + (options(r, [f"{r.randint(1, 12):02}/{r.randint(1, 28):02}/{r.randint(1950, 2030)}" for _ in range(5)]))
+    )
 
 
 def boolean(r, depth=0):
@@ -213,7 +219,12 @@ def boolean(r, depth=0):
         if d == 0 or r.random() < 0.2:
             return r.choice(["True", "False"])
         k = r.randrange(4)
-        return ["not " + build(d - 1), f"( {build(d - 1)} )", f"{build(d - 1)} and {build(d - 1)}", f"{build(d - 1)} or {build(d - 1)}"][k]
+        return [
+            "not " + build(d - 1),
+            f"( {build(d - 1)} )",
+            f"{build(d - 1)} and {build(d - 1)}",
+            f"{build(d - 1)} or {build(d - 1)}",
+        ][k]
 
     e = build(r.randint(3, 4))
     if r.random() < 0.3:
@@ -347,7 +358,19 @@ def units(r):
 def arguments(r):
     a, b, c = pick(
         r,
-        ["poets", "engineers", "sailors", "vegetarians", "owls", "cyclists", "dancers", "teachers", "chess players", "gardeners", "nurses"],
+        [
+            "poets",
+            "engineers",
+            "sailors",
+            "vegetarians",
+            "owls",
+            "cyclists",
+            "dancers",
+            "teachers",
+            "chess players",
+            "gardeners",
+            "nurses",
+        ],
         3,
     )
     return r.choice(
@@ -383,7 +406,12 @@ def multi_hop(r):
             ]
         ),
         r.choice(
-            ["second prime minister of India", "director of Seven Samurai", "founder of the Red Cross", "youngest chess world champion"]
+            [
+                "second prime minister of India",
+                "director of Seven Samurai",
+                "founder of the Red Cross",
+                "youngest chess world champion",
+            ]
         ),
         r.choice(["Sydney Opera House", "Eiffel Tower", "Golden Gate Bridge", "Sagrada Familia", "Burj Khalifa"]),
         r.choice(["telephone", "zip fastener", "steam engine", "ballpoint pen"]),
@@ -612,7 +640,11 @@ def sequence_next(r):
     while kind == 2 and len(seq) < 6:
         seq.append(seq[-1] + len(seq) * d)
     return r.choice(
-        ["What comes next: {}, ?", "Find the next term of {} and explain the pattern.", "{}, ... which number continues this series?"]
+        [
+            "What comes next: {}, ?",
+            "Find the next term of {} and explain the pattern.",
+            "{}, ... which number continues this series?",
+        ]
     ).format(", ".join(map(str, seq)))
 
 

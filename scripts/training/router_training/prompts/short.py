@@ -120,7 +120,9 @@ WORKS = """Don Quixote|The Starry Night|The Marriage of Figaro|Casablanca|Middle
 ).split("|")
 THINGS_OF_FACT = """the Rosetta Stone|the Hubble telescope|insulin|the bicycle|the World Wide Web|the Suez Canal|Esperanto|the barometer|the Red Cross
 |the Nobel Peace Prize|the marathon|the metric system|Velcro|the saxophone|the Eurovision song contest|dynamite|the Panama Canal|aspirin
-|the Winter Olympics|the Channel ferry|the pacemaker|the polio vaccine|the London Underground|the typewriter""".replace("\n", "").split("|")
+|the Winter Olympics|the Channel ferry|the pacemaker|the polio vaccine|the London Underground|the typewriter""".replace(
+    "\n", ""
+).split("|")
 AWARDS = """Booker Prize|Fields Medal|Palme d'Or|Pritzker Prize|Nobel Prize in Chemistry|Turner Prize|Grammy for album of the year|Hugo Award
 |Abel Prize|Golden Lion|Pulitzer Prize for fiction|IEEE Medal of Honor|Academy Award for best director|Stirling Prize|Ballon d'Or""".replace(
     "\n", ""
@@ -508,7 +510,9 @@ def verdict(r):
             "{D}. Is it my place to step in? Consider everyone involved.",
             "What's the right thing to do when {d}?",
         ]
-    ).format(a=(a := r.choice(LEADERS)), A=a[0].upper() + a[1:], m=r.choice(MOVES), D=(d := r.choice(DILEMMAS))[0].upper() + d[1:], d=d)
+    ).format(
+        a=(a := r.choice(LEADERS)), A=a[0].upper() + a[1:], m=r.choice(MOVES), D=(d := r.choice(DILEMMAS))[0].upper() + d[1:], d=d
+    )
 
 
 def small_wish(r):

@@ -1,0 +1,1 @@
+"""Compares thinkgate with other proxies and measures what a decision costs. scripts/compare, growth and decisions run it."""
