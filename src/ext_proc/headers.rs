@@ -3,7 +3,10 @@
 use envoy_types::pb::envoy::service::ext_proc::v3::HttpHeaders;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use crate::{pipeline::REQUEST_ID, upstream::is_gateway_header};
+use crate::{
+    pipeline::REQUEST_ID,
+    upstream::{content_length, is_gateway_header},
+};
 
 /// The head of a request or of an answer.
 #[derive(Debug, Default)]
@@ -74,12 +77,7 @@ impl Heard {
 
     /// The length the sender announced, in bytes.
     pub fn announced(&self) -> Option<u64> {
-        self.headers
-            .get(header::CONTENT_LENGTH)?
-            .to_str()
-            .ok()?
-            .parse()
-            .ok()
+        content_length(&self.headers)
     }
 
     /// The media type.

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, header};
+use http::HeaderMap;
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout_at};
@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::{
     config::Server,
     error::{Error, Limit},
+    upstream::content_length,
 };
 
 /// The most that is allocated because of a `content-length` alone, in bytes; more is allocated as the bytes arrive.
@@ -26,9 +27,7 @@ pub async fn read(
     limits: &Server,
 ) -> Result<Bytes, (Error, Body)> {
     let limit = limits.max_body_bytes;
-    let announced = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let announced = content_length(headers);
     if announced.is_some_and(|length| length > limit) {
         return Err((Error::BodyTooLarge { limit }, body));
     }

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     ModelServer, ServerKeys,
-    forward::RetryBudget,
+    retry_budget::RetryBudget,
     wire::{self, ConnectionPool},
 };
 use crate::{

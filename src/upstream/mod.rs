@@ -14,6 +14,7 @@ mod control;
 mod forward;
 mod keys;
 mod probe;
+mod retry_budget;
 mod server;
 mod wire;
 

@@ -1,24 +1,22 @@
-//! Servers that are asked how they are, before a request finds out.
+//! Health checks: unhealthy servers get no requests.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
 };
 
-use tokio::{net::TcpListener, time::sleep};
+use tokio::net::TcpListener;
 
 use super::support::{
     EASY, Gateway, Server, chat, config,
     server::{OK_BODY, json},
+    until,
 };
 
-/// A server whose `/health` is 503 while the flag is down, and that serves all the same.
-async fn ailing() -> (Server, Arc<AtomicBool>) {
-    let well = Arc::new(AtomicBool::new(true));
-    let flag = well.clone();
+/// A server whose `/health` is 503 while the flag is false. It answers all other requests anyway.
+async fn with_health_flag() -> (Server, Arc<AtomicBool>) {
+    let healthy = Arc::new(AtomicBool::new(true));
+    let flag = healthy.clone();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let server = Server::whole(listener, move |request| {
         match request.line.split(' ').nth(1) {
@@ -28,7 +26,7 @@ async fn ailing() -> (Server, Arc<AtomicBool>) {
             _ => json("200 OK", OK_BODY),
         }
     });
-    (server, well)
+    (server, healthy)
 }
 
 async fn metric(gateway: &Gateway, line: &str) -> bool {
@@ -41,8 +39,8 @@ async fn metric(gateway: &Gateway, line: &str) -> bool {
 }
 
 #[tokio::test]
-async fn a_server_that_says_it_is_not_well_gets_no_requests_until_it_is() {
-    let (sick, well) = ailing().await;
+async fn an_unhealthy_server_gets_no_requests_until_it_is_healthy() {
+    let (sick, healthy) = with_health_flag().await;
     let other = Server::friendly().await;
     let yaml = "upstream: {health_ms: 20, health_results: 2}";
     let gateway = Gateway::start(config(&[&sick, &other], yaml)).await;
@@ -52,38 +50,36 @@ async fn a_server_that_says_it_is_not_well_gets_no_requests_until_it_is() {
             sick.url()
         )
     };
-    for (is_well, up) in [(false, 0), (true, 1)] {
-        well.store(is_well, Ordering::Relaxed);
-        while !metric(&gateway, &gauge(up)).await {
-            sleep(Duration::from_millis(10)).await;
-        }
+    for (is_healthy, up) in [(false, 0), (true, 1)] {
+        healthy.store(is_healthy, Ordering::Relaxed);
+        until("the verdict changes", async || {
+            metric(&gateway, &gauge(up)).await
+        })
+        .await;
         let before = sick.arrived().len();
         for _ in 0..20 {
             assert_eq!(gateway.chat(&chat(EASY)).await.status, 200);
         }
-        assert_eq!(sick.arrived().len() > before, is_well);
+        assert_eq!(sick.arrived().len() > before, is_healthy);
     }
 }
 
 #[tokio::test]
-async fn a_models_only_server_is_tried_however_it_says_it_is() {
-    let (sick, well) = ailing().await;
-    well.store(false, Ordering::Relaxed);
+async fn the_only_server_of_a_model_gets_requests_even_if_unhealthy() {
+    let (sick, healthy) = with_health_flag().await;
+    healthy.store(false, Ordering::Relaxed);
     let yaml = "upstream: {health_ms: 20, health_results: 1}";
     let gateway = Gateway::start(config(&[&sick], yaml)).await;
-    while !metric(
-        &gateway,
-        &format!("thinkgate_endpoint_healthy{{server=\"{}\"}} 0", sick.url()),
-    )
-    .await
-    {
-        sleep(Duration::from_millis(10)).await;
-    }
+    let gauge = format!("thinkgate_endpoint_healthy{{server=\"{}\"}} 0", sick.url());
+    until("the verdict changes", async || {
+        metric(&gateway, &gauge).await
+    })
+    .await;
     assert_eq!(gateway.chat(&chat(EASY)).await.status, 200);
 }
 
 #[tokio::test]
-async fn when_every_server_fails_moving_on_stays_within_its_budget() {
+async fn retries_stay_within_their_budget_when_every_server_fails() {
     let down = || Server::start(|_| json("503 Service Unavailable", "{}"));
     let (one, other) = (down().await, down().await);
     let gateway = Gateway::start(config(&[&one, &other], "{}")).await;

@@ -1,4 +1,4 @@
-//! Connections to a model server are kept between requests; one that the server closed meanwhile is no failure of the request.
+//! Reused connections: one that the server closed while it was idle does not fail the request.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -12,12 +12,12 @@ use super::support::{
     server::{OK_BODY, json},
 };
 
-/// How many requests it takes until each worker keeps a connection to the server.
+/// How many requests it takes until each worker has an idle connection to the server.
 fn workers() -> usize {
     std::thread::available_parallelism().unwrap().get()
 }
 
-/// A client that keeps its connection, and so stays on one worker; the statuses of as many requests.
+/// Sends requests over one client connection, so that one worker serves them. Returns their statuses.
 async fn on_one_worker(gateway: &Gateway, requests: usize) -> Vec<u16> {
     thinkgate::net::tls::install_crypto_provider();
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
@@ -31,7 +31,7 @@ async fn on_one_worker(gateway: &Gateway, requests: usize) -> Vec<u16> {
     statuses
 }
 
-/// How often something came of attempts at endpoints.
+/// How many attempts had this outcome.
 async fn attempts(gateway: &Gateway, outcome: &str) -> usize {
     let metrics = gateway.get("/metrics").await;
     let mut lines = metrics.text().lines().filter(|line| {
@@ -43,11 +43,11 @@ async fn attempts(gateway: &Gateway, outcome: &str) -> usize {
 }
 
 #[tokio::test]
-async fn a_connection_that_is_found_dead_is_replaced_and_nobody_sees_it() {
+async fn a_stale_connection_is_replaced_without_an_error() {
     let turn = AtomicUsize::new(0);
     let server = Server::start(move |_| match turn.fetch_add(1, Ordering::Relaxed) % 2 {
         0 => json("200 OK", OK_BODY),
-        _ => vec![], // the connection had been kept, and is closed as the next request comes
+        _ => vec![], // closes the reused connection when the next request comes
     })
     .await;
     let gateway = Gateway::with(&server, "upstream: { retries: 0 }").await;
@@ -57,9 +57,9 @@ async fn a_connection_that_is_found_dead_is_replaced_and_nobody_sees_it() {
     assert_eq!(attempts(&gateway, "replaced").await, 5);
 }
 
-/// It was not kept: whatever the server did with the request, it is not asked to do it again.
+/// The connection was new, so the server may have worked on the request: it is not sent again.
 #[tokio::test]
-async fn a_server_that_resets_a_new_connection_is_asked_once() {
+async fn a_reset_of_a_new_connection_is_not_retried() {
     for steps in [vec![], vec![Step::Reset]] {
         let server = Server::start(move |_| steps.clone()).await;
         let gateway = Gateway::before(&server).await;
@@ -69,10 +69,10 @@ async fn a_server_that_resets_a_new_connection_is_asked_once() {
     }
 }
 
-/// vLLM's server closes a connection that lay unused for 5 s. When its loop stood still meanwhile, it does so before it reads the
-/// request that came in time.
+/// vLLM's server closes a connection that was idle for 5 s. After its event loop stalled, it does so before it reads a request that
+/// arrived in time.
 #[tokio::test]
-async fn a_kept_connection_that_a_stalled_server_closes_late_is_replaced_too() {
+async fn a_reused_connection_that_a_stalled_server_closes_late_is_retried() {
     let turn = AtomicUsize::new(0);
     let server = Server::start(move |_| {
         if turn.fetch_add(1, Ordering::Relaxed) == workers() {
@@ -103,7 +103,7 @@ async fn a_kept_connection_that_a_stalled_server_closes_late_is_replaced_too() {
     assert_eq!(server.arrived().len(), workers() + 2);
 }
 
-/// How long it takes until the server has no connection of the gateway's.
+/// How long it takes until the gateway has no connection to the server.
 async fn until_none_is_open(server: &Server) -> Duration {
     let began = Instant::now();
     while server.open() > 0 && began.elapsed() < Duration::from_secs(10) {
@@ -113,18 +113,18 @@ async fn until_none_is_open(server: &Server) -> Duration {
 }
 
 #[tokio::test]
-async fn a_connection_that_lies_unused_is_closed() {
+async fn an_idle_connection_is_closed() {
     let server = Server::friendly().await;
     let gateway = Gateway::with(&server, "upstream: { pool_idle_ms: 500 }").await;
     assert_eq!(gateway.chat(&chat(EASY)).await.status, 200);
     assert_eq!(server.open(), 1);
-    let lay = until_none_is_open(&server).await;
-    assert!(lay >= Duration::from_millis(400), "{lay:?}");
-    assert!(lay < Duration::from_secs(3), "{lay:?}");
+    let idle = until_none_is_open(&server).await;
+    assert!(idle >= Duration::from_millis(400), "{idle:?}");
+    assert!(idle < Duration::from_secs(3), "{idle:?}");
 }
 
 #[tokio::test]
-async fn a_connection_that_its_server_closes_is_let_go_though_nothing_more_is_asked() {
+async fn an_idle_connection_that_the_server_closed_is_dropped_without_a_request() {
     let server = Server::start(|_| {
         let mut steps = json("200 OK", OK_BODY);
         steps.push(Step::HalfClose);

@@ -1,4 +1,4 @@
-//! Another endpoint is asked only while nothing was answered.
+//! Retries: another endpoint gets the request only while none has answered it.
 
 use std::{
     sync::{
@@ -14,7 +14,7 @@ use super::support::{
 };
 
 #[tokio::test]
-async fn a_refusal_or_a_closed_connection_moves_on() {
+async fn a_503_a_429_or_a_closed_connection_is_retried_elsewhere() {
     let second = Server::friendly().await;
     for steps in [
         json("503 Service Unavailable", "{}"),
@@ -53,7 +53,7 @@ async fn with_no_endpoint_left_the_last_answer_is_relayed() {
 }
 
 #[tokio::test]
-async fn a_servers_refusal_is_not_hidden_by_another_that_is_down() {
+async fn a_servers_503_is_not_hidden_by_another_server_that_is_down() {
     let busy = Server::start(|_| json("503 Service Unavailable", "busy")).await;
     let down = Server::friendly().await;
     let gateway = Gateway::preferring(&busy, &down).await;
@@ -65,7 +65,7 @@ async fn a_servers_refusal_is_not_hidden_by_another_that_is_down() {
 }
 
 #[tokio::test]
-async fn an_answer_that_began_or_an_error_that_is_final_does_not_move_on() {
+async fn an_answer_that_began_or_a_final_error_is_not_retried() {
     let second = Server::friendly().await;
     for steps in [
         json("400 Bad Request", "{}"),
@@ -88,10 +88,10 @@ async fn an_answer_that_began_or_an_error_that_is_final_does_not_move_on() {
             .await;
         let before = second.arrived().len();
         let gateway = Gateway::preferring(&first, &second).await;
-        let mut moved = 0;
+        let mut by_second = 0;
         for _ in 0..4 {
             let answer = gateway.chat(&chat(EASY)).await;
-            moved += usize::from(answer.text() == OK_BODY);
+            by_second += usize::from(answer.text() == OK_BODY);
             assert!(
                 answer.text() == OK_BODY
                     || (answer.status, &answer.body) == (alone.status, &alone.body)
@@ -99,15 +99,15 @@ async fn an_answer_that_began_or_an_error_that_is_final_does_not_move_on() {
         }
         assert_eq!(
             second.arrived().len() - before,
-            moved,
-            "the second answers only what was drawn for it"
+            by_second,
+            "the second gets only requests that it was picked for"
         );
     }
 }
 
-/// An error of a request with our switch is read before it is relayed; it has begun all the same.
+/// A 4xx to a request with our switch is read before it is relayed. The answer has begun all the same.
 #[tokio::test]
-async fn an_error_that_breaks_off_while_we_read_it_does_not_move_on() {
+async fn a_4xx_that_breaks_off_while_we_read_it_is_not_retried() {
     let steps = vec![
         Step::Send(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 100\r\n\r\n{\"half".into()),
         Step::Wait(Duration::from_millis(50)),
@@ -122,7 +122,7 @@ async fn an_error_that_breaks_off_while_we_read_it_does_not_move_on() {
 }
 
 #[tokio::test]
-async fn a_switch_that_a_server_refuses_is_left_out_and_remembered() {
+async fn a_rejected_switch_is_left_out_and_remembered() {
     let body = r#"{"error":{"message":"chat_template is not supported for Mistral tokenizers.","type":"BadRequestError","code":400}}"#;
     let server =
         Server::start(
@@ -147,9 +147,9 @@ async fn a_switch_that_a_server_refuses_is_left_out_and_remembered() {
             .iter()
             .all(|request| request.text() == chat(EASY))
     );
-    let told = gateway.post("/explain", &chat(EASY)).await.json();
+    let explained = gateway.post("/explain", &chat(EASY)).await.json();
     assert_eq!(
-        (told["mode"].as_str(), told["why"].as_str()),
+        (explained["mode"].as_str(), explained["why"].as_str()),
         (Some("unchanged"), Some("refused"))
     );
 }
@@ -179,7 +179,7 @@ async fn a_400_that_is_not_about_our_switch_is_relayed() {
 }
 
 #[tokio::test]
-async fn an_endpoint_that_is_down_is_left_out_and_tried_again_when_it_is_back() {
+async fn an_endpoint_that_is_down_is_ejected_and_used_again_when_it_is_back() {
     let down = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = down.local_addr().unwrap();
     drop(down);
@@ -189,7 +189,7 @@ async fn an_endpoint_that_is_down_is_left_out_and_tried_again_when_it_is_back() 
         up.url()
     );
     let gateway = Gateway::start(config(&[], &yaml)).await;
-    let refused = async || {
+    let unreachable = async || {
         let metrics = gateway.get("/metrics").await;
         let line = metrics.text().lines().find_map(|line| {
             line.starts_with("thinkgate_upstream_attempts_total")
@@ -204,15 +204,15 @@ async fn an_endpoint_that_is_down_is_left_out_and_tried_again_when_it_is_back() 
         assert_eq!(gateway.chat(&chat(EASY)).await.status, 200);
     }
     assert_eq!(
-        refused().await,
+        unreachable().await,
         2,
-        "it was asked after it had been left out"
+        "it got no request while it was ejected"
     );
     tokio::time::sleep(Duration::from_millis(450)).await;
     for _ in 0..4 {
         assert_eq!(gateway.chat(&chat(EASY)).await.status, 200);
     }
-    assert_eq!(refused().await, 3, "one request tries it again");
+    assert_eq!(unreachable().await, 3, "one request tries it again");
     let listener = tokio::net::TcpListener::bind(address).await.unwrap();
     let back = Server::on(listener, r#"{"data":[]}"#, |_| json("200 OK", OK_BODY)).await;
     tokio::time::sleep(Duration::from_millis(450)).await;
@@ -223,7 +223,7 @@ async fn an_endpoint_that_is_down_is_left_out_and_tried_again_when_it_is_back() 
 }
 
 #[tokio::test]
-async fn an_endpoint_that_is_left_out_is_better_than_no_answer() {
+async fn an_ejected_endpoint_is_tried_before_the_request_fails() {
     let turned = Arc::new(AtomicBool::new(false));
     let answers_when = |is: bool| {
         let turned = turned.clone();
@@ -246,7 +246,7 @@ async fn an_endpoint_that_is_left_out_is_better_than_no_answer() {
 }
 
 #[tokio::test]
-async fn a_server_that_asks_for_a_rest_gets_it() {
+async fn a_server_with_retry_after_gets_no_requests_for_that_time() {
     let busy = Server::start(|_| {
         let head = "HTTP/1.1 429 Too Many Requests\r\nretry-after: 30\r\ncontent-length: 0\r\n\r\n";
         vec![Step::Send(head.into())]
@@ -257,8 +257,8 @@ async fn a_server_that_asks_for_a_rest_gets_it() {
     for _ in 0..8 {
         assert_eq!(gateway.chat(&chat(EASY)).await.status, 200);
     }
-    assert_eq!(busy.arrived().len(), 1, "asked once, then left alone");
-    // A model's only server is asked all the same: its answer says when to come back.
+    assert_eq!(busy.arrived().len(), 1, "one request, then none");
+    // The only server of a model gets requests anyway: its answer says when to retry.
     let alone = Gateway::before(&busy).await;
     for _ in 0..2 {
         let answer = alone.chat(&chat(EASY)).await;

@@ -1,4 +1,4 @@
-//! The keys of model servers, which are read with the configuration and not again.
+//! The API keys of model servers are read once per configuration.
 
 use std::{
     fs,
@@ -21,7 +21,7 @@ use super::support::{
 };
 
 #[tokio::test]
-async fn a_key_file_that_was_emptied_and_refused_takes_no_key_away_when_the_servers_list_changes() {
+async fn an_emptied_key_file_does_not_take_the_key_away_when_the_listing_changes() {
     let folder = tempfile::tempdir().unwrap();
     let (file, key) = (
         folder.path().join("thinkgate.yaml"),
@@ -60,7 +60,7 @@ async fn a_key_file_that_was_emptied_and_refused_takes_no_key_away_when_the_serv
         }
     };
     let listed = timeout(PATIENCE, listed).await;
-    listed.expect("the server is asked with its key for what it lists now");
+    listed.expect("the server is still polled with its key");
     for model in ["Qwen3-new", "mine"] {
         let body = chat(EASY).replace("Qwen3-tiny", model);
         assert_eq!(process.chat(&body).await.status, 200, "{model}");
@@ -68,5 +68,5 @@ async fn a_key_file_that_was_emptied_and_refused_takes_no_key_away_when_the_serv
     fs::write(&key, "sk-other").unwrap();
     process.said_text("the configuration is taken up").await;
     let body = chat(EASY).replace("Qwen3-tiny", "mine");
-    assert_eq!(process.chat(&body).await.status, 401, "the new one is sent");
+    assert_eq!(process.chat(&body).await.status, 401, "the new key is sent");
 }

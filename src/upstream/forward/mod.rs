@@ -11,7 +11,6 @@ mod inspect;
 mod relay_body;
 mod request_body;
 mod response;
-mod retry_budget;
 mod switch_rejection;
 
 use std::{pin::pin, time::Instant};
@@ -39,7 +38,6 @@ pub use self::{
     relay_body::RelayBody,
     request_body::RequestBody,
     response::{BufferedBody, UpstreamResponse},
-    retry_budget::RetryBudget,
 };
 
 /// A request that can be sent to any endpoint of a model.

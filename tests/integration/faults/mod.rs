@@ -9,24 +9,11 @@ mod pool;
 mod upstream;
 mod wire;
 
-use std::{
-    fs,
-    time::{Duration, Instant},
-};
+use std::fs;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::time::sleep;
 
-use crate::support::{Gateway, Process, Server, http::PATIENCE};
-
-/// Waits for what must come true, on however busy a machine.
-async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    let began = Instant::now();
-    while !is_so().await {
-        assert!(began.elapsed() < PATIENCE, "never: {what}");
-        sleep(Duration::from_millis(10)).await;
-    }
-}
+use crate::support::{Gateway, Process, Server, until};
 
 /// Waits until no request is in flight any more.
 async fn settled(gateway: &Gateway) {

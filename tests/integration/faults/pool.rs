@@ -1,4 +1,4 @@
-//! Several servers of one model, of which some are in trouble.
+//! A model with several servers, some of which fail.
 
 use std::{
     fs,
@@ -23,7 +23,8 @@ use crate::support::{
 
 const BUSY: &str = r#"{"error":{"message":"busy","type":"x"}}"#;
 
-async fn before(servers: &[&Server], upstream: &str) -> Gateway {
+/// A gateway whose model has these servers.
+async fn gateway_of(servers: &[&Server], upstream: &str) -> Gateway {
     let urls: Vec<String> = servers
         .iter()
         .map(|server| format!("{{ url: '{}' }}", server.url()))
@@ -36,7 +37,7 @@ async fn before(servers: &[&Server], upstream: &str) -> Gateway {
 }
 
 #[tokio::test]
-async fn a_storm_of_429_is_relayed_whole_and_over_when_it_is_over() {
+async fn a_429_from_every_server_is_relayed_and_ejects_none() {
     let calm = Arc::new(AtomicBool::new(false));
     let busy = || {
         let calm = calm.clone();
@@ -50,7 +51,7 @@ async fn a_storm_of_429_is_relayed_whole_and_over_when_it_is_over() {
         })
     };
     let (one, two, three) = (busy().await, busy().await, busy().await);
-    let gateway = before(&[&one, &two, &three], "").await;
+    let gateway = gateway_of(&[&one, &two, &three], "").await;
     let body = chat(EASY);
     let storm = (0..10).map(|_| async {
         for _ in 0..40 {
@@ -64,21 +65,25 @@ async fn a_storm_of_429_is_relayed_whole_and_over_when_it_is_over() {
     let asked: usize = asked.iter().sum();
     assert!(
         asked < 400 * 2,
-        "the storm is not multiplied: {asked} for 400"
+        "retries do not multiply the load: {asked} for 400"
     );
     calm.store(true, Ordering::Relaxed);
     for _ in 0..20 {
-        assert_eq!(gateway.chat(&body).await.status, 200, "busy is not broken");
+        assert_eq!(
+            gateway.chat(&body).await.status,
+            200,
+            "a busy server is not ejected"
+        );
     }
     settled(&gateway).await;
 }
 
 #[tokio::test]
-async fn one_of_three_that_is_down_or_comes_and_goes_is_not_seen_by_clients() {
+async fn clients_do_not_see_that_one_of_three_servers_comes_and_goes() {
     let (one, two) = (Server::friendly().await, Server::friendly().await);
     let third = Server::friendly().await;
     let address = third.address;
-    let gateway = before(&[&one, &two, &third], "failures: 3, open_ms: 100").await;
+    let gateway = gateway_of(&[&one, &two, &third], "failures: 3, open_ms: 100").await;
     let mut third = Some(third);
     for round in 0..6 {
         for _ in 0..20 {
@@ -102,14 +107,14 @@ async fn one_of_three_that_is_down_or_comes_and_goes_is_not_seen_by_clients() {
 }
 
 #[tokio::test]
-async fn one_of_three_that_is_slow_gets_less_than_its_share() {
+async fn a_slow_server_gets_less_than_its_share() {
     let slow = Server::start(|_| {
         let pause = Step::Wait(Duration::from_millis(700));
         [vec![pause], json("200 OK", "slow")].concat()
     })
     .await;
     let (one, two) = (Server::friendly().await, Server::friendly().await);
-    let gateway = before(&[&slow, &one, &two], "").await;
+    let gateway = gateway_of(&[&slow, &one, &two], "").await;
     let body = chat(EASY);
     let clients = (0..6).map(|_| async {
         for _ in 0..50 {
@@ -118,13 +123,13 @@ async fn one_of_three_that_is_slow_gets_less_than_its_share() {
     });
     join_all(clients).await;
     let share = slow.arrived().len();
-    // It is taken when it is drawn twice, a ninth of the times, and seldom otherwise.
+    // It is picked if it is drawn twice, in a ninth of the cases, and rarely otherwise.
     assert!(share <= 70, "the slow one got {share} of 300");
     settled(&gateway).await;
 }
 
 #[tokio::test]
-async fn two_endpoints_of_one_model_that_obey_different_switches_get_their_own() {
+async fn two_endpoints_of_one_model_get_their_own_switches() {
     let (first, second) = (Server::friendly().await, Server::friendly().await);
     let yaml = format!(
         "models: {{ both: {{ endpoints: [{{ url: '{}', model: Qwen3-8B }}, {{ url: '{}', model: DeepSeek-V3.1 }}] }} }}",
@@ -155,7 +160,7 @@ async fn two_endpoints_of_one_model_that_obey_different_switches_get_their_own()
 }
 
 #[tokio::test]
-async fn a_path_that_is_cut_under_many_streams_leaves_the_server_in_use() {
+async fn a_network_cut_under_many_streams_does_not_eject_the_server() {
     let cut = CancellationToken::new();
     let cut_off = cut.clone();
     let first = Server::start(move |request| match request.text().contains("stream") {
@@ -192,18 +197,18 @@ async fn a_path_that_is_cut_under_many_streams_leaves_the_server_in_use() {
     assert_eq!(gateway.chat(&chat(EASY)).await.text(), "first");
 }
 
-/// A hung engine sends the head of every stream and nothing behind it; one that dies of every request, a piece more.
+/// A hung engine sends only the head of every stream. One that dies of every request sends a chunk more.
 #[tokio::test]
-async fn a_server_whose_streams_all_break_is_left_out_though_their_heads_came() {
+async fn a_server_whose_streams_all_break_is_ejected_despite_their_heads() {
     let arrives = || Step::Wait(Duration::from_millis(100));
     for broken in [
         vec![sse_head(), arrives(), Step::Reset],
         vec![sse_head(), chunk("data: 1\n\n"), arrives(), Step::Close],
         vec![sse_head(), Step::Hang],
     ] {
-        let is_well = Arc::new(AtomicBool::new(false));
-        let well = is_well.clone();
-        let first = Server::start(move |_| match well.load(Ordering::Relaxed) {
+        let is_healthy = Arc::new(AtomicBool::new(false));
+        let flag = is_healthy.clone();
+        let first = Server::start(move |_| match flag.load(Ordering::Relaxed) {
             true => json("200 OK", "first"),
             false => broken.clone(),
         })
@@ -223,13 +228,17 @@ async fn a_server_whose_streams_all_break_is_left_out_though_their_heads_came() 
         for _ in 0..4 {
             assert_eq!(gateway.chat(&body).await.text(), OK_BODY);
         }
-        assert_eq!(first.arrived().len(), 3, "asked after it was left out");
+        assert_eq!(
+            first.arrived().len(),
+            3,
+            "it got no request while it was ejected"
+        );
         sleep(Duration::from_millis(2_100)).await;
         for _ in 0..4 {
             gateway.chat(&body).await;
         }
         assert_eq!(first.arrived().len(), 4, "one request tries it again");
-        is_well.store(true, Ordering::Relaxed);
+        is_healthy.store(true, Ordering::Relaxed);
         sleep(Duration::from_millis(2_100)).await;
         for _ in 0..4 {
             assert_eq!(gateway.chat(&body).await.text(), "first", "it is back");
@@ -238,9 +247,9 @@ async fn a_server_whose_streams_all_break_is_left_out_though_their_heads_came() 
     }
 }
 
-/// Names are looked up for each new connection. In a mount namespace of its own the process has an /etc/hosts that changes.
+/// Names are resolved for each new connection. The process has a mount namespace with an /etc/hosts of its own.
 #[tokio::test]
-async fn a_name_that_gets_another_address_is_followed_when_the_old_one_is_dead() {
+async fn a_name_is_resolved_again_when_its_old_address_is_dead() {
     if !may_unshare().await {
         println!("skipped: no namespaces here (unshare -rm)");
         return;
@@ -278,7 +287,7 @@ async fn a_name_that_gets_another_address_is_followed_when_the_old_one_is_dead()
     fs::write(&hosts, "127.0.0.3 vllm.test\n").unwrap(); // in place: the mount is of this very file
     drop(old);
     let died = Instant::now();
-    until("the new one is asked", async || {
+    until("the new server answers", async || {
         let answer = process.chat(&chat(EASY)).await;
         assert!(matches!(answer.status, 200 | 502), "{}", answer.status);
         answer.status == 200 && answer.text() == "new"

@@ -1,4 +1,4 @@
-//! A model server that dies, goes silent, or says something else than was asked.
+//! A model server that dies, hangs, or answers something unexpected.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -18,13 +18,13 @@ use crate::support::{
     streaming,
 };
 
-/// A pause after which what was sent has arrived; a reset that follows at once may overtake it.
+/// A pause after which sent bytes have arrived; a reset right after them may overtake them.
 const ARRIVES: Step = Step::Wait(Duration::from_millis(200));
 
 /// The ways a connection ends.
 const ENDS: [Step; 3] = [Step::Reset, Step::Close, Step::HalfClose];
 
-/// What a client that asks for a stream sees of a server with this script, which afterwards holds nothing of it.
+/// The answer to a client that asks for a stream, from a server with this script. Checks that the gateway keeps nothing of it.
 async fn answer_to(steps: Vec<Step>, yaml: &str) -> Answer {
     let server = Server::start(move |_| steps.clone()).await;
     let gateway = Gateway::with(&server, yaml).await;
@@ -33,7 +33,7 @@ async fn answer_to(steps: Vec<Step>, yaml: &str) -> Answer {
     answer
 }
 
-/// Asserts that a stream ended in order, after `relayed`, with an error event of this code and nothing behind it; its message.
+/// Asserts that a stream is `relayed`, then an error event with this code, then a clean end. Returns the event's message.
 fn ends_in_error_event(answer: &Answer, relayed: &str, code: &str) -> String {
     assert_eq!(answer.status, 200);
     assert!(answer.complete, "a clean end");
@@ -46,7 +46,7 @@ fn ends_in_error_event(answer: &Answer, relayed: &str, code: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_there_is_502() {
+async fn an_unreachable_server_is_502() {
     let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = gone.local_addr().unwrap();
     drop(gone);
@@ -82,7 +82,7 @@ async fn a_stream_whose_server_is_killed_ends_in_an_error_event() {
         for (sent, relayed) in [
             ("", ""),
             ("data: 1\n\n", "data: 1\n\n"),
-            ("data: {\"half", "data: {\"half\n\n"), // a blank line ends it
+            ("data: {\"half", "data: {\"half\n\n"), // the gateway adds the blank line
         ] {
             let mut steps = vec![sse_head()];
             steps.extend((!sent.is_empty()).then(|| chunk(sent)));
@@ -93,7 +93,7 @@ async fn a_stream_whose_server_is_killed_ends_in_an_error_event() {
 }
 
 #[tokio::test]
-async fn a_chunk_cut_short_is_a_broken_stream_and_what_came_of_it_is_relayed() {
+async fn a_chunk_cut_short_is_relayed_and_ends_in_an_error_event() {
     let steps = vec![
         sse_head(),
         chunk("data: 1\n\n"),
@@ -106,7 +106,7 @@ async fn a_chunk_cut_short_is_a_broken_stream_and_what_came_of_it_is_relayed() {
 }
 
 #[tokio::test]
-async fn what_a_server_sent_in_one_breath_with_its_end_reaches_the_client() {
+async fn bytes_sent_right_before_the_connection_closes_reach_the_client() {
     let sent =
         "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{\"half";
     for _ in 0..20 {
@@ -118,7 +118,7 @@ async fn what_a_server_sent_in_one_breath_with_its_end_reaches_the_client() {
 }
 
 #[tokio::test]
-async fn a_plain_body_that_breaks_is_aborted_never_ended_as_if_it_were_whole() {
+async fn a_plain_body_that_breaks_is_aborted_not_ended() {
     let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n";
     for framed in [
         "content-length: 100\r\n\r\n{\"half",
@@ -129,14 +129,14 @@ async fn a_plain_body_that_breaks_is_aborted_never_ended_as_if_it_were_whole() {
             let sent = Step::Send(format!("{head}{framed}").into());
             let answer = answer_to(vec![sent, ARRIVES, end], "{}").await;
             assert_eq!(answer.status, 200);
-            // Aborting throws away what was not sent yet, when the end comes in the same moment.
+            // Aborting may drop bytes that were not sent yet.
             assert!("{\"half".starts_with(answer.text()) && !answer.complete);
         }
     }
 }
 
 #[tokio::test]
-async fn nothing_is_added_behind_the_servers_own_last_word() {
+async fn nothing_is_added_after_the_servers_last_event() {
     for text in [
         "data: 1\n\ndata: [DONE]\n\n",
         "data: {\"error\":{\"message\":\"boom\"}}\n\n",
@@ -149,9 +149,9 @@ async fn nothing_is_added_behind_the_servers_own_last_word() {
     }
 }
 
-/// A vLLM that was told to stop keeps its sockets open and says nothing any more.
+/// A stopping vLLM keeps its sockets open and sends nothing.
 #[tokio::test]
-async fn a_server_that_goes_silent_is_504_or_ends_the_stream_by_the_name_of_the_limit() {
+async fn a_silent_server_is_a_timeout_that_names_the_limit() {
     let limits = "upstream: { headers_ms: 300, first_chunk_ms: 200, idle_ms: 250 }";
     let answer = answer_to(vec![Step::Hang], limits).await;
     let timeout = (
@@ -171,8 +171,8 @@ async fn a_server_that_goes_silent_is_504_or_ends_the_stream_by_the_name_of_the_
 }
 
 #[tokio::test]
-async fn a_server_whose_socket_is_open_and_whose_process_hangs_is_504() {
-    let hangs = TcpListener::bind("127.0.0.1:0").await.unwrap(); // the system takes connections for it
+async fn a_hung_server_with_an_open_socket_is_504() {
+    let hangs = TcpListener::bind("127.0.0.1:0").await.unwrap(); // the system accepts connections
     let address = hangs.local_addr().unwrap();
     let yaml = format!(
         "{{ upstream: {{ headers_ms: 300 }}, models: {{ Qwen3-tiny: {{ endpoints: [{{ url: 'http://{address}' }}] }} }} }}"
@@ -184,10 +184,10 @@ async fn a_server_whose_socket_is_open_and_whose_process_hangs_is_504() {
 }
 
 #[tokio::test]
-async fn a_server_that_takes_no_connection_in_time_is_504_by_the_name_of_the_limit() {
+async fn a_server_that_accepts_no_connection_in_time_is_504_that_names_the_limit() {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
-    let full = socket.listen(0).unwrap(); // nobody takes what waits there, and one is all that may
+    let full = socket.listen(0).unwrap(); // nobody accepts, and one connection fills the queue
     let address = full.local_addr().unwrap();
     let _waits = TcpStream::connect(address).await.unwrap();
     let yaml = format!(
@@ -203,7 +203,7 @@ async fn a_server_that_takes_no_connection_in_time_is_504_by_the_name_of_the_lim
 }
 
 #[tokio::test]
-async fn a_stream_that_was_asked_for_and_is_none_is_relayed_as_it_is() {
+async fn an_answer_that_is_no_stream_is_relayed_unchanged() {
     let page = "<html>a proxy's own page</html>";
     let html = format!(
         "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{page}",
@@ -226,13 +226,13 @@ async fn a_stream_that_was_asked_for_and_is_none_is_relayed_as_it_is() {
     }
 }
 
-/// A piece of a chunked body that need not be text.
+/// A chunk of bytes, which may split a character.
 fn piece(data: &[u8]) -> Step {
     Step::Send([format!("{:x}\r\n", data.len()).as_bytes(), data, b"\r\n"].concat())
 }
 
 #[tokio::test]
-async fn a_stream_split_at_every_byte_passes_as_it_came() {
+async fn a_stream_split_at_any_byte_is_relayed_unchanged() {
     let text = "data: {\"a\":\"é\"}\r\n\r\nevent: x\ndata: b\n\ndata: [DONE]\n\n";
     let next = AtomicUsize::new(1);
     let server = Server::start(move |_| {
@@ -255,7 +255,7 @@ async fn a_stream_split_at_every_byte_passes_as_it_came() {
 }
 
 #[tokio::test]
-async fn an_event_of_5_megabytes_passes_as_it_came_and_so_does_its_break() {
+async fn an_event_of_5_megabytes_is_relayed_unchanged_also_if_it_breaks() {
     let big = format!("data: {}\n\n", "x".repeat(5_000_000));
     let end = vec![last_chunk(), ARRIVES, Step::Close];
     let answer = answer_to([vec![sse_head(), chunk(&big)], end].concat(), "{}").await;
@@ -281,5 +281,5 @@ async fn a_server_that_comes_back_is_used_at_once() {
     })
     .await;
     assert_eq!(gateway.chat(&chat(EASY)).await.status, 200);
-    until("it was asked", async || !back.arrived().is_empty()).await;
+    until("it got the request", async || !back.arrived().is_empty()).await;
 }

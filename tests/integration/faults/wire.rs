@@ -1,4 +1,4 @@
-//! Requests and answers that mean two things, are not text, are large, or claim to be ours.
+//! Messages that are ambiguous, not text, too large, or forge our headers.
 
 use std::{convert::Infallible, net::SocketAddr};
 
@@ -32,8 +32,7 @@ use crate::{
 const LINE: &str =
     "POST /v1/chat/completions HTTP/1.1\r\nhost: g\r\nx-thinkgate-mode: unchanged\r\n";
 
-/// The status that a request gets, and whether the connection ends by itself behind the answer. Whatever follows the request
-/// on the connection is the body of none.
+/// The status of the first answer, and how many answers came before the gateway closed the connection.
 async fn status(gateway: &Gateway, request: &str) -> (u16, usize) {
     let mut stream = TcpStream::connect(gateway.address).await.unwrap();
     let _ = stream.write_all(request.as_bytes()).await;
@@ -45,11 +44,11 @@ async fn status(gateway: &Gateway, request: &str) -> (u16, usize) {
     (status, text.matches("HTTP/1.1 ").count())
 }
 
-/// The request that a smuggler hides behind the one that is seen.
+/// A request that is smuggled after the visible one.
 const HIDDEN: &str = "GET /v1/hidden HTTP/1.1\r\nhost: g\r\n\r\n";
 
 #[tokio::test]
-async fn a_request_whose_end_is_a_matter_of_opinion_is_refused_and_its_connection_closed() {
+async fn a_request_with_ambiguous_framing_is_400_and_closes_its_connection() {
     let server = Server::friendly().await;
     let gateway = Gateway::before(&server).await;
     let body = chat(EASY);
@@ -99,9 +98,9 @@ async fn a_request_whose_end_is_a_matter_of_opinion_is_refused_and_its_connectio
     settled(&gateway).await;
 }
 
-/// Of what may be read in one way only, the server gets it in one that cannot be misread: a length and no coding.
+/// The server gets unusual but unambiguous framing as a length without a transfer coding.
 #[tokio::test]
-async fn a_request_framed_oddly_reaches_the_server_framed_plainly() {
+async fn unusual_framing_is_forwarded_as_a_content_length() {
     let server = Server::friendly().await;
     let gateway = Gateway::before(&server).await;
     let body = chat(EASY);
@@ -159,13 +158,13 @@ async fn a_body_that_is_not_utf_8_is_a_400_that_says_so() {
 }
 
 #[tokio::test]
-async fn headers_of_100_kilobytes_pass_both_ways_and_larger_ones_are_refused() {
+async fn headers_of_100_kilobytes_pass_both_ways_and_larger_ones_are_431() {
     let long = "y".repeat(100_000);
-    let told = format!(
+    let response = format!(
         "HTTP/1.1 200 OK\r\nx-long: {long}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{OK_BODY}",
         OK_BODY.len()
     );
-    let server = Server::start(move |_| vec![Step::Send(told.clone().into())]).await;
+    let server = Server::start(move |_| vec![Step::Send(response.clone().into())]).await;
     let gateway = Gateway::before(&server).await;
     let path = "/v1/chat/completions";
     let answer = gateway
@@ -187,7 +186,7 @@ async fn headers_of_100_kilobytes_pass_both_ways_and_larger_ones_are_refused() {
     settled(&gateway).await;
 }
 
-/// A model server that speaks HTTP/2 over TLS and answers a chat with the `x-long` it came with.
+/// A model server over HTTP/2 and TLS that returns the request's `x-long` header.
 async fn echoing_over_http2(cert: &str, key: &str) -> (SocketAddr, AbortOnDropHandle<()>) {
     let yaml = format!("server: {{ tls: {{ cert: '{cert}', key: '{key}' }} }}");
     let certificate = Certificates::load(&Config::from_yaml(&yaml).unwrap()).unwrap();
@@ -242,8 +241,9 @@ async fn headers_of_100_kilobytes_pass_both_ways_over_http2_too() {
 
 #[tokio::test]
 async fn a_server_whose_headers_are_too_large_is_502() {
-    let told = format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "y".repeat(1_000_000));
-    let server = Server::start(move |_| vec![Step::Send(told.clone().into()), Step::Hang]).await;
+    let response = format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "y".repeat(1_000_000));
+    let server =
+        Server::start(move |_| vec![Step::Send(response.clone().into()), Step::Hang]).await;
     let gateway = Gateway::before(&server).await;
     let (status, _, code) = gateway.chat(&chat(EASY)).await.error();
     assert_eq!((status, code.as_str()), (502, "upstream_reset"));
@@ -251,19 +251,19 @@ async fn a_server_whose_headers_are_too_large_is_502() {
 }
 
 #[tokio::test]
-async fn headers_in_our_name_are_taken_from_nobody() {
+async fn forged_headers_of_ours_are_removed() {
     let forged = format!(
         "HTTP/1.1 200 OK\r\nx-thinkgate-mode: forged\r\nX-Thinkgate-Secret: forged\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{OK_BODY}",
         OK_BODY.len()
     );
     let server = Server::start(move |_| vec![Step::Send(forged.clone().into())]).await;
     let gateway = Gateway::before(&server).await;
-    let wish = [
+    let client_headers = [
         ("x-thinkgate-mode", "direct"),
         ("x-thinkgate-secret", "forged"),
     ];
     for (path, modes) in [("/v1/chat/completions", 1), ("/v1/completions", 0)] {
-        let answer = gateway.post_with(path, &wish, &chat(EASY)).await;
+        let answer = gateway.post_with(path, &client_headers, &chat(EASY)).await;
         assert_eq!(answer.status, 200);
         assert!(!answer.head.contains("forged"), "{}", answer.head);
         assert_eq!(answer.head.matches("x-thinkgate-mode:").count(), modes);
@@ -278,19 +278,19 @@ async fn headers_in_our_name_are_taken_from_nobody() {
 }
 
 #[tokio::test]
-async fn trailers_in_our_name_are_taken_from_nobody() {
-    let told = format!(
+async fn forged_trailers_of_ours_are_removed() {
+    let response = format!(
         "HTTP/1.1 200 OK\r\ntrailer: x-thinkgate-mode, x-sum\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{OK_BODY}\r\n0\r\n\
          X-Thinkgate-Mode: forged\r\nx-thinkgate-secret: forged\r\nkeep-alive: 5\r\nx-sum: 7\r\n\r\n",
         OK_BODY.len()
     );
-    let server = Server::start(move |_| vec![Step::Send(told.clone().into())]).await;
+    let server = Server::start(move |_| vec![Step::Send(response.clone().into())]).await;
     let gateway = Gateway::before(&server).await;
     let (mut sender, _connection) = http2::connect(gateway.address).await;
     let asked = sender.send_request(http2::chat(&[("te", "trailers")], &chat(EASY)));
     let answer = asked.await.unwrap().into_body().collect().await.unwrap();
     let trailers = answer.trailers().unwrap();
     let names: Vec<&str> = trailers.keys().map(|name| name.as_str()).collect();
-    assert_eq!(names, ["x-sum"], "what is the server's goes on");
+    assert_eq!(names, ["x-sum"], "the server's own trailers are relayed");
     assert_eq!(answer.to_bytes(), OK_BODY);
 }

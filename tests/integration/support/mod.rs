@@ -8,6 +8,12 @@ pub mod process;
 pub mod server;
 pub mod steps;
 
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
+
+use self::http::PATIENCE;
+
 pub use gateway::{Gateway, config};
 pub use http::{Answer, send};
 pub use process::Process;
@@ -25,6 +31,15 @@ pub fn chat(prompt: &str) -> String {
 /// A chat request for a stream.
 pub fn streaming(prompt: &str) -> String {
     chat(prompt).replace("\"model\"", "\"stream\":true,\"model\"")
+}
+
+/// Waits until a condition is true. Panics with its name `what` if that takes too long even for a busy machine.
+pub async fn until(what: &str, mut is_true: impl AsyncFnMut() -> bool) {
+    let began = Instant::now();
+    while !is_true().await {
+        assert!(began.elapsed() < PATIENCE, "never: {what}");
+        sleep(Duration::from_millis(10)).await;
+    }
 }
 
 /// The path of a fixture.
