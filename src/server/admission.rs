@@ -1,13 +1,13 @@
 //! Requests of this door: admitted, rejected and answered in one way.
 
+use std::sync::Arc;
+
 use axum::{body::Body, extract::Request, response::Response};
 use http::{Extensions, request::Parts};
 
-use super::{
-    error_response::{answer, answer_early},
-    middleware::Authenticated,
-};
+use super::error_response::{answer, answer_early};
 use crate::{
+    auth::Caller,
     error::Error,
     pipeline::{self, AdmittedRequest, RequestId, RequestInfo},
     state::AppState,
@@ -65,5 +65,16 @@ pub fn request_info(extensions: &Extensions, route: &'static str) -> RequestInfo
         route,
         id: id.unwrap_or_else(|| RequestId::of(&http::HeaderMap::new())), // the middleware sets one on every request
         caller: Authenticated::caller(extensions).cloned(),
+    }
+}
+
+/// The owner of the key that a request came with; `None` where no keys are configured.
+#[derive(Debug, Clone)]
+pub struct Authenticated(pub Option<Arc<Caller>>);
+
+impl Authenticated {
+    /// What the guard noted on a request.
+    pub fn caller(extensions: &Extensions) -> Option<&Arc<Caller>> {
+        extensions.get::<Self>()?.0.as_ref()
     }
 }

@@ -2,16 +2,18 @@
 //!
 //! The layers are tower services of our own kind, and not axum middleware: axum boxes each of its layers anew for every request.
 
-use std::{convert::Infallible, panic::AssertUnwindSafe, sync::Arc};
+use std::{convert::Infallible, panic::AssertUnwindSafe};
 
 use axum::{Router, extract::Request, response::Response};
 use futures_util::FutureExt;
-use http::{Extensions, HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, header};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, layer::layer_fn, service_fn};
 
-use super::{admission, cors, error_response};
+use super::{
+    admission::{self, Authenticated},
+    cors, error_response,
+};
 use crate::{
-    auth::Caller,
     error::Error,
     pipeline::{self, REQUEST_ID, RequestId},
     state::StateHandle,
@@ -138,15 +140,4 @@ fn is_ambiguous(headers: &HeaderMap) -> bool {
         .next()
         .is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
     !is_plain || codings.next().is_some() || headers.get_all(header::HOST).iter().nth(1).is_some()
-}
-
-/// The owner of the key that a request came with; `None` where no keys are configured.
-#[derive(Debug, Clone)]
-pub struct Authenticated(Option<Arc<Caller>>);
-
-impl Authenticated {
-    /// What the guard noted on a request.
-    pub fn caller(extensions: &Extensions) -> Option<&Arc<Caller>> {
-        extensions.get::<Self>()?.0.as_ref()
-    }
 }

@@ -10,7 +10,7 @@ use axum::{
 use http::header;
 use serde_json::Value;
 
-use super::middleware::Authenticated;
+use super::admission::Authenticated;
 use crate::{
     pipeline::{self, listed_models, percent_decoded},
     state::AppState,
