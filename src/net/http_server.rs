@@ -21,7 +21,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Handler, ServerSettings, Workers,
+    HttpService, ServerSettings, Workers,
     in_flight::RequestTracker,
     write_timeout::{StreamExecutor, WriteTimeoutStream},
 };
@@ -44,7 +44,7 @@ pub struct HttpServer<A> {
     pub settings: ServerSettings,
 }
 
-impl<A: Handler> HttpServer<A> {
+impl<A: HttpService> HttpServer<A> {
     /// Serves until `stop`; then lets what runs finish, until shortly after `abort`. With nothing in flight it returns at once.
     pub async fn serve(
         self,
@@ -121,7 +121,7 @@ struct Acceptor<W, A> {
     stop: CancellationToken,
 }
 
-impl<'a, W: Iterator<Item = &'a Handle>, A: Handler> Acceptor<W, A> {
+impl<'a, W: Iterator<Item = &'a Handle>, A: HttpService> Acceptor<W, A> {
     async fn accepted(
         &mut self,
         accepted: io::Result<(TcpStream, SocketAddr)>,
@@ -155,7 +155,7 @@ struct Connection<A> {
     stop: CancellationToken,
 }
 
-impl<A: Handler> Connection<A> {
+impl<A: HttpService> Connection<A> {
     /// Shakes hands if need be, and serves.
     async fn open(self, stream: net::TcpStream, tls: Option<TlsAcceptor>) {
         // Registered here, so that this thread hears of its bytes.

@@ -22,24 +22,23 @@ use tower::{Service, ServiceExt};
 
 use super::write_timeout::record_progress;
 
-/// What answers the requests of a door.
-pub trait Handler: Clone + Send + Sync + 'static {
-    /// The answer to one; a failure is an answer.
-    fn handle(&self, request: Request<Incoming>) -> impl Future<Output = Response<Body>> + Send;
+/// A tower service that answers every request of a listener; a failure is an answer too.
+pub trait HttpService:
+    Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
+    + Clone
+    + Send
+    + Sync
+    + 'static
+{
 }
 
-impl<S> Handler for S
-where
+impl<S> HttpService for S where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
         + Clone
         + Send
         + Sync
-        + 'static,
+        + 'static
 {
-    async fn handle(&self, request: Request<Incoming>) -> Response<Body> {
-        let Ok(response) = self.clone().oneshot(request.map(Body::new)).await;
-        response
-    }
 }
 
 /// How many requests of a connection there are and were.
@@ -53,12 +52,12 @@ impl RequestTracker {
     /// Answers one.
     pub async fn handle(
         self: Arc<Self>,
-        handler: impl Handler,
+        service: impl HttpService,
         request: Request<Incoming>,
     ) -> Result<Response<TrackedBody>, Infallible> {
         let running = ActiveRequest::count(self);
-        let mut answers = pin!(handler.handle(request));
-        let response = poll_fn(|cx| record_progress(answers.as_mut().poll(cx))).await;
+        let mut answered = pin!(service.oneshot(request.map(Body::new)));
+        let Ok(response) = poll_fn(|cx| record_progress(answered.as_mut().poll(cx))).await;
         Ok(response.map(|body| TrackedBody {
             body,
             _running: running,

@@ -11,6 +11,6 @@ mod workers;
 mod write_timeout;
 
 pub use http_server::HttpServer;
-pub use in_flight::Handler;
+pub use in_flight::HttpService;
 pub use settings::ServerSettings;
 pub use workers::Workers;

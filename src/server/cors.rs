@@ -1,14 +1,11 @@
-//! CORS as vLLM does it: only for requests with an `Origin`, any method and header.
+//! CORS as vLLM does it: any method and header, for the configured origins.
 
-use http::{HeaderMap, HeaderValue, header};
+use http::HeaderValue;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
-/// What answers preflights and marks answers, for a request from a browser; any other client sees no difference. `origins`:
-/// `server.cors`, with none of which CORS is off.
-pub fn layer(request: &HeaderMap, origins: &[String]) -> Option<CorsLayer> {
-    if !request.contains_key(header::ORIGIN) {
-        return None;
-    }
+/// The layer that answers preflights and marks answers for browsers. `origins` is `server.cors`; `None` when it is empty, which
+/// turns CORS off.
+pub fn layer(origins: &[String]) -> Option<CorsLayer> {
     let layer = CorsLayer::new()
         .allow_methods(Any)
         .allow_headers(Any)

@@ -1,13 +1,13 @@
-//! Every layer between a connection and the routes, from the outside in.
+//! Every layer between a connection and the routes: request id, CORS, panics, and the guard.
 //!
-//! The layers are tower services of our own kind, and not axum middleware: axum boxes each of its layers anew for every request.
+//! They are plain tower services. Middleware made with `axum::middleware` would box the future of each layer for every request.
 
-use std::{convert::Infallible, panic::AssertUnwindSafe};
+use std::panic::AssertUnwindSafe;
 
 use axum::{Router, extract::Request, response::Response};
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderValue, header};
-use tower::{Layer, Service, ServiceBuilder, ServiceExt, layer::layer_fn, service_fn};
+use tower::{Layer, ServiceBuilder, ServiceExt, layer::layer_fn, service_fn};
 
 use super::{
     admission::{self, Authenticated},
@@ -15,28 +15,10 @@ use super::{
 };
 use crate::{
     error::Error,
+    net::HttpService,
     pipeline::{self, REQUEST_ID, RequestId},
     state::StateHandle,
 };
-
-/// A service that answers every request; a failure is an answer too.
-pub trait HttpService:
-    Service<Request, Response = Response, Error = Infallible, Future: Send>
-    + Clone
-    + Send
-    + Sync
-    + 'static
-{
-}
-
-impl<S> HttpService for S where
-    S: Service<Request, Response = Response, Error = Infallible, Future: Send>
-        + Clone
-        + Send
-        + Sync
-        + 'static
-{
-}
 
 /// Puts every layer around the routes of a listener.
 pub fn layered(handle: &StateHandle, routes: Router) -> impl HttpService + use<> {
@@ -65,13 +47,14 @@ fn with_request_id<S: HttpService>(next: S) -> impl HttpService {
     })
 }
 
-/// Answers preflights of browsers, and marks the answers that they may read. Requests of other clients pass as they are.
+/// Answers the preflights of browsers, and marks the answers that they may read. A request without `Origin` passes as it is.
 fn with_cors<S: HttpService>(handle: StateHandle, next: S) -> impl HttpService {
     service_fn(move |request: Request| {
-        let layer = cors::layer(request.headers(), &handle.load().config.server.cors);
+        let from_browser = request.headers().contains_key(header::ORIGIN);
+        let layer = from_browser.then(|| cors::layer(&handle.load().config.server.cors));
         let next = next.clone();
         async move {
-            match layer {
+            match layer.flatten() {
                 None => next.oneshot(request).await,
                 // Boxed, because it is large, and what holds it is moved with every request.
                 Some(layer) => Box::pin(layer.layer(next).oneshot(request)).await,
@@ -91,7 +74,7 @@ fn catching_panics<S: HttpService>(next: S) -> impl HttpService {
     })
 }
 
-/// Lets pass what has one meaning and a key, and tells the routes whose key it is.
+/// Rejects requests that are ambiguous or lack a key, and notes the key's owner for the routes.
 fn guarded<S: HttpService>(handle: StateHandle, next: S) -> impl HttpService {
     service_fn(move |request: Request| {
         let next = next.clone();

@@ -12,8 +12,6 @@ mod models;
 mod ops;
 mod passthrough;
 
-pub use middleware::HttpService;
-
 use std::sync::Arc;
 
 use axum::{
@@ -26,6 +24,7 @@ use axum::{
 use crate::{
     api::CHAT,
     error::Error,
+    net::HttpService,
     pipeline::{DENIED, UNVERSIONED},
     state::{AppState, StateHandle},
 };
