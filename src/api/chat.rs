@@ -1,29 +1,25 @@
-//! A chat request, read once: the bytes as the client sent them and where the fields lie that we read or write.
+//! A chat request: the bytes as the client sent them, and where the fields are that we read or write.
 
 use bytes::Bytes;
 
-use super::{Message, Object};
+use super::{
+    Message, Object,
+    reasoning_fields::{REASONING_FIELDS, TOP_LEVEL},
+};
 use crate::error::Error;
 
-/// The top-level fields that we read or write. Of each there may be only one: a server takes the last of two equal keys, a
-/// scanner in front of it might take the first, and such a difference is how filters are fooled.
-const GUARDED_FIELDS: [&str; 13] = [
+/// The fields that we read or write beside the reasoning fields. None of them may be repeated: a server takes the last of two
+/// equal keys and another reader may take the first, so a repeated key could show two readers two different requests.
+const GUARDED_FIELDS: [&str; 6] = [
     "model",
     "messages",
     "chat_template_kwargs",
-    "reasoning_effort",
     "reasoning",
-    "thinking",
-    "think",
-    "enable_thinking",
-    "thinking_budget",
-    "thinking_token_budget",
-    "reasoning_budget",
     "max_tokens",
     "max_completion_tokens",
 ];
 
-/// A chat request's bytes and the places of its top-level fields.
+/// A chat request's bytes and the positions of its top-level fields.
 #[derive(Debug, Clone)]
 pub struct ChatRequest {
     bytes: Bytes,
@@ -34,12 +30,12 @@ impl ChatRequest {
     /// Reads a body.
     ///
     /// # Errors
-    /// A 400 that says where the body stops being JSON, or which field is repeated or of the wrong type.
+    /// A 400 that says where the body is not JSON, or which field is repeated or of the wrong type.
     pub fn read(bytes: Bytes) -> Result<Self, Error> {
         let text = std::str::from_utf8(&bytes)
             .map_err(|_| Error::invalid("The request body is not UTF-8."))?;
         let object = Object::read(text).map_err(|error| not_json(text, &error))?;
-        if let Some(key) = object.repeated(&GUARDED_FIELDS) {
+        if let Some(key) = repeated(&object, &[]) {
             return Err(Error::invalid_field(
                 key,
                 format!("`{key}` stands in the request more than once."),
@@ -52,23 +48,29 @@ impl ChatRequest {
         {
             return Err(Error::invalid_field("model", "`model` must be a string."));
         }
-        if let Some(kwargs) = request.get("chat_template_kwargs") {
-            let wrong = |what: &str| {
-                Error::invalid_field(
-                    "chat_template_kwargs",
-                    format!("`chat_template_kwargs` {what}."),
-                )
-            };
-            let kwargs = Object::read(kwargs).map_err(|_| wrong("must be an object"))?;
-            if kwargs
-                .repeated(&GUARDED_FIELDS)
-                .or_else(|| kwargs.repeated(&["thinking_mode"]))
-                .is_some()
-            {
-                return Err(wrong("holds a reasoning switch more than once"));
+        for group in &REASONING_FIELDS {
+            if let Some(parent) = group.parent {
+                request.check_object(parent, group.names)?;
             }
         }
         Ok(request)
+    }
+
+    /// Checks a field that holds reasoning fields: none of `names` may be repeated in it.
+    fn check_object(&self, field: &'static str, names: &[&'static str]) -> Result<(), Error> {
+        let wrong = |what: &str| Error::invalid_field(field, format!("`{field}` {what}."));
+        let Some(value) = self.get(field) else {
+            return Ok(());
+        };
+        match Object::read(value) {
+            Ok(object) if repeated(&object, names).is_some() => {
+                Err(wrong("holds a reasoning switch more than once"))
+            }
+            Ok(_) => Ok(()),
+            // We write into the template's variables. Another `reasoning` is for the server to accept or refuse.
+            Err(_) if field == "chat_template_kwargs" => Err(wrong("must be an object")),
+            Err(_) => Ok(()),
+        }
     }
 
     /// The bytes as the client sent them.
@@ -81,7 +83,7 @@ impl ChatRequest {
         std::str::from_utf8(&self.bytes).unwrap_or_default() // checked when it was read
     }
 
-    /// Where the top-level fields lie.
+    /// The positions of the top-level fields.
     pub fn object(&self) -> &Object {
         &self.object
     }
@@ -94,14 +96,14 @@ impl ChatRequest {
             .filter(|value| *value != "null")
     }
 
-    /// The model the client asked for, if it named one. An empty name is none, as for vLLM.
+    /// The model that the request names, if any. An empty name counts as none, as in vLLM.
     pub fn model(&self) -> Option<String> {
         let name: String = serde_json::from_str(self.get("model")?).ok()?;
         (!name.is_empty()).then_some(name)
     }
 
-    /// The most tokens the answer may have, thoughts included. As for vLLM, `max_completion_tokens` goes before `max_tokens`;
-    /// a value that is no count (-1 is "no limit" to some servers) is the server's to understand.
+    /// The most tokens the answer may have, reasoning included. As in vLLM, `max_completion_tokens` comes before
+    /// `max_tokens`. `None` for a value that is no count: some servers take -1 for "no limit".
     pub fn token_limit(&self) -> Option<u64> {
         let limit = self
             .get("max_completion_tokens")
@@ -110,7 +112,7 @@ impl ChatRequest {
         (tokens >= 0.0).then_some(tokens as u64)
     }
 
-    /// True when the answer is to come as a stream of events.
+    /// True when the client wants the answer as a stream of events.
     pub fn streams(&self) -> bool {
         self.get("stream") == Some("true")
     }
@@ -123,6 +125,13 @@ impl ChatRequest {
         let missing = || Error::invalid_field("messages", "`messages` is missing.");
         Message::read_all(self.get("messages").ok_or_else(missing)?)
     }
+}
+
+/// The first guarded field, or field of `names`, that `object` holds more than once.
+fn repeated(object: &Object, names: &[&'static str]) -> Option<&'static str> {
+    [&GUARDED_FIELDS[..], TOP_LEVEL.names, names]
+        .into_iter()
+        .find_map(|names| object.repeated(names))
 }
 
 fn not_json(text: &str, error: &serde_json::Error) -> Error {
@@ -145,7 +154,13 @@ mod tests {
         for body in [
             r#"{"model":"a","m\u006fdel":"b","messages":[]}"#,
             r#"{"messages":[],"messages":[]}"#,
+            r#"{"think":true,"think":false}"#,
             r#"{"chat_template_kwargs":{"thinking":true,"thinking":false}}"#,
+            r#"{"chat_template_kwargs":{"low_effort":true,"low_effort":false}}"#,
+            r#"{"chat_template_kwargs":{"thinking_effort":"low","thinking\u005feffort":"high"}}"#,
+            r#"{"chat_template_kwargs":{"thinking_mode":"on","thinking_mode":"off"}}"#,
+            r#"{"reasoning":{"effort":"none","effort":"high"}}"#,
+            r#"{"reasoning":{"max_tokens":0,"max_tokens":9000}}"#,
         ] {
             assert!(
                 read(body)
@@ -155,7 +170,14 @@ mod tests {
                 "{body}"
             );
         }
-        assert!(read(r#"{"seed":1,"seed":2}"#).is_ok());
+        for body in [
+            r#"{"seed":1,"seed":2}"#,
+            r#"{"chat_template_kwargs":{"date":1,"date":2}}"#,
+            r#"{"reasoning":{"summary":"auto","summary":"auto"}}"#,
+            r#"{"reasoning":"high"}"#,
+        ] {
+            assert!(read(body).is_ok(), "{body}");
+        }
     }
 
     #[test]
@@ -195,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_is_asked_for_by_true_alone() {
+    fn only_true_asks_for_a_stream() {
         assert!(read(r#"{"stream": true }"#).unwrap().streams());
         for body in ["{}", r#"{"stream":false}"#, r#"{"stream":null}"#] {
             assert!(!read(body).unwrap().streams(), "{body}");

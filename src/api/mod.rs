@@ -1,22 +1,26 @@
-//! The wire, pure: what we read of an OpenAI request, how we change its bytes, and what we see of the answer.
+//! The API of model servers as bytes: reads an OpenAI request, changes its bytes, and watches the bytes of the response.
 //!
-//! Nothing here waits, allocates per event, or knows of models. Fields we do not know stay byte for byte.
+//! Nothing here waits or knows of models. Fields that are not known stay byte for byte.
 
 mod byte_edits;
 mod chat;
 mod json_object;
+mod media_type;
 mod message;
 mod model_field;
+mod reasoning_fields;
 mod sse;
 mod usage;
 
-/// The path of chat requests, the ones that are judged.
+/// The path of chat requests, which are judged.
 pub const CHAT: &str = "/v1/chat/completions";
 
 pub use byte_edits::{Change, apply};
 pub use chat::ChatRequest;
 pub use json_object::Object;
+pub use media_type::{form_boundary, is_media_type};
 pub use message::Message;
 pub use model_field::ModelField;
+pub use reasoning_fields::{REASONING_FIELDS, ReasoningFields};
 pub use sse::SseScanner;
 pub use usage::{JsonUsage, Usage};

@@ -1,11 +1,15 @@
-//! The model named by a request we do not judge: in JSON, or in a field of a multipart upload.
+//! The model that a request names when we do not judge it: in JSON, or in a field of a multipart form.
 
 use std::ops::Range;
 
 use bytes::Bytes;
+use mailparse::{parse_content_disposition, parse_headers};
 use memchr::memmem;
 
-use super::Object;
+use super::{
+    Object,
+    media_type::{form_boundary, has_extended, has_too_many_parameters},
+};
 use crate::error::Error;
 
 /// The most parts that a form may have: starlette, which reads the forms that vLLM gets, takes 1,000 files and 1,000 fields.
@@ -13,23 +17,23 @@ const MAX_PARTS: usize = 2_000;
 /// The longest head of a part, in bytes: the same as what a server in front of Python takes for a whole request's headers.
 const MAX_PART_HEAD_BYTES: usize = 16 << 10;
 
-/// Where the body of an unjudged request names its model.
+/// The field in which the body of an unjudged request names its model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelField {
-    /// The name.
+    /// The model's name.
     pub name: String,
     span: Range<usize>,
     in_json: bool,
 }
 
 impl ModelField {
-    /// Finds the name, if the body has one. A body that is neither JSON nor multipart has none.
+    /// Finds the field, if the body has one. A body that is neither JSON nor multipart has none.
     ///
     /// # Errors
-    /// A 400 when the model is named twice or is no string.
+    /// A 400 when the model is named twice or is no string, or when the parts of a form cannot be told apart or read.
     pub fn find(content_type: Option<&str>, body: &Bytes) -> Result<Option<Self>, Error> {
-        if let Some(boundary) = boundary(content_type) {
-            return in_upload(&boundary, body);
+        if let Some(boundary) = content_type.and_then(form_boundary) {
+            return in_form(&boundary, body);
         }
         let Some(text) = std::str::from_utf8(body)
             .ok()
@@ -38,8 +42,8 @@ impl ModelField {
             return Ok(None);
         };
         let Ok(object) = Object::read(text) else {
-            return Ok(None);
-        }; // the server says it better
+            return Ok(None); // the server explains better what is wrong with it
+        };
         if object.repeated(&["model"]).is_some() {
             return Err(wrong());
         }
@@ -47,22 +51,23 @@ impl ModelField {
             return Ok(None);
         };
         let name: String = serde_json::from_str(value).map_err(|_| wrong())?;
-        let named = Self {
+        let field = Self {
             name,
             span,
             in_json: true,
         };
-        Ok((!named.name.is_empty()).then_some(named)) // an empty name is none, as for vLLM
+        Ok((!field.name.is_empty()).then_some(field)) // an empty name counts as none, as in vLLM
     }
 
-    /// True when no other reader finds a name either where [`ModelField::find`] finds none: the body is empty, a JSON object,
-    /// or an upload. Of JSON that we cannot read that is not so: Python reads it in UTF-16, and with a `NaN` in it.
+    /// True when no other reader can find a model where [`ModelField::find`] finds none: the body is empty, a JSON object, or a
+    /// form. False for JSON that we cannot read: Python also reads JSON in UTF-16, and JSON that holds `NaN`.
     pub fn has_no_model(content_type: Option<&str>, body: &[u8]) -> bool {
+        let is_form = || content_type.and_then(form_boundary).is_some();
         let object = || Object::read(std::str::from_utf8(body).ok()?).ok();
-        body.is_empty() || boundary(content_type).is_some() || object().is_some()
+        body.is_empty() || is_form() || object().is_some()
     }
 
-    /// The body with another name in the same place.
+    /// The body with another model's name in the same place.
     pub fn rename(&self, body: &Bytes, name: &str) -> Bytes {
         if name == self.name {
             return body.clone();
@@ -82,16 +87,12 @@ impl ModelField {
     }
 }
 
-fn boundary(content_type: Option<&str>) -> Option<String> {
-    multer::parse_boundary(content_type?).ok()
-}
-
 fn wrong() -> Error {
     Error::invalid_field("model", "`model` must be one string.")
 }
 
-/// Finds the field `model` of a multipart form (RFC 7578), with its place in the bytes, in one pass over them.
-fn in_upload(boundary: &str, body: &[u8]) -> Result<Option<ModelField>, Error> {
+/// Finds the field `model` of a multipart form (RFC 7578) and its position, in one pass over the bytes.
+fn in_form(boundary: &str, body: &[u8]) -> Result<Option<ModelField>, Error> {
     let line = format!("\n--{boundary}");
     let delimiter = memmem::Finder::new(line.as_bytes());
     let next = |from: usize| Some(from + delimiter.find(&body[from..])? + line.len());
@@ -119,9 +120,8 @@ fn in_upload(boundary: &str, body: &[u8]) -> Result<Option<ModelField>, Error> {
             break; // the last delimiter, or a part that was cut off
         };
         let value = from + length + 4;
-        let head = std::str::from_utf8(&body[from..from + length]);
         start = next(value - 1);
-        if !head.is_ok_and(|head| is_named_model(&head.to_ascii_lowercase())) {
+        if !is_model_part(&body[from..from + length])? {
             continue;
         }
         if found.is_some() {
@@ -140,23 +140,55 @@ fn in_upload(boundary: &str, body: &[u8]) -> Result<Option<ModelField>, Error> {
     Ok(found)
 }
 
-/// True when the head of a part, in lower case, names it `model` in any spelling that a reader of forms may take: with and without
-/// quotes and spaces, escaped, or with a character set (RFC 7578, 4.2).
-fn is_named_model(head: &str) -> bool {
-    let unfolded = head.replace("\r\n ", " ").replace("\r\n\t", " ");
-    let dispositions = unfolded
-        .lines()
-        .filter(|line| line.starts_with("content-disposition"));
-    let mut parameters = dispositions.flat_map(|line| line.split(';').skip(1));
-    parameters.any(|parameter| {
-        let (key, value) = parameter.split_once('=').unwrap_or_default();
-        let value = value.trim().trim_matches('"').replace('\\', "");
-        match key.trim() {
-            "name" => value == "model",
-            "name*" => value.ends_with("'model"),
-            _ => false,
+/// True when the head of a part names it `model`. `head` begins with the end of the delimiter's line.
+///
+/// The name counts in any spelling that a reader of forms may take: with and without quotes and spaces, escaped, in another
+/// case, or encoded as in RFC 2231.
+///
+/// # Errors
+/// A 400 for a head in which another reader may find another name.
+fn is_model_part(head: &[u8]) -> Result<bool, Error> {
+    let unclear = || Error::invalid("The form has a part whose name cannot be read.");
+    let head: String = head.iter().copied().map(char::from).collect(); // Latin-1, as in starlette
+    let Some((_, lines)) = head.split_once("\r\n") else {
+        return Ok(false);
+    };
+    // A line feed alone ends a line for some readers and is part of a value for others.
+    if lines.split("\r\n").any(|line| line.contains(['\r', '\n'])) {
+        return Err(unclear());
+    }
+    let (headers, _) = parse_headers(lines.as_bytes()).map_err(|_| unclear())?;
+    let mut is_model = false;
+    for header in headers {
+        if !header
+            .get_key_ref()
+            .trim()
+            .eq_ignore_ascii_case("content-disposition")
+        {
+            continue;
         }
-    })
+        let value = std::str::from_utf8(header.get_value_raw()).map_err(|_| unclear())?;
+        if has_too_many_parameters(value) {
+            return Err(unclear());
+        }
+        let params = parse_content_disposition(value).params;
+        let is_named = params
+            .get("name")
+            .is_some_and(|name| name.eq_ignore_ascii_case("model"));
+        if has_extended(&params, "name") || (!is_named && may_name_model(value)) {
+            return Err(unclear());
+        }
+        is_model |= is_named;
+    }
+    Ok(is_model)
+}
+
+/// True when a reader that treats quotes, escapes or repeated parameters in its own way may find the name `model`.
+fn may_name_model(disposition: &str) -> bool {
+    let is_ignored = |c: char| c.is_whitespace() || matches!(c, '"' | '\\');
+    let bare = disposition.replace(is_ignored, "");
+    bare.split(';')
+        .any(|parameter| parameter.eq_ignore_ascii_case("name=model"))
 }
 
 #[cfg(test)]
@@ -164,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_model_of_an_upload_is_found_and_renamed() {
+    fn the_model_of_a_form_is_found_and_renamed() {
         let body = Bytes::from(
             "--x\r\ncontent-disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\n\r\n\u{1}\u{2}\r\n\
              --x\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nwhisper\r\n--x--\r\n",
@@ -183,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn an_upload_that_names_two_models_is_refused() {
+    fn a_form_that_names_two_models_is_refused() {
         let part = "--x\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\n";
         let body = Bytes::from(format!("{part}a\r\n{part}b\r\n--x--\r\n"));
         assert!(ModelField::find(Some("multipart/form-data; boundary=x"), &body).is_err());
@@ -200,8 +232,73 @@ mod tests {
         }
     }
 
+    /// How starlette reads each of these: with the parser of `email.message`, after a decoding from Latin-1.
     #[test]
-    fn an_upload_made_of_its_own_boundary_is_read_once() {
+    fn any_name_that_a_python_server_may_take_for_model_is_found_or_refused() {
+        let find = |head: &[u8]| {
+            let form = [b"--x\r\n", head, b"\r\n\r\nwhisper\r\n--x--\r\n"].concat();
+            ModelField::find(Some("multipart/form-data; boundary=x"), &Bytes::from(form))
+        };
+        for head in [
+            &b"content-disposition:form-data;name=model"[..],
+            b"Content-Disposition: form-data; name=\"model\"; filename=\"a;b.wav\"",
+            b"Content-Disposition: form-data; filename=\"\xe9\"; name=\"model\"",
+            b"X: 1\r\nContent-Disposition: form-data; NAME = \"model\"",
+            b"Content-Disposition: form-data; name*=utf-8''mo%64el",
+            b"Content-Disposition: form-data; name*0=mo; name*1=del",
+            b"Content-Disposition: form-data; name*0*=utf-8''mo; name*1*=%64el",
+            b"Content-Disposition: form-data; name=x; name=model",
+            b"Content-Disposition: form-data; name=x\r\nContent-Disposition: form-data; name=model",
+        ] {
+            let found = find(head).unwrap();
+            let text = String::from_utf8_lossy(head);
+            assert_eq!(
+                found.map(|field| field.name).as_deref(),
+                Some("whisper"),
+                "{text}"
+            );
+        }
+        for head in [
+            &b"Content-Disposition: form-data; name=x; name*=utf-8''model"[..],
+            b"Content-Disposition: form-data; name*=bogus''model",
+            b"Content-Disposition: form-data; name*=model",
+            b"Content-Disposition: form-data; name*0=mo; name*2=del",
+            b"Content-Disposition: form-data; name=model; name=x",
+            b"Content-Disposition: form-data; filename=\"a; name=model",
+            b"Content-Disposition: form-data; a=b\n; name=model",
+            b"Content-Disposition: form-data; a=b\r; name=model",
+            b" Content-Disposition: form-data; name=model",
+        ] {
+            assert!(find(head).is_err(), "{}", String::from_utf8_lossy(head));
+        }
+        for head in [
+            &b"Content-Disposition: form-data; name=\"models\""[..],
+            b"Content-Disposition: form-data; name=\"file\"; filename=\"model\"",
+            b"Content-Disposition: form-data; name*=utf-8''%C3%A9",
+            b"Content-Type: text/plain; name=model",
+            b"no colon",
+        ] {
+            assert_eq!(
+                find(head).unwrap(),
+                None,
+                "{}",
+                String::from_utf8_lossy(head)
+            );
+        }
+    }
+
+    #[test]
+    fn a_part_with_many_parameters_is_refused() {
+        let part = format!(
+            "--x\r\nContent-Disposition: form-data{}\r\n\r\na\r\n--x--\r\n",
+            "; a*0*=b".repeat(65)
+        );
+        let found = ModelField::find(Some("multipart/form-data; boundary=x"), &Bytes::from(part));
+        assert!(found.is_err());
+    }
+
+    #[test]
+    fn a_form_made_of_its_own_boundary_is_read_in_one_pass() {
         const SIZE: usize = 32 << 20;
         let began = std::time::Instant::now();
         for (line, end) in [
@@ -256,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_we_cannot_read_may_name_a_model_all_the_same() {
+    fn a_body_that_we_cannot_read_may_still_name_a_model() {
         let utf16: Vec<u8> = "{\"model\":\"b\"}"
             .encode_utf16()
             .flat_map(u16::to_le_bytes)

@@ -1,50 +1,24 @@
 //! The client's own choice: any form in which a request can already say whether to reason.
 
-use crate::api::{ChatRequest, Object};
+use crate::api::{ChatRequest, Object, REASONING_FIELDS, ReasoningFields};
 
-/// Top-level fields that are a choice whatever their value.
-const TOP: [&str; 7] = [
-    "reasoning_effort",      // OpenAI, vLLM, SGLang, Ollama
-    "thinking",              // DeepSeek, Anthropic
-    "think",                 // Ollama
-    "enable_thinking",       // DashScope
-    "thinking_budget",       // DashScope
-    "thinking_token_budget", // vLLM
-    "reasoning_budget",      // llama.cpp
-];
-
-/// Members of `reasoning` (OpenRouter, OpenAI responses) that choose; `exclude` and `summary` are about display.
-const REASONING: [&str; 3] = ["effort", "enabled", "max_tokens"];
-
-/// Variables of chat templates that switch one family or another.
-const TEMPLATE: [&str; 9] = [
-    "enable_thinking",
-    "thinking",
-    "reasoning_effort",
-    "thinking_mode",
-    "thinking_budget",
-    "reasoning",
-    "reasoning_budget",
-    "low_effort",
-    "thinking_effort",
-];
-
-/// The field by which the client chose for itself, if it did. `null` counts as absent.
+/// The field by which the client made its own choice, if it did. `null` counts as absent.
 pub fn of(request: &ChatRequest) -> Option<&'static str> {
-    if let Some(field) = TOP.into_iter().find(|field| request.get(field).is_some()) {
-        return Some(field);
-    }
-    let holds = |field: &str, keys: &[&'static str]| {
-        let value = request.get(field)?;
-        match Object::read(value) {
-            Ok(object) => keys
-                .iter()
-                .copied()
-                .find(|key| object.get(value, key).is_some()),
-            Err(_) => keys.first().copied(), // `"reasoning": "high"`: no server's spelling, but a choice all the same
-        }
+    REASONING_FIELDS
+        .iter()
+        .find_map(|fields| chosen_in(request, fields))
+}
+
+fn chosen_in(request: &ChatRequest, fields: &ReasoningFields) -> Option<&'static str> {
+    let mut names = fields.names.iter().copied();
+    let Some(parent) = fields.parent else {
+        return names.find(|name| request.get(name).is_some());
     };
-    holds("reasoning", &REASONING).or_else(|| holds("chat_template_kwargs", &TEMPLATE))
+    let value = request.get(parent)?;
+    match Object::read(value) {
+        Ok(object) => names.find(|name| object.get(value, name).is_some()),
+        Err(_) => names.next(), // `"reasoning": "high"`: no server takes it, but the client does choose
+    }
 }
 
 #[cfg(test)]
@@ -56,7 +30,7 @@ mod tests {
     }
 
     #[test]
-    fn every_form_of_choice_is_seen() {
+    fn every_form_of_choice_is_found() {
         for body in [
             r#"{"reasoning_effort":"low"}"#,
             r#"{"reasoning":{"effort":"none"}}"#,
@@ -69,13 +43,15 @@ mod tests {
             r#"{"chat_template_kwargs":{"enable_thinking":false}}"#,
             r#"{"chat_template_kwargs":{"x":1,"th\u0069nking":true}}"#,
             r#"{"chat_template_kwargs":{"thinking_mode":"adaptive"}}"#,
+            r#"{"chat_template_kwargs":{"low_effort":true}}"#,
+            r#"{"reasoning":"high"}"#,
         ] {
             assert!(chosen(body).is_some(), "{body}");
         }
     }
 
     #[test]
-    fn what_chooses_nothing_is_no_choice() {
+    fn other_fields_are_no_choice() {
         for body in [
             "{}",
             r#"{"reasoning_effort":null}"#,

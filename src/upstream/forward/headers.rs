@@ -7,15 +7,6 @@ pub fn is_gateway_header(name: &str) -> bool {
     name.starts_with("x-thinkgate-")
 }
 
-/// True if `Content-Type` is this media type, with any parameters.
-pub fn has_media_type(headers: &HeaderMap, media_type: &str) -> bool {
-    let content_type = headers.get(header::CONTENT_TYPE);
-    let content_type = content_type.and_then(|value| value.to_str().ok());
-    content_type
-        .and_then(|value| value.get(..media_type.len()))
-        .is_some_and(|start| start.eq_ignore_ascii_case(media_type))
-}
-
 /// The body length that a message announces, in bytes; `None` if there is no `Content-Length` or it cannot be read.
 pub fn content_length(headers: &HeaderMap) -> Option<u64> {
     let value = headers.get(header::CONTENT_LENGTH)?;

@@ -3,8 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, header};
 
-use super::headers::has_media_type;
-use crate::api::{JsonUsage, SseScanner, Usage};
+use crate::api::{JsonUsage, SseScanner, Usage, is_media_type};
 
 /// How a body is read while it is relayed.
 #[derive(Debug)]
@@ -20,7 +19,7 @@ pub enum Inspect {
 impl Inspect {
     /// Chooses by the response's headers. `inspect_response`: whether the request's route has token counts.
     pub fn for_response(headers: &HeaderMap, inspect_response: bool) -> Self {
-        let is = |media_type| has_media_type(headers, media_type);
+        let is = |media_type| is_media_type(headers, media_type);
         // We cannot append an event to a body with a length, nor read a compressed one.
         let is_opaque = headers.contains_key(header::CONTENT_LENGTH)
             || headers.contains_key(header::CONTENT_ENCODING);

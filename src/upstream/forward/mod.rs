@@ -34,7 +34,7 @@ use crate::{
 };
 
 pub use self::{
-    headers::{content_length, has_media_type, is_gateway_header, list_items},
+    headers::{content_length, is_gateway_header, list_items},
     relay_body::RelayBody,
     request_body::RequestBody,
     response::{BufferedBody, UpstreamResponse},

@@ -34,7 +34,8 @@ use self::{
     open::{Connector, opened},
     turns::Turns,
 };
-use super::forward::{RequestBody, UpstreamResponse, has_media_type};
+use super::forward::{RequestBody, UpstreamResponse};
+use crate::api::is_media_type;
 
 pub use http1::{AnswerReader, ConnectionBody, Malformed, ResponseHead};
 pub use open::connector;
@@ -130,7 +131,7 @@ impl ConnectionPool {
             among.give_way().await;
         }
         let reply = self.dispatch(origin, request).await?;
-        if !has_media_type(reply.headers(), "text/event-stream") {
+        if !is_media_type(reply.headers(), "text/event-stream") {
             among.give_way().await;
         }
         Ok(reply)
