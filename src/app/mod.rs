@@ -264,7 +264,7 @@ pub async fn run(
     }
     if let (Some(settings), Some(listener)) = (&state.config.ext_proc, listeners.ext_proc) {
         let (routes, health) = ext_proc::routes(state_handle.clone(), settings);
-        tasks.spawn(health.report(stop.clone()));
+        tasks.spawn(health.run(stop.clone()));
         let server_settings = ServerSettings {
             max_streams: Some(settings.max_streams),
             stream_window: Some(BODY_WINDOW),

@@ -1,38 +1,38 @@
-//! A body as it comes.
+//! Collects the chunks of a body.
 
 use std::mem;
 
 use bytes::{Bytes, BytesMut};
 
-/// The pieces so far; one that is the whole body is not copied.
+/// The chunks so far. A body of one chunk is not copied.
 #[derive(Debug, Default)]
-pub struct Pieces {
+pub struct BodyBuffer {
     first: Bytes,
     all: BytesMut,
 }
 
-impl Pieces {
-    /// Bytes so far.
+impl BodyBuffer {
+    /// The number of bytes so far.
     pub fn len(&self) -> usize {
         self.first.len().max(self.all.len())
     }
 
-    /// Adds a piece.
-    pub fn push(&mut self, piece: Bytes) {
-        if piece.is_empty() {
-            return; // Envoy says the end of a body with an empty piece
+    /// Adds a chunk.
+    pub fn push(&mut self, chunk: Bytes) {
+        if chunk.is_empty() {
+            return; // Envoy ends a body with an empty chunk
         }
         if self.len() == 0 {
-            self.first = piece;
+            self.first = chunk;
             return;
         }
         if self.all.is_empty() {
             self.all.extend_from_slice(&mem::take(&mut self.first));
         }
-        self.all.extend_from_slice(&piece);
+        self.all.extend_from_slice(&chunk);
     }
 
-    /// The body.
+    /// The whole body.
     pub fn into_bytes(self) -> Bytes {
         match self.all.is_empty() {
             true => self.first,

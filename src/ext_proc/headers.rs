@@ -1,30 +1,30 @@
-//! What Envoy says of a message's head, as far as we read it.
+//! The headers of a request or a response, as Envoy shows them.
 
 use envoy_types::pb::envoy::service::ext_proc::v3::HttpHeaders;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::{
     pipeline::REQUEST_ID,
-    upstream::{content_length, is_gateway_header},
+    upstream::{self, is_gateway_header},
 };
 
-/// The head of a request or of an answer.
+/// The parts of a message's headers that we read.
 #[derive(Debug, Default)]
-pub struct Heard {
+pub struct HeadersView {
     /// `:method`.
     pub method: String,
     /// `:path`, without the query.
     pub path: String,
     /// `:status`.
     pub status: u16,
-    /// The headers we read; others are left where they are.
+    /// The headers that we read, and our own. The others stay in Envoy.
     pub headers: HeaderMap,
     /// True when no body follows.
-    pub is_all: bool,
+    pub end_of_stream: bool,
 }
 
-/// The headers we read, beside our own.
-const READ: [HeaderName; 7] = [
+/// The headers that we read, beside our own.
+const READ_HEADERS: [HeaderName; 7] = [
     header::AUTHORIZATION,
     header::CONTENT_LENGTH,
     header::CONTENT_TYPE,
@@ -34,11 +34,11 @@ const READ: [HeaderName; 7] = [
     HeaderName::from_static("tracestate"),
 ];
 
-impl Heard {
-    /// Reads a head. A value that is no header value is left out, as Envoy itself would not have let it in.
+impl HeadersView {
+    /// Reads the headers of a message. Skips invalid values; Envoy itself refuses such requests.
     pub fn read(message: HttpHeaders) -> Self {
-        let mut heard = Self {
-            is_all: message.end_of_stream,
+        let mut view = Self {
+            end_of_stream: message.end_of_stream,
             ..Self::default()
         };
         for header in message.headers.unwrap_or_default().headers {
@@ -48,17 +48,17 @@ impl Heard {
                 false => header.raw_value,
             };
             match header.key.as_str() {
-                ":method" => heard.method = text(value),
-                ":path" => heard.path = without_query(text(value)),
-                ":status" => heard.status = text(value).parse().unwrap_or_default(),
-                key => heard.keep(key, value),
+                ":method" => view.method = text(value),
+                ":path" => view.path = without_query(text(value)),
+                ":status" => view.status = text(value).parse().unwrap_or_default(),
+                key => view.insert(key, value),
             }
         }
-        heard
+        view
     }
 
-    fn keep(&mut self, key: &str, value: Vec<u8>) {
-        let is_read = READ.iter().any(|name| name == key);
+    fn insert(&mut self, key: &str, value: Vec<u8>) {
+        let is_read = READ_HEADERS.iter().any(|name| name == key);
         if !is_read && !is_gateway_header(key) {
             return;
         }
@@ -67,20 +67,20 @@ impl Heard {
         }
     }
 
-    /// The names of our own headers in it.
-    pub fn ours(&self) -> impl Iterator<Item = &str> {
+    /// The names of our own headers among them.
+    pub fn own_headers(&self) -> impl Iterator<Item = &str> {
         self.headers
             .keys()
             .map(HeaderName::as_str)
             .filter(|name| is_gateway_header(name))
     }
 
-    /// The length the sender announced, in bytes.
-    pub fn announced(&self) -> Option<u64> {
-        content_length(&self.headers)
+    /// The announced length of the body, in bytes.
+    pub fn content_length(&self) -> Option<u64> {
+        upstream::content_length(&self.headers)
     }
 
-    /// The media type.
+    /// The `content-type`.
     pub fn content_type(&self) -> Option<&str> {
         self.headers.get(header::CONTENT_TYPE)?.to_str().ok()
     }

@@ -1,17 +1,17 @@
 //! Front door 2: Envoy, as its external processor (`envoy.service.ext_proc.v3`) over gRPC.
 //!
-//! Envoy keeps the connections to clients and servers; we see a request's head and body, answer with the head and body that
-//! go on, and see the head of the answer. Bodies of answers do not pass through here. One gRPC stream is one HTTP request,
-//! and one [`Exchange`].
+//! Envoy keeps the connections to clients and servers. It shows us a request's headers and body, and we reply with the headers
+//! and body to forward. It also shows us the headers of the response, but not its body. One gRPC stream is one HTTP request and
+//! one [`Session`].
 
 mod body;
-mod delivery;
 mod headers;
 mod mode;
 mod mutation;
+mod phase;
 mod prepare;
+mod reply;
 mod session;
-mod stage;
 
 use std::{pin::Pin, time::Duration};
 
@@ -24,14 +24,14 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming, async_trait, service::Routes};
 use tonic_health::{ServingStatus, server::HealthReporter};
 
-pub use self::{delivery::Answers, session::Exchange};
+pub use self::{reply::ReplyQueue, session::Session};
 use crate::{config::ExtProc, state::StateHandle};
 
-/// How often the health that Envoy asks for is brought up to date.
-const HEALTH: Duration = Duration::from_millis(500);
+/// How often the health service is brought up to date.
+const HEALTH_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The Envoy door of one gateway, with the standard health service (`grpc.health.v1`).
-pub fn routes(state_handle: StateHandle, settings: &ExtProc) -> (axum::Router, Health) {
+pub fn routes(state_handle: StateHandle, settings: &ExtProc) -> (axum::Router, HealthUpdater) {
     let (reporter, health) = tonic_health::server::health_reporter();
     let processor = ExternalProcessorServer::new(Processor {
         state_handle: state_handle.clone(),
@@ -40,38 +40,38 @@ pub fn routes(state_handle: StateHandle, settings: &ExtProc) -> (axum::Router, H
     let routes = Routes::new(health).add_service(processor).prepare();
     (
         routes.into_axum_router(),
-        Health {
+        HealthUpdater {
             state_handle,
             reporter,
         },
     )
 }
 
-/// Keeps the health service true.
+/// Keeps the gRPC health service up to date.
 #[derive(Debug)]
-pub struct Health {
+pub struct HealthUpdater {
     state_handle: StateHandle,
     reporter: HealthReporter,
 }
 
-impl Health {
-    /// StateHandle while the gateway is ready, and not from `stop` on.
-    pub async fn report(self, stop: CancellationToken) {
-        let mut ticks = tokio::time::interval(HEALTH);
+impl HealthUpdater {
+    /// Reports SERVING while the gateway is ready, and NOT_SERVING from `stop` on.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut ticks = tokio::time::interval(HEALTH_INTERVAL);
         loop {
             tokio::select! {
-                _ = ticks.tick() => self.say(self.state_handle.load().pending().is_empty()).await,
-                () = stop.cancelled() => return self.say(false).await,
+                _ = ticks.tick() => self.set_serving(self.state_handle.load().pending().is_empty()).await,
+                () = stop.cancelled() => return self.set_serving(false).await,
             }
         }
     }
 
-    async fn say(&self, is_ready: bool) {
+    async fn set_serving(&self, is_ready: bool) {
         let status = match is_ready {
             true => ServingStatus::Serving,
             false => ServingStatus::NotServing,
         };
-        // The empty name stands for the whole server.
+        // The empty name means the whole server.
         for service in ["", "envoy.service.ext_proc.v3.ExternalProcessor"] {
             self.reporter.set_service_status(service, status).await;
         }
@@ -82,49 +82,49 @@ struct Processor {
     state_handle: StateHandle,
 }
 
-type Said = Pin<Box<dyn Stream<Item = Result<ProcessingResponse, Status>> + Send>>;
+type ResponseStream = Pin<Box<dyn Stream<Item = Result<ProcessingResponse, Status>> + Send>>;
 
 #[async_trait]
 impl ExternalProcessor for Processor {
-    type ProcessStream = Said;
+    type ProcessStream = ResponseStream;
 
     async fn process(
         &self,
         request: Request<Streaming<ProcessingRequest>>,
-    ) -> Result<Response<Said>, Status> {
-        // In a box, because it is moved for every answer.
-        let talk = Box::new(Talk {
+    ) -> Result<Response<ResponseStream>, Status> {
+        // Boxed, because it is moved for every reply.
+        let stream = Box::new(GrpcStream {
             messages: request.into_inner(),
-            exchange: Exchange::new(self.state_handle.load()),
-            answers: Answers::with_capacity(2),
+            session: Session::new(self.state_handle.load()),
+            replies: ReplyQueue::with_capacity(2),
         });
-        // No task and no channel: the stream is polled while Envoy listens, and dropping it drops what it waits for.
-        let answers = stream::unfold(Some(talk), |talk| async { talk?.next().await });
-        Ok(Response::new(Box::pin(answers)))
+        // No task and no channel: tonic polls the stream while Envoy reads, and dropping the stream cancels the pending work.
+        let replies = stream::unfold(Some(stream), |stream| async { stream?.next().await });
+        Ok(Response::new(Box::pin(replies)))
     }
 }
 
-/// A gRPC stream and what is said on it.
-struct Talk {
+/// A gRPC stream with its session.
+struct GrpcStream {
     messages: Streaming<ProcessingRequest>,
-    exchange: Exchange,
-    answers: Answers,
+    session: Session,
+    replies: ReplyQueue,
 }
 
-impl Talk {
-    /// The next answer. Between answers as many messages are read as it takes.
+impl GrpcStream {
+    /// The next reply. Reads messages until there is one.
     async fn next(
         mut self: Box<Self>,
     ) -> Option<(Result<ProcessingResponse, Status>, Option<Box<Self>>)> {
         loop {
-            if let Some(answer) = self.answers.pop_front() {
-                return Some((Ok(answer), Some(self)));
+            if let Some(reply) = self.replies.pop_front() {
+                return Some((Ok(reply), Some(self)));
             }
-            if self.exchange.is_over() {
+            if self.session.is_over() {
                 return None;
             }
             match self.messages.message().await {
-                Ok(Some(message)) => self.exchange.hear(message, &mut self.answers).await,
+                Ok(Some(message)) => self.session.on_message(message, &mut self.replies).await,
                 Ok(None) => return None,
                 Err(status) => return Some((Err(status), None)), // Envoy left, or sent a message over the limit
             }

@@ -1,29 +1,29 @@
-//! How Envoy hands over bodies (`processing_mode` of the filter).
+//! How Envoy sends bodies to us (`processing_mode` of the filter).
 
 use envoy_types::pb::envoy::{
     extensions::filters::http::ext_proc::v3::processing_mode::BodySendMode,
     service::ext_proc::v3::ProtocolConfiguration,
 };
 
-/// How the body of a request or of an answer comes.
+/// How Envoy sends the body of a request or of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BodyMode {
     /// Not at all.
     None,
-    /// Whole, in one message; headers can still be changed with it.
+    /// In one message. The reply to it can still change the headers.
     Buffered,
-    /// Whole when it is small, else its beginning only.
-    Partial,
-    /// In pieces, each answered at once; the headers are on their way by then.
+    /// In one message when it is small, else only its beginning.
+    BufferedPartial,
+    /// In chunks. Each needs a reply at once; the headers are already forwarded by then.
     Streamed,
-    /// In pieces that are answered when and as we like, headers included.
+    /// In chunks. Replies, those to the headers included, may come at any time.
     FullDuplex,
-    /// Nobody said. Envoy does since 1.34.
-    Unsaid,
+    /// Unknown: Envoy names the mode only since 1.34.
+    Unknown,
 }
 
 impl BodyMode {
-    /// The modes of requests and of answers, as the first message of a stream says.
+    /// The modes of the request and the response, from the first message of a stream.
     pub fn of(config: &ProtocolConfiguration) -> (Self, Self) {
         (
             Self::from(config.request_body_mode),
@@ -35,10 +35,10 @@ impl BodyMode {
         match BodySendMode::try_from(mode) {
             Ok(BodySendMode::None) => Self::None,
             Ok(BodySendMode::Buffered) => Self::Buffered,
-            Ok(BodySendMode::BufferedPartial) => Self::Partial,
+            Ok(BodySendMode::BufferedPartial) => Self::BufferedPartial,
             Ok(BodySendMode::Streamed) => Self::Streamed,
             Ok(BodySendMode::FullDuplexStreamed) => Self::FullDuplex,
-            Ok(BodySendMode::Grpc) | Err(_) => Self::Unsaid,
+            Ok(BodySendMode::Grpc) | Err(_) => Self::Unknown,
         }
     }
 }

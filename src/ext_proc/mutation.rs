@@ -1,4 +1,4 @@
-//! Answers to Envoy: continue, with these headers and this body, or stop and tell the client this.
+//! Builds replies to Envoy: continue with changed headers or body, or answer the client at once.
 
 use bytes::Bytes;
 use envoy_types::pb::envoy::{
@@ -17,35 +17,35 @@ use serde_json::Value;
 
 use crate::{error::Error, pipeline::REQUEST_ID};
 
-/// The most a `streamed_response` may carry, in bytes (Envoy's documentation of FULL_DUPLEX_STREAMED).
-const CHUNK: usize = 64 << 10;
+/// The most bytes that a `streamed_response` may carry (Envoy's documentation of FULL_DUPLEX_STREAMED).
+const MAX_CHUNK_BYTES: usize = 64 << 10;
 
-/// What changes in a head.
+/// Changes to the headers of a message.
 #[derive(Debug, Default, Clone)]
 pub struct HeaderChange {
-    /// Taken out.
+    /// Headers to remove.
     pub remove: Vec<String>,
-    /// Put in place of any value that is there.
+    /// Headers to set; each replaces any value that is there.
     pub set: Vec<(HeaderName, HeaderValue)>,
-    /// True when the route has to be chosen anew.
-    pub reroute: bool,
+    /// True when Envoy has to choose the route again.
+    pub clear_route_cache: bool,
 }
 
 impl HeaderChange {
-    /// Puts `name` in place of any value that is there.
+    /// Sets `name`; replaces any value that is there.
     pub fn set(&mut self, name: HeaderName, value: impl Into<HeaderValue>) {
         self.set.push((name, value.into()));
     }
 
-    /// The two changes as one; what is set by `then` wins.
-    pub fn and(mut self, then: Self) -> Self {
+    /// The two changes as one. Where both set a header, `then` wins.
+    pub fn merge(mut self, then: Self) -> Self {
         self.remove.extend(then.remove);
         self.set.extend(then.set);
-        self.reroute |= then.reroute;
+        self.clear_route_cache |= then.clear_route_cache;
         self
     }
 
-    fn common(self) -> CommonResponse {
+    fn into_common(self) -> CommonResponse {
         let is_empty = self.remove.is_empty() && self.set.is_empty();
         let mutation = HeaderMutation {
             // Envoy removes before it sets; a name in both lists ends up set.
@@ -54,7 +54,7 @@ impl HeaderChange {
         };
         CommonResponse {
             header_mutation: (!is_empty).then_some(mutation),
-            clear_route_cache: self.reroute,
+            clear_route_cache: self.clear_route_cache,
             ..CommonResponse::default()
         }
     }
@@ -72,63 +72,64 @@ fn option((name, value): (HeaderName, HeaderValue)) -> HeaderValueOption {
     }
 }
 
-fn answer(response: Response) -> ProcessingResponse {
+fn reply(response: Response) -> ProcessingResponse {
     ProcessingResponse {
         response: Some(response),
         ..ProcessingResponse::default()
     }
 }
 
-/// Which way a message goes.
+/// The direction of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
+pub enum Direction {
     /// From the client to the server.
     Request,
-    /// And back.
+    /// From the server to the client.
     Response,
 }
 
-impl Way {
-    /// The head goes on, changed.
+impl Direction {
+    /// Continues with changed headers.
     pub fn headers(self, change: HeaderChange) -> ProcessingResponse {
         let response = HeadersResponse {
-            response: Some(change.common()),
+            response: Some(change.into_common()),
         };
-        answer(match self {
+        reply(match self {
             Self::Request => Response::RequestHeaders(response),
             Self::Response => Response::ResponseHeaders(response),
         })
     }
 
-    /// A piece of the body goes on as `body`, or as it came; the head is changed with it where Envoy still holds it.
+    /// Continues with `body` in place of a chunk, or with the chunk itself. Changes the headers too where Envoy still holds them.
     pub fn body(self, change: HeaderChange, body: Option<Mutation>) -> ProcessingResponse {
         let common = CommonResponse {
             body_mutation: body.map(|mutation| BodyMutation {
                 mutation: Some(mutation),
             }),
-            ..change.common()
+            ..change.into_common()
         };
         let response = BodyResponse {
             response: Some(common),
         };
-        answer(match self {
+        reply(match self {
             Self::Request => Response::RequestBody(response),
             Self::Response => Response::ResponseBody(response),
         })
     }
 
-    /// A piece of the body goes on as it came.
+    /// Continues with an unchanged chunk.
     pub fn unchanged(self) -> ProcessingResponse {
         self.body(HeaderChange::default(), None)
     }
 
-    /// A body in the pieces that FULL_DUPLEX_STREAMED takes. `ends`: nothing follows, not even trailers.
-    pub fn pieces(self, body: Bytes, ends: bool) -> impl Iterator<Item = ProcessingResponse> {
-        let count = body.len().div_ceil(CHUNK).max(1);
+    /// Continues with a body in chunks, for FULL_DUPLEX_STREAMED. `ends`: nothing follows it, not even trailers.
+    pub fn chunks(self, body: Bytes, ends: bool) -> impl Iterator<Item = ProcessingResponse> {
+        let count = body.len().div_ceil(MAX_CHUNK_BYTES).max(1);
         (0..count).map(move |index| {
-            let piece = body.slice(index * CHUNK..body.len().min((index + 1) * CHUNK));
+            let start = index * MAX_CHUNK_BYTES;
+            let chunk = body.slice(start..body.len().min(start + MAX_CHUNK_BYTES));
             let streamed = StreamedBodyResponse {
-                body: piece.into(),
+                body: chunk.into(),
                 end_of_stream: ends && index + 1 == count,
                 ..StreamedBodyResponse::default()
             };
@@ -139,26 +140,26 @@ impl Way {
         })
     }
 
-    /// The trailers go on as they came.
+    /// Continues with unchanged trailers.
     pub fn trailers(self) -> ProcessingResponse {
-        answer(match self {
+        reply(match self {
             Self::Request => Response::RequestTrailers(TrailersResponse::default()),
             Self::Response => Response::ResponseTrailers(TrailersResponse::default()),
         })
     }
 }
 
-/// An answer of our own: the request goes no further.
-pub struct Immediate {
+/// A response from us to the client; the request is not forwarded.
+pub struct ImmediateReply {
     status: StatusCode,
     headers: Vec<(HeaderName, HeaderValue)>,
     body: Value,
-    /// What became of the request, in a word.
+    /// The outcome of the request, as one word.
     reason: &'static str,
 }
 
-impl Immediate {
-    /// Tells the client why not, as the HTTP door would.
+impl ImmediateReply {
+    /// The same error response that the HTTP door gives.
     pub fn refusal(error: &Error) -> Self {
         Self {
             status: error.status(),
@@ -168,8 +169,8 @@ impl Immediate {
         }
     }
 
-    /// Gives the client what it asked for.
-    pub fn found(body: Value) -> Self {
+    /// A 200 with a JSON body.
+    pub fn json(body: Value) -> Self {
         let json = HeaderValue::from_static("application/json");
         Self {
             status: StatusCode::OK,
@@ -179,18 +180,18 @@ impl Immediate {
         }
     }
 
-    /// The message to Envoy.
-    pub fn answer(self, request_id: &HeaderValue) -> ProcessingResponse {
+    /// The reply to Envoy.
+    pub fn into_response(self, request_id: &HeaderValue) -> ProcessingResponse {
         let mut change = HeaderChange {
             set: self.headers,
             ..HeaderChange::default()
         };
         change.set(REQUEST_ID, request_id.clone());
-        answer(Response::ImmediateResponse(ImmediateResponse {
+        reply(Response::ImmediateResponse(ImmediateResponse {
             status: Some(HttpStatus {
                 code: self.status.as_u16().into(),
             }),
-            headers: change.common().header_mutation,
+            headers: change.into_common().header_mutation,
             body: self.body.to_string().into_bytes(),
             details: format!("thinkgate_{}", self.reason), // `response_code_details` in Envoy's access log
             ..ImmediateResponse::default()

@@ -1,4 +1,4 @@
-//! What goes on in place of a request: the same head and body that the HTTP door would send.
+//! Prepares a request for forwarding: the same headers and body that the HTTP door sends.
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, header};
@@ -12,84 +12,94 @@ use crate::{
     upstream::EnvoyModel,
 };
 
-/// What a client is told of a decision, as headers of the answer.
-pub type Told = Vec<(HeaderName, HeaderValue)>;
+/// The decision as headers of the response.
+pub type DecisionHeaders = Vec<(HeaderName, HeaderValue)>;
 
-/// What goes on in place of what came.
-pub struct Prepared {
-    /// What changes in the head.
+/// A request as it is forwarded.
+pub struct PreparedRequest {
+    /// The changes to its headers.
     pub head: HeaderChange,
-    /// The body.
+    /// Its body.
     pub body: Bytes,
-    /// True when the body is another than came.
+    /// True when the body differs from the client's.
     pub is_changed: bool,
 }
 
-/// Decides for a chat request. `wish`: the mode the client asks for.
+/// Decides for a chat request. `requested_mode`: the mode in the client's header.
 ///
 /// # Errors
-/// What is wrong with it, or that its model is none of ours.
-pub async fn judged(
+/// An invalid request, or a model that is not ours or not for its key.
+pub async fn decide(
     state: &AppState,
     body: Bytes,
-    wish: Option<Mode>,
+    requested_mode: Option<Mode>,
     admitted: &mut AdmittedRequest,
-) -> Result<(Prepared, Told), Error> {
-    let judged = pipeline::decide(state, body.clone(), wish, admitted).await?;
+) -> Result<(PreparedRequest, DecisionHeaders), Error> {
+    let judged = pipeline::decide(state, body.clone(), requested_mode, admitted).await?;
     let routed = judged.routed;
-    let profile = EnvoyModel::of(judged.model.as_deref(), &routed.model);
-    let upstream = profile.name.as_deref().unwrap_or(&routed.model);
-    let rendered = routed.render(profile.family, profile.name.as_deref()).body;
-    let told: Told =
+    let envoy_model = EnvoyModel::of(judged.model.as_deref(), &routed.model);
+    let upstream = envoy_model.name.as_deref().unwrap_or(&routed.model);
+    let rendered = routed
+        .render(envoy_model.family, envoy_model.name.as_deref())
+        .body;
+    let decision_headers: DecisionHeaders =
         pipeline::decision_headers(&routed.decision, HeaderValue::try_from(upstream).ok())
             .collect();
     let mut head = HeaderChange::default();
-    let steering = told
+    let routing_headers = decision_headers
         .iter()
         .filter(|(name, _)| *name == MODE || *name == MODEL);
-    head.set.extend(steering.cloned());
-    head.reroute = true;
-    Ok((going(head, profile, rendered, &body), told))
+    head.set.extend(routing_headers.cloned());
+    head.clear_route_cache = true;
+    Ok((
+        prepared(head, envoy_model, rendered, &body),
+        decision_headers,
+    ))
 }
 
-/// Names the model of a request that is not judged as its server knows it. A request that names none goes on as it came,
-/// unless its key is for some models only.
+/// Renames the model of an unjudged request to its name at the server. A request that names no model is forwarded unchanged,
+/// unless its key is restricted to some models.
 ///
 /// # Errors
-/// When the model it names is none of ours or not for its key.
-pub fn named(
+/// The model that it names is not ours or not for its key.
+pub fn rename_model(
     state: &AppState,
     body: Bytes,
     content_type: Option<&str>,
     admitted: &mut AdmittedRequest,
-) -> Result<Prepared, Error> {
+) -> Result<PreparedRequest, Error> {
     admitted.record.bytes_in = body.len() as u64;
     let mut head = HeaderChange::default();
     let found = pipeline::find_model_field(content_type, &body, admitted)?;
     let (name, model) = match pipeline::resolve_model(state, found.as_ref(), admitted) {
         Ok(found) => found,
         Err(_) if found.is_none() && !admitted.is_restricted() => {
-            return Ok(going(head, EnvoyModel::default(), body.clone(), &body));
+            return Ok(prepared(head, EnvoyModel::default(), body.clone(), &body));
         }
         Err(error) => return Err(error),
     };
-    let profile = EnvoyModel::of(model.as_deref(), &name);
-    let upstream = profile.name.as_deref().unwrap_or(&name);
+    let envoy_model = EnvoyModel::of(model.as_deref(), &name);
+    let upstream = envoy_model.name.as_deref().unwrap_or(&name);
     if let Ok(value) = HeaderValue::try_from(upstream) {
         head.set(MODEL, value);
-        head.reroute = true;
+        head.clear_route_cache = true;
     }
     let renamed = found.map_or_else(|| body.clone(), |found| found.rename(&body, upstream));
-    Ok(going(head, profile, renamed, &body))
+    Ok(prepared(head, envoy_model, renamed, &body))
 }
 
-/// A request with the key of its model.
-fn going(mut head: HeaderChange, profile: EnvoyModel, body: Bytes, came: &Bytes) -> Prepared {
-    if let Some(key) = profile.authorization {
+/// A request with the API key of its model's server.
+fn prepared(
+    mut head: HeaderChange,
+    envoy_model: EnvoyModel,
+    body: Bytes,
+    original: &Bytes,
+) -> PreparedRequest {
+    if let Some(key) = envoy_model.authorization {
         head.set(header::AUTHORIZATION, key);
     }
-    let is_changed = body != came;
-    Prepared {
+    let is_changed = body != original;
+    PreparedRequest {
         head,
         body,
         is_changed,

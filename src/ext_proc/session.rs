@@ -1,6 +1,6 @@
-//! One HTTP request as Envoy tells it: a state machine that hears messages and gives answers.
+//! One HTTP request as Envoy shows it: a state machine that takes messages and adds replies.
 //!
-//! What may be said when differs by body mode; see [`BodyMode`] and the variants of [`Stage`].
+//! The order of messages and replies differs by body mode; see [`BodyMode`] and the variants of [`Phase`].
 
 use std::{mem, sync::Arc};
 
@@ -10,111 +10,111 @@ use envoy_types::pb::envoy::service::ext_proc::v3::{
 use http::{HeaderValue, StatusCode, header};
 
 use super::{
-    body::Pieces,
-    delivery::{Answers, End, Whole, pass},
-    headers::Heard,
+    body::BodyBuffer,
+    headers::HeadersView,
     mode::BodyMode,
-    mutation::{HeaderChange, Immediate, Way},
-    prepare::{self, Prepared, Told},
-    stage::{Purpose, Reading, Stage},
+    mutation::{Direction, HeaderChange, ImmediateReply},
+    phase::{BodyPurpose, PendingRequest, Phase},
+    prepare::{self, DecisionHeaders, PreparedRequest},
+    reply::{CompleteRequest, ReplyQueue, RequestEnd, pass_body},
 };
 use crate::{
-    api::CHAT,
+    api::{CHAT, is_media_type},
     error::Error,
     pipeline::{self, AdmittedRequest, REQUEST_ID, RequestId, RequestInfo},
     state::AppState,
     telemetry::Outcome,
 };
 
-/// One HTTP request and its answer.
-pub struct Exchange {
+/// One HTTP request and its response.
+pub struct Session {
     state: Arc<AppState>,
     request_mode: BodyMode,
     response_mode: BodyMode,
-    /// True when Envoy wants no answers (`observability_mode`).
+    /// True when Envoy takes no replies (`observability_mode`).
     only_observes: bool,
-    stage: Stage,
+    phase: Phase,
     id: HeaderValue,
-    /// What the client is to be told of the decision.
-    told: Told,
+    /// The decision, for the headers of the response.
+    decision_headers: DecisionHeaders,
 }
 
-impl Exchange {
-    /// An exchange of which nothing is known yet.
+impl Session {
+    /// A session before its first message.
     pub fn new(state: Arc<AppState>) -> Self {
         Self {
             state,
-            request_mode: BodyMode::Unsaid,
-            response_mode: BodyMode::Unsaid,
+            request_mode: BodyMode::Unknown,
+            response_mode: BodyMode::Unknown,
             only_observes: false,
-            stage: Stage::Start,
+            phase: Phase::Start,
             id: HeaderValue::from_static("-"),
-            told: Told::new(),
+            decision_headers: DecisionHeaders::new(),
         }
     }
 
-    /// True when nothing more will be answered.
+    /// True when no more replies will follow.
     pub fn is_over(&self) -> bool {
-        matches!(self.stage, Stage::Over)
+        matches!(self.phase, Phase::Ended)
     }
 
-    /// Hears a message and adds what there is to answer; nothing at all to a filter that only observes.
-    pub async fn hear(&mut self, message: ProcessingRequest, answers: &mut Answers) {
+    /// Takes a message and adds the replies to it. A filter that only observes gets no replies.
+    pub async fn on_message(&mut self, message: ProcessingRequest, replies: &mut ReplyQueue) {
         if let Some(config) = &message.protocol_config {
             (self.request_mode, self.response_mode) = BodyMode::of(config);
         }
         self.only_observes = message.observability_mode;
         if let Some(part) = message.request
-            && let Err(error) = self.answer(part, answers).await
+            && let Err(error) = self.dispatch(part, replies).await
         {
-            self.refuse(&error, answers);
+            self.refuse(&error, replies);
         }
         if self.only_observes {
-            answers.clear();
+            replies.clear();
         }
     }
 
-    async fn answer(&mut self, part: Request, answers: &mut Answers) -> Result<(), Error> {
+    async fn dispatch(&mut self, part: Request, replies: &mut ReplyQueue) -> Result<(), Error> {
         match part {
-            Request::RequestHeaders(head) => self.request_head(head, answers).await,
-            Request::RequestBody(body) => self.request_body(body, answers).await,
-            Request::RequestTrailers(_) => self.request_trailers(answers).await,
+            Request::RequestHeaders(head) => self.on_request_headers(head, replies).await,
+            Request::RequestBody(body) => self.on_request_body(body, replies).await,
+            Request::RequestTrailers(_) => self.on_request_trailers(replies).await,
             Request::ResponseHeaders(head) => {
-                self.response_head(head, answers);
+                self.on_response_headers(head, replies);
                 Ok(())
             }
             Request::ResponseBody(body) => {
-                pass(Way::Response, self.response_mode, body, answers);
+                pass_body(Direction::Response, self.response_mode, body, replies);
                 Ok(())
             }
             Request::ResponseTrailers(_) => {
-                answers.push_back(Way::Response.trailers());
+                replies.push_back(Direction::Response.trailers());
                 Ok(())
             }
         }
     }
 
-    /// Ends the request with an answer of ours. What was read of it is closed as failed.
-    fn refuse(&mut self, error: &Error, answers: &mut Answers) {
-        if let Some(admitted) = self.stage.admitted() {
+    /// Ends the request with an error response. Its record ends as failed.
+    fn refuse(&mut self, error: &Error, replies: &mut ReplyQueue) {
+        if let Some(admitted) = self.phase.admitted() {
             admitted.record.fail(error);
         }
-        self.stage = Stage::Over;
-        answers.clear(); // answers not given yet would speak of a request that goes on
-        answers.push_back(Immediate::refusal(error).answer(&self.id));
+        self.phase = Phase::Ended;
+        replies.clear(); // earlier replies would forward the request
+        replies.push_back(ImmediateReply::refusal(error).into_response(&self.id));
     }
 
-    async fn request_head(
+    async fn on_request_headers(
         &mut self,
         head: HttpHeaders,
-        answers: &mut Answers,
+        replies: &mut ReplyQueue,
     ) -> Result<(), Error> {
-        let heard = Heard::read(head);
-        let id = RequestId::of(&heard.headers);
+        let view = HeadersView::read(head);
+        let id = RequestId::of(&view.headers);
         self.id = id.header.clone();
-        // A prefix in front of /v1 is the route's business.
-        let path = pipeline::percent_decoded(&heard.path);
-        let is_judged = path.ends_with(CHAT) && heard.method == "POST";
+        // Envoy's route may have a prefix in front of /v1.
+        let path = pipeline::percent_decoded(&view.path);
+        let is_judged = path.ends_with(CHAT) && view.method == "POST";
         let path = path.find("/v1/").map_or(&*path, |at| &path[at..]);
         let is_inference = pipeline::is_inference(path);
         let info = RequestInfo {
@@ -128,75 +128,85 @@ impl Exchange {
         };
         let listed = pipeline::listed_models(path);
         let is_counted = is_judged || (is_inference && listed.is_none());
-        let admitted = self.admit(info, &heard, is_counted)?;
-        if let Some(listed) = listed.filter(|_| admitted.is_restricted() && heard.method == "GET") {
-            return self.list(admitted, listed, answers);
+        let admitted = self.admit(info, &view, is_counted)?;
+        if let Some(listed) = listed.filter(|_| admitted.is_restricted() && view.method == "GET") {
+            return self.list(admitted, listed, replies);
         }
-        let head = self.cleaned(&heard);
-        let has_body = !heard.is_all && self.request_mode != BodyMode::None;
+        let head = self.sanitize_headers(&view);
+        let has_body = !view.end_of_stream && self.request_mode != BodyMode::None;
         let purpose = match (is_judged, has_body) {
-            // A chat request without a body is refused as such; one whose body Envoy does not show goes on.
-            (true, _) if has_body || heard.is_all => Purpose::Judge(None),
-            (false, true) if is_inference => Purpose::Name(heard.content_type().map(str::to_owned)),
+            // A chat request without a body is refused. A chat request whose body Envoy does not show is forwarded.
+            (true, _) if has_body || view.end_of_stream => BodyPurpose::Decide(None),
+            (false, true) if is_inference => {
+                BodyPurpose::FindModel(view.content_type().map(str::to_owned))
+            }
             _ => {
                 let caller = admitted.caller.clone();
-                self.stage = Stage::sent(admitted);
+                self.phase = Phase::forwarded(admitted);
                 if is_inference {
-                    pipeline::check_without_body(&self.state, caller.as_deref(), heard.is_all)?;
+                    pipeline::check_without_body(
+                        &self.state,
+                        caller.as_deref(),
+                        view.end_of_stream,
+                    )?;
                 }
-                answers.push_back(Way::Request.headers(head));
+                replies.push_back(Direction::Request.headers(head));
                 return Ok(());
             }
         };
-        self.stage = Stage::Reading(Reading {
+        self.phase = Phase::ReadingBody(PendingRequest {
             admitted,
             purpose,
             head,
-            body: Pieces::default(),
+            body: BodyBuffer::default(),
             is_cleared: false,
         });
-        self.read(&heard, answers).await
+        self.start_body(&view, replies).await
     }
 
-    /// Answers with what a key may use of the models, which the server would all list. `listed`: what follows `/v1/models`.
+    /// Answers with the models that the key may use; the server would list all of them. `listed`: the path after `/v1/models`.
     fn list(
         &mut self,
         admitted: AdmittedRequest,
         listed: &str,
-        answers: &mut Answers,
+        replies: &mut ReplyQueue,
     ) -> Result<(), Error> {
         let caller = admitted.caller.clone();
-        self.stage = Stage::sent(admitted);
+        self.phase = Phase::forwarded(admitted);
         let found = match listed.strip_prefix('/') {
             None => pipeline::list(&self.state, caller.as_deref()),
             Some(id) => pipeline::one(&self.state, caller.as_deref(), id)?,
         };
-        if let Some(admitted) = self.stage.admitted() {
+        if let Some(admitted) = self.phase.admitted() {
             admitted.record.status = StatusCode::OK.as_u16();
             admitted.record.outcome = Outcome::Complete;
         }
-        self.stage = Stage::Over;
-        answers.push_back(Immediate::found(found).answer(&self.id));
+        self.phase = Phase::Ended;
+        replies.push_back(ImmediateReply::json(found).into_response(&self.id));
         Ok(())
     }
 
-    /// Begins to read the body of a request, if there may be one.
-    async fn read(&mut self, heard: &Heard, answers: &mut Answers) -> Result<(), Error> {
+    /// Begins to read the body of a request, or decides at once when it has none.
+    async fn start_body(
+        &mut self,
+        view: &HeadersView,
+        replies: &mut ReplyQueue,
+    ) -> Result<(), Error> {
         let limit = self.state.config.server.max_body_bytes;
-        if heard.announced().is_some_and(|length| length > limit) {
+        if view.content_length().is_some_and(|length| length > limit) {
             return Err(Error::BodyTooLarge { limit });
         }
-        if let Stage::Reading(Reading {
-            purpose: Purpose::Judge(wish),
+        if let Phase::ReadingBody(PendingRequest {
+            purpose: BodyPurpose::Decide(requested_mode),
             ..
-        }) = &mut self.stage
+        }) = &mut self.phase
         {
-            *wish = pipeline::requested_mode(&heard.headers)?;
+            *requested_mode = pipeline::requested_mode(&view.headers)?;
         }
-        if heard.is_all {
-            return self.finish(End::Head, answers).await;
+        if view.end_of_stream {
+            return self.finish(RequestEnd::Headers, replies).await;
         }
-        self.send_head(answers);
+        self.send_headers(replies);
         Ok(())
     }
 
@@ -204,175 +214,180 @@ impl Exchange {
     fn admit(
         &self,
         mut info: RequestInfo,
-        heard: &Heard,
+        view: &HeadersView,
         is_counted: bool,
     ) -> Result<AdmittedRequest, Error> {
-        if let Err(error) = pipeline::guard(&self.state, &mut info, &heard.path, &heard.headers) {
+        if let Err(error) = pipeline::guard(&self.state, &mut info, &view.path, &view.headers) {
             pipeline::reject(&self.state, info, &error);
             return Err(error);
         }
-        AdmittedRequest::admit(&self.state, info, &heard.headers, is_counted)
+        AdmittedRequest::admit(&self.state, info, &view.headers, is_counted)
     }
 
-    /// Answers a head at once where Envoy waits for that before it sends the body.
-    fn send_head(&mut self, answers: &mut Answers) {
-        let Stage::Reading(reading) = &mut self.stage else {
+    /// Replies to the headers at once where Envoy waits for that reply before it sends the body.
+    fn send_headers(&mut self, replies: &mut ReplyQueue) {
+        let Phase::ReadingBody(pending) = &mut self.phase else {
             return;
         };
         match self.request_mode {
             BodyMode::FullDuplex | BodyMode::None => {}
             BodyMode::Buffered => {
-                answers.push_back(Way::Request.headers(mem::take(&mut reading.head)));
+                replies.push_back(Direction::Request.headers(mem::take(&mut pending.head)));
             }
-            // The body may change after the head has gone, and with it the length.
-            BodyMode::Streamed | BodyMode::Partial | BodyMode::Unsaid => {
-                reading
+            // The body may still change after this reply, and its length with it.
+            BodyMode::Streamed | BodyMode::BufferedPartial | BodyMode::Unknown => {
+                pending
                     .head
                     .remove
                     .push(header::CONTENT_LENGTH.as_str().into());
-                answers.push_back(Way::Request.headers(mem::take(&mut reading.head)));
+                replies.push_back(Direction::Request.headers(mem::take(&mut pending.head)));
             }
         }
     }
 
-    /// What changes in any request's head: nobody steers by headers of ours, and a key of ours goes no further.
-    fn cleaned(&self, heard: &Heard) -> HeaderChange {
+    /// The changes to the headers of any request: a client cannot set our headers, and a key of ours is not forwarded.
+    fn sanitize_headers(&self, view: &HeadersView) -> HeaderChange {
         let mut head = HeaderChange::default();
-        head.remove.extend(heard.ours().map(str::to_owned));
-        head.reroute = !head.remove.is_empty();
+        head.remove.extend(view.own_headers().map(str::to_owned));
+        head.clear_route_cache = !head.remove.is_empty();
         if !self.state.keys.allow_anonymous() {
             let credentials = ["authorization", "x-api-key"];
             head.remove.extend(
                 credentials
                     .into_iter()
-                    .filter(|name| heard.headers.contains_key(*name))
+                    .filter(|name| view.headers.contains_key(*name))
                     .map(str::to_owned),
             );
         }
-        if heard.headers.get(REQUEST_ID) != Some(&self.id) {
+        if view.headers.get(REQUEST_ID) != Some(&self.id) {
             head.set(REQUEST_ID, self.id.clone());
         }
         head
     }
 
-    async fn request_body(&mut self, body: HttpBody, answers: &mut Answers) -> Result<(), Error> {
-        let Stage::Reading(reading) = &mut self.stage else {
-            pass(Way::Request, self.request_mode, body, answers);
+    async fn on_request_body(
+        &mut self,
+        body: HttpBody,
+        replies: &mut ReplyQueue,
+    ) -> Result<(), Error> {
+        let Phase::ReadingBody(pending) = &mut self.phase else {
+            pass_body(Direction::Request, self.request_mode, body, replies);
             return Ok(());
         };
         let limit = self.state.config.server.max_body_bytes;
         let is_last = body.end_of_stream;
-        if (reading.body.len() + body.body.len()) as u64 > limit {
+        if (pending.body.len() + body.body.len()) as u64 > limit {
             return Err(Error::BodyTooLarge { limit });
         }
-        reading.body.push(body.body.into());
+        pending.body.push(body.body.into());
         match self.request_mode {
-            // One message is all, even when trailers follow it.
-            BodyMode::Buffered => self.finish(End::Body, answers).await,
-            _ if is_last => self.finish(End::Body, answers).await,
+            // One message holds the whole body, even when trailers follow it.
+            BodyMode::Buffered => self.finish(RequestEnd::Body, replies).await,
+            _ if is_last => self.finish(RequestEnd::Body, replies).await,
             BodyMode::FullDuplex => Ok(()),
-            // The rest of it will never be shown, so it cannot be judged.
-            BodyMode::Partial => {
+            // Envoy will not show the rest of the body, so the request cannot be judged.
+            BodyMode::BufferedPartial => {
                 pipeline::check_without_body(
                     &self.state,
-                    reading.admitted.caller.as_deref(),
+                    pending.admitted.caller.as_deref(),
                     false,
                 )?;
                 tracing::warn!(
-                    "a body over Envoy's buffer limit in BUFFERED_PARTIAL mode goes on unjudged"
+                    "a body over Envoy's buffer limit in BUFFERED_PARTIAL mode is forwarded unjudged"
                 );
-                self.let_go(answers);
+                self.pass_through(replies);
                 Ok(())
             }
-            BodyMode::Streamed | BodyMode::Unsaid | BodyMode::None => {
-                reading.is_cleared = true;
+            BodyMode::Streamed | BodyMode::Unknown | BodyMode::None => {
+                pending.is_cleared = true;
                 let cleared = Some(Mutation::ClearBody(true));
-                answers.push_back(Way::Request.body(HeaderChange::default(), cleared));
+                replies.push_back(Direction::Request.body(HeaderChange::default(), cleared));
                 Ok(())
             }
         }
     }
 
-    async fn request_trailers(&mut self, answers: &mut Answers) -> Result<(), Error> {
-        match (&self.stage, self.request_mode) {
-            (Stage::Reading(_), BodyMode::FullDuplex) => self.finish(End::Trailers, answers).await,
-            // In the other modes the last chance to send a body was the answer to its last piece.
-            (Stage::Reading(reading), _) if reading.body.len() > 0 => Err(Error::invalid(
+    async fn on_request_trailers(&mut self, replies: &mut ReplyQueue) -> Result<(), Error> {
+        match (&self.phase, self.request_mode) {
+            (Phase::ReadingBody(_), BodyMode::FullDuplex) => {
+                self.finish(RequestEnd::Trailers, replies).await
+            }
+            // In the other modes a body can only be sent in the reply to its last chunk.
+            (Phase::ReadingBody(pending), _) if pending.body.len() > 0 => Err(Error::invalid(
                 "A request body that ends in trailers cannot be judged in Envoy's STREAMED mode.",
             )),
             _ => {
-                answers.push_back(Way::Request.trailers());
+                replies.push_back(Direction::Request.trailers());
                 Ok(())
             }
         }
     }
 
-    /// Lets a request that was being read go on as it came.
-    fn let_go(&mut self, answers: &mut Answers) {
-        self.stage.send();
-        answers.push_back(Way::Request.unchanged());
+    /// Forwards a request unchanged whose body was being read.
+    fn pass_through(&mut self, replies: &mut ReplyQueue) {
+        self.phase.forward();
+        replies.push_back(Direction::Request.unchanged());
     }
 
-    /// The body is all there: decides, and sends the request on.
-    async fn finish(&mut self, end: End, answers: &mut Answers) -> Result<(), Error> {
-        let Stage::Reading(reading) = &mut self.stage else {
+    /// The body is complete: decides, and forwards the request.
+    async fn finish(&mut self, end: RequestEnd, replies: &mut ReplyQueue) -> Result<(), Error> {
+        let Phase::ReadingBody(pending) = &mut self.phase else {
             return Ok(());
         };
-        let body = mem::take(&mut reading.body).into_bytes();
-        let prepared = match &reading.purpose {
-            Purpose::Judge(wish) => {
-                let (prepared, told) =
-                    prepare::judged(&self.state, body, *wish, &mut reading.admitted).await?;
-                self.told = told;
+        let body = mem::take(&mut pending.body).into_bytes();
+        let prepared = match &pending.purpose {
+            BodyPurpose::Decide(requested_mode) => {
+                let (prepared, decision_headers) =
+                    prepare::decide(&self.state, body, *requested_mode, &mut pending.admitted)
+                        .await?;
+                self.decision_headers = decision_headers;
                 prepared
             }
-            Purpose::Name(content_type) => prepare::named(
+            BodyPurpose::FindModel(content_type) => prepare::rename_model(
                 &self.state,
                 body,
                 content_type.as_deref(),
-                &mut reading.admitted,
+                &mut pending.admitted,
             )?,
         };
-        let head = mem::take(&mut reading.head);
-        let is_cleared = reading.is_cleared;
-        self.stage.send();
-        let whole = Whole {
-            prepared: Prepared {
-                head: head.and(prepared.head),
+        let head = mem::take(&mut pending.head);
+        let is_cleared = pending.is_cleared;
+        self.phase.forward();
+        let request = CompleteRequest {
+            prepared: PreparedRequest {
+                head: head.merge(prepared.head),
                 ..prepared
             },
             is_cleared,
             end,
         };
-        whole.deliver(self.request_mode, answers);
+        request.respond(self.request_mode, replies);
         Ok(())
     }
 
-    /// Tells the client what was decided, and keeps what a server says in our name from it.
-    fn response_head(&mut self, head: HttpHeaders, answers: &mut Answers) {
-        let heard = Heard::read(head);
-        let since = match &self.stage {
-            Stage::Sent(Some(sent)) => Some(sent.at.elapsed()),
+    /// Adds the decision to the response's headers and removes any headers in our name that the server set.
+    fn on_response_headers(&mut self, head: HttpHeaders, replies: &mut ReplyQueue) {
+        let view = HeadersView::read(head);
+        let elapsed = match &self.phase {
+            Phase::Forwarded(Some(request)) => Some(request.since.elapsed()),
             _ => None,
         };
-        if let Some(admitted) = self.stage.admitted() {
+        if let Some(admitted) = self.phase.admitted() {
             let record = &mut admitted.record;
-            record.status = heard.status;
-            record.stream = heard
-                .content_type()
-                .is_some_and(|media| media.starts_with("text/event-stream"));
-            record.headers_s = since.map(|since| since.as_secs_f64());
-            record.outcome = Outcome::Complete; // the rest is Envoy's to see
+            record.status = view.status;
+            record.stream = is_media_type(&view.headers, "text/event-stream");
+            record.headers_s = elapsed.map(|elapsed| elapsed.as_secs_f64());
+            record.outcome = Outcome::Complete; // Envoy does not show the rest
         }
         if self.only_observes {
-            self.stage = Stage::Sent(None); // Envoy keeps such a stream for seconds after its request is over
+            self.phase = Phase::Forwarded(None); // Envoy keeps such a stream open for seconds after its request ended
         }
         let mut change = HeaderChange {
-            remove: heard.ours().map(str::to_owned).collect(),
-            set: mem::take(&mut self.told),
-            reroute: false,
+            remove: view.own_headers().map(str::to_owned).collect(),
+            set: mem::take(&mut self.decision_headers),
+            clear_route_cache: false,
         };
         change.set(REQUEST_ID, self.id.clone());
-        answers.push_back(Way::Response.headers(change));
+        replies.push_back(Direction::Response.headers(change));
     }
 }

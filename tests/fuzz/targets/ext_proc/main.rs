@@ -10,7 +10,7 @@ use libfuzzer_sys::fuzz_target;
 use thinkgate::{
     app,
     config::Config,
-    ext_proc::{Answers, Exchange},
+    ext_proc::{ReplyQueue, Session},
     state::AppState,
 };
 use tokio::runtime::{Builder, Runtime};
@@ -71,15 +71,15 @@ fuzz_target!(|input: &[u8]| {
         _ => &GATEWAYS.plain,
     };
     let mut envoy = Envoy::default();
-    let mut exchange = Exchange::new(state.clone());
+    let mut session = Session::new(state.clone());
     for message in script.messages {
         envoy.says(&message);
-        let mut answers = Answers::new();
+        let mut replies = ReplyQueue::new();
         GATEWAYS
             .runtime
-            .block_on(exchange.hear(message.clone(), &mut answers));
-        envoy.hears(&message, answers.make_contiguous(), exchange.is_over());
-        if exchange.is_over() {
+            .block_on(session.on_message(message.clone(), &mut replies));
+        envoy.hears(&message, replies.make_contiguous(), session.is_over());
+        if session.is_over() {
             break; // the stream ends here
         }
     }
@@ -97,7 +97,7 @@ fuzz_target!(|input: &[u8]| {
             "a body is lost, or made up"
         );
     }
-    drop(exchange);
+    drop(session);
     assert_eq!(
         state.places.taken(),
         0,
