@@ -1,8 +1,8 @@
-//! What a request costs between its last byte and its first one to the server, apart from the model: reading, the walk over the
-//! turns, recognising a family, writing its switch; and looking on at a stream.
+//! The cost of a request between its last byte from the client and its first byte to the server, without the classifier:
+//! reading, the scan of the turns, recognising a family, writing its switch. Also the cost of watching a stream.
 //!
 //! ```text
-//! cargo bench --bench routing [-- read|walk|decide|write|recognise|stream]
+//! cargo bench --bench routing [-- read|scan|decide|write|recognise|stream]
 //! ```
 
 #![allow(
@@ -31,7 +31,7 @@ use tokio::runtime::Runtime;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-criterion_group!(benches, read, walk, decide, write, recognise, stream);
+criterion_group!(benches, read, scan, decide, write, recognise, stream);
 
 fn main() {
     model::without_telemetry();
@@ -41,7 +41,7 @@ fn main() {
 
 const TURNS: usize = 64;
 
-/// The bytes of a request, and the turns in it.
+/// Reads the bytes of a request and finds its turns.
 fn read(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("read");
     for (name, body) in bodies() {
@@ -56,27 +56,27 @@ fn read(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// From the last turn back to the one that decides. No turn is clear enough, so that all are looked at.
-fn walk(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("walk");
+/// Scans from the last turn backwards. No score is decisive, so all turns are scanned.
+fn scan(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("scan");
     group.throughput(Throughput::Elements(TURNS as u64));
     let policy = undecided();
     let request = ChatRequest::read(turns(TURNS)).unwrap();
     let conversation = Conversation::of(&request).unwrap();
-    group.bench_function("64 turns, scores at hand", |bencher| {
+    group.bench_function("64 turns, scores known", |bencher| {
         bencher.iter(|| {
-            let mut scan = policy.scan(&conversation);
-            while let Some(text) = scan.next_text() {
+            let mut turns = policy.scan(&conversation);
+            while let Some(text) = turns.next_text() {
                 black_box(text);
-                scan.observe(unclear());
+                turns.observe(unclear());
             }
-            black_box(scan.finish(None))
+            black_box(turns.finish(None))
         });
     });
     group.finish();
 }
 
-/// All that lies between a request that was read and its decision, with scores that are remembered.
+/// Everything between a request that was read and its decision, with scores from the cache.
 fn decide(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("decide");
     let (runtime, router) = router(undecided());
@@ -98,7 +98,7 @@ fn decide(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// A family's switch, written into the bytes.
+/// Writes a family's switch into the bytes.
 fn write(criterion: &mut Criterion) {
     let (runtime, router) = router(undecided());
     let mut group = criterion.benchmark_group("write");
@@ -118,7 +118,7 @@ fn write(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Which family a model belongs to: near the top of the table, near its end, and nowhere.
+/// Finds the family of a model: near the top of the table, near its end, and not in it.
 fn recognise(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("recognise");
     for id in [
@@ -134,7 +134,7 @@ fn recognise(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Looking on while events pass: each alone, several in a piece, and cut anywhere.
+/// Watches events pass: one per chunk, several per chunk, and split anywhere.
 fn stream(criterion: &mut Criterion) {
     let events: Vec<String> = (0..1_000).map(event).collect();
     let whole = events.concat() + "data: [DONE]\n\n";
@@ -152,9 +152,9 @@ fn stream(criterion: &mut Criterion) {
     };
     let mut alone: Vec<&[u8]> = events.iter().map(|event| event.as_bytes()).collect();
     alone.push(b"data: [DONE]\n\n");
-    bench("an event a piece", alone);
-    bench("pieces of 16 KB", whole.chunks(16 << 10).collect());
-    bench("pieces of 100 bytes", whole.chunks(100).collect());
+    bench("an event a chunk", alone);
+    bench("chunks of 16 KB", whole.chunks(16 << 10).collect());
+    bench("chunks of 100 bytes", whole.chunks(100).collect());
     group.finish();
 }
 
@@ -197,7 +197,7 @@ fn chat(messages: Value) -> Bytes {
     body.to_string().into()
 }
 
-/// A router whose classifier remembers; the first decision about a text runs the model.
+/// A router whose classifier caches scores; only the first decision about a text runs the model.
 fn router(policy: Policy) -> (Runtime, Router) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -214,7 +214,7 @@ fn target(family: &str) -> Target {
     }
 }
 
-/// The default policy, but that no score is far enough from the threshold to end a walk.
+/// The default policy, except that no score is far enough from the threshold to end a scan.
 fn undecided() -> Policy {
     Policy::new(config::Routing {
         switch_margin: 0.6,

@@ -1,4 +1,4 @@
-//! Changes to a request's bytes: each touches its own value and nothing else.
+//! Edits a request's bytes: each change replaces its own value and leaves all other bytes as they are.
 
 use std::{borrow::Cow, ops::Range};
 
@@ -9,25 +9,25 @@ use super::{ChatRequest, Message, Object};
 /// One change to a chat request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// Sets the field at `path` (one key, or an object's key and a key inside it) to raw JSON. An object that is missing
-    /// or `null` is made; one that is there is merged into.
+    /// Sets the field at `path` (one key, or an object's key and a key inside it) to raw JSON. Adds the object when it is
+    /// missing or `null`; else merges into it.
     Set(&'static [&'static str], Cow<'static, str>),
-    /// Appends text to the last turn of the user.
+    /// Appends text to the last message of the user.
     LastUser(&'static str),
-    /// Appends a line to the system prompt, or makes one.
+    /// Appends a line to the system prompt, or adds a system prompt.
     System(&'static str),
-    /// Names another model.
+    /// Sets the model's name.
     Model(String),
 }
 
 impl Change {
-    /// The names under which a server may complain of this change.
+    /// The names by which a server may reject this change in an error message.
     pub fn fields(&self) -> impl Iterator<Item = &'static str> + use<> {
         let path = match self {
             Self::Set(path, _) => *path,
             _ => &[],
         };
-        // Servers that know no template variables complain of the template (vLLM with a Mistral tokenizer).
+        // Servers without template variables name the template (vLLM with a Mistral tokenizer).
         path.iter().map(|key| {
             if *key == "chat_template_kwargs" {
                 "chat_template"
@@ -38,7 +38,7 @@ impl Change {
     }
 }
 
-/// The request with `changes` applied in order. Without changes the very same bytes, uncopied.
+/// The request with `changes` applied in order. Without changes it returns the same bytes, not a copy.
 pub fn apply(request: &ChatRequest, changes: &[Change]) -> Bytes {
     if changes.is_empty() {
         return request.bytes().clone();
@@ -63,7 +63,7 @@ pub fn apply(request: &ChatRequest, changes: &[Change]) -> Bytes {
     edit.apply(request.text()).into()
 }
 
-/// The object at `parent` with every change below it applied.
+/// The object at `parent` with every change inside it applied.
 fn merged(request: &ChatRequest, parent: &str, changes: &[Change]) -> String {
     let children = changes.iter().filter_map(|change| match change {
         Change::Set([key, child], json) if *key == parent => Some((*child, json)),
@@ -74,8 +74,8 @@ fn merged(request: &ChatRequest, parent: &str, changes: &[Change]) -> String {
         .filter(|text| Object::read(text).is_ok())
         .unwrap_or("{}");
     let Ok(object) = Object::read(text) else {
-        return text.to_owned();
-    }; // read a line above
+        return text.to_owned(); // cannot happen: `text` was read above, or is `{}`
+    };
     let mut edit = ByteEdits::of(&object);
     for (child, json) in children {
         edit.set(&object, child, json.to_string());
@@ -95,11 +95,11 @@ fn append_to_last_user(request: &ChatRequest, text: &str) -> Option<(Range<usize
 fn append_to_system(request: &ChatRequest, text: &str) -> Option<(Range<usize>, String)> {
     let messages = request.messages().ok()?;
     let is_system = |message: &&Message| matches!(message.role.as_ref(), "system" | "developer");
-    let there = messages
+    let appended = messages
         .iter()
         .find(is_system)
         .and_then(|message| append_to(request, message, &format!("\n{text}")));
-    there.or_else(|| {
+    appended.or_else(|| {
         let start = request.object().span("messages")?.start + 1;
         Some((
             start..start,
@@ -124,30 +124,31 @@ fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// Replacements in a text, to be applied in one go.
+/// Replacements in a text, applied in one pass.
 struct ByteEdits {
-    splices: Vec<(Range<usize>, String)>,
-    comma: bool,
+    edits: Vec<(Range<usize>, String)>,
+    /// True when the next new member needs a comma in front of it.
+    needs_comma: bool,
 }
 
 impl ByteEdits {
     fn of(object: &Object) -> Self {
         Self {
-            splices: Vec::with_capacity(2),
-            comma: !object.is_empty(),
+            edits: Vec::with_capacity(2),
+            needs_comma: !object.is_empty(),
         }
     }
 
     fn set(&mut self, object: &Object, key: &str, json: String) {
         match object.span(key) {
-            Some(span) => self.splices.push((span, json)),
+            Some(span) => self.edits.push((span, json)),
             None => {
-                let comma = if std::mem::replace(&mut self.comma, true) {
+                let comma = if std::mem::replace(&mut self.needs_comma, true) {
                     ","
                 } else {
                     ""
                 };
-                self.splices.push((
+                self.edits.push((
                     object.end()..object.end(),
                     format!("{comma}{}:{json}", quoted(key)),
                 ));
@@ -155,18 +156,18 @@ impl ByteEdits {
         }
     }
 
-    fn extend(&mut self, splice: Option<(Range<usize>, String)>) {
-        self.splices.extend(splice);
+    fn extend(&mut self, edit: Option<(Range<usize>, String)>) {
+        self.edits.extend(edit);
     }
 
     fn apply(mut self, text: &str) -> String {
-        self.splices.sort_by_key(|(span, _)| span.start); // stable: insertions at one place keep their order
-        let grown: usize = self.splices.iter().map(|(_, with)| with.len()).sum();
+        self.edits.sort_by_key(|(span, _)| span.start); // stable: insertions at one position keep their order
+        let grown: usize = self.edits.iter().map(|(_, text)| text.len()).sum();
         let mut out = String::with_capacity(text.len() + grown);
         let mut done = 0;
-        for (span, with) in &self.splices {
+        for (span, replacement) in &self.edits {
             out.push_str(text.get(done..span.start).unwrap_or_default());
-            out.push_str(with);
+            out.push_str(replacement);
             done = span.end;
         }
         out.push_str(text.get(done..).unwrap_or_default());
@@ -200,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn kwargs_are_merged_into_replaced_when_null_and_made_when_missing() {
+    fn kwargs_are_merged_and_added_when_null_or_missing() {
         for (body, want) in [
             (
                 r#"{"chat_template_kwargs":{"a": 1 }}"#,

@@ -1,4 +1,4 @@
-//! The members of one JSON object and where their values lie in the bytes, read in one pass.
+//! The members of one JSON object and the positions of their values in the bytes, read in one pass.
 //!
 //! Values are not decoded: `1.0`, `1e3`, escapes, whitespace and key order stay what the client wrote. Keys are compared
 //! unescaped, because for the server `"m\u006fdel"` is `model`.
@@ -11,8 +11,8 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-/// Where the members of one JSON object lie in the text it was read from. Holds no text itself, so that it can live
-/// beside the bytes it speaks of.
+/// The positions of a JSON object's values in the text that it was read from. It holds no text itself, so that it can be
+/// stored next to the bytes.
 #[derive(Debug, Clone)]
 pub struct Object {
     members: Vec<(Box<str>, Range<usize>)>,
@@ -23,7 +23,7 @@ impl Object {
     /// Reads `text`, which must be one JSON object and nothing else but whitespace.
     ///
     /// # Errors
-    /// What `serde_json` says of the first place that is not JSON.
+    /// The error of `serde_json` at the first position that is not JSON.
     pub fn read(text: &str) -> Result<Self, serde_json::Error> {
         let Members(members) = serde_json::from_str(text)?;
         let start = text.as_ptr() as usize;
@@ -39,7 +39,7 @@ impl Object {
         Ok(Self { members, end })
     }
 
-    /// Where the value of `key` lies. Of equal keys the last, which is the one vLLM takes.
+    /// The position of the value of `key`. Of equal keys the last one counts, as in vLLM.
     pub fn span(&self, key: &str) -> Option<Range<usize>> {
         self.members
             .iter()
@@ -48,12 +48,12 @@ impl Object {
             .map(|(_, span)| span.clone())
     }
 
-    /// The value of `key` as raw JSON, out of the `text` this was read from; `null` counts as absent.
+    /// The value of `key` as raw JSON, from the `text` that the object was read from; `null` counts as absent.
     pub fn get<'t>(&self, text: &'t str, key: &str) -> Option<&'t str> {
         text.get(self.span(key)?).filter(|value| *value != "null")
     }
 
-    /// The first of `keys` that stands in the object more than once.
+    /// The first of `keys` that the object holds more than once.
     pub fn repeated<'k>(&self, keys: &[&'k str]) -> Option<&'k str> {
         keys.iter().copied().find(|key| {
             self.members
@@ -64,12 +64,12 @@ impl Object {
         })
     }
 
-    /// Where a new member goes: right behind the last value, or behind the brace of an empty object.
+    /// Where to insert a new member: directly after the last value, or after the brace of an empty object.
     pub fn end(&self) -> usize {
         self.end
     }
 
-    /// True when there is no member at all.
+    /// True when the object has no members.
     pub fn is_empty(&self) -> bool {
         self.members.is_empty()
     }
@@ -78,7 +78,7 @@ impl Object {
 struct Members<'a>(Vec<(Box<str>, &'a str)>);
 
 #[derive(Deserialize)]
-struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+struct MemberName<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl<'de> Deserialize<'de> for Members<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -92,7 +92,7 @@ impl<'de> Deserialize<'de> for Members<'de> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut members = Vec::with_capacity(16);
-                while let Some(Key(key)) = map.next_key()? {
+                while let Some(MemberName(key)) = map.next_key()? {
                     members.push((key.into(), map.next_value::<&RawValue>()?.get()));
                 }
                 Ok(Members(members))
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn of_equal_keys_the_last_is_taken_and_the_repeat_is_seen() {
+    fn of_equal_keys_the_last_counts_and_the_repeat_is_found() {
         let text = r#"{"a":1,"\u0061":2,"b":3}"#;
         let object = Object::read(text).unwrap();
         assert_eq!(object.get(text, "a"), Some("2"));

@@ -1,4 +1,4 @@
-//! The messages of a chat request: roles and text, with the place of every text in the bytes.
+//! The messages of a chat request: their roles and texts.
 
 use std::{borrow::Cow, fmt};
 
@@ -10,10 +10,10 @@ use serde_json::value::RawValue;
 
 use crate::error::Error;
 
-/// One message. Borrowed from the request's bytes; what is neither role nor text is not read.
+/// One message, borrowed from the request's bytes. Only its role and its texts are read.
 #[derive(Debug)]
 pub struct Message<'a> {
-    /// `system`, `user`, `assistant`, `tool`, or whatever the client wrote.
+    /// `system`, `user`, `assistant`, `tool`, or any other role that the client wrote.
     pub role: Cow<'a, str>,
     /// The texts of the message as JSON strings with their quotes: one for a plain content, one for each text part.
     texts: Vec<&'a str>,
@@ -22,28 +22,28 @@ pub struct Message<'a> {
 }
 
 #[derive(Deserialize)]
-struct Wire<'a> {
+struct RawMessage<'a> {
     #[serde(borrow)]
     role: Option<Cow<'a, str>>,
     #[serde(borrow)]
     content: Option<&'a RawValue>,
 }
 
-/// One that is written as an object; `Wire` alone would also take an array.
-struct Entry<'a>(Wire<'a>);
+/// A message that is written as an object; `RawMessage` alone would also accept an array.
+struct ObjectMessage<'a>(RawMessage<'a>);
 
-impl<'de> Deserialize<'de> for Entry<'de> {
+impl<'de> Deserialize<'de> for ObjectMessage<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Read;
         impl<'de> Visitor<'de> for Read {
-            type Value = Entry<'de>;
+            type Value = ObjectMessage<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a JSON object")
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-                Wire::deserialize(MapAccessDeserializer::new(map)).map(Entry)
+                RawMessage::deserialize(MapAccessDeserializer::new(map)).map(ObjectMessage)
             }
         }
         deserializer.deserialize_map(Read)
@@ -60,19 +60,19 @@ impl<'a> Message<'a> {
     /// Reads the `messages` value of a chat request.
     ///
     /// # Errors
-    /// A 400 that names the message at fault: not an array, empty, an entry that is no object, no role, a content that is
-    /// neither text, parts, nor null.
+    /// A 400 that names the invalid message: not an array, an empty array, an entry that is no object, a missing role, a
+    /// content that is neither text nor parts nor null.
     pub fn read_all(messages: &'a str) -> Result<Vec<Self>, Error> {
         let wrong = |message: &str| Error::invalid_field("messages", message);
         if !messages.starts_with('[') {
             return Err(wrong("`messages` must be an array of messages."));
         }
-        // In one pass, as nearly all are; what is wrong with the others is found one by one.
-        let read = match serde_json::from_str::<Vec<Entry>>(messages) {
+        // Nearly all arrays are valid and read in one pass. In an invalid one, the message at fault is found one by one.
+        let read = match serde_json::from_str::<Vec<ObjectMessage>>(messages) {
             Ok(entries) => entries
                 .into_iter()
                 .enumerate()
-                .map(|(index, Entry(wire))| Self::of(index, wire))
+                .map(|(index, ObjectMessage(raw))| Self::of(index, raw))
                 .collect(),
             Err(_) => Self::one_by_one(messages),
         };
@@ -98,15 +98,15 @@ impl<'a> Message<'a> {
             return Err(message_error(index, "", "must be an object"));
         }
         let mistyped = "has a repeated or mistyped `role` or `content`";
-        let wire = serde_json::from_str(entry).map_err(|_| message_error(index, "", mistyped))?;
-        Self::of(index, wire)
+        let raw = serde_json::from_str(entry).map_err(|_| message_error(index, "", mistyped))?;
+        Self::of(index, raw)
     }
 
-    fn of(index: usize, wire: Wire<'a>) -> Result<Self, Error> {
-        let role = wire
+    fn of(index: usize, raw: RawMessage<'a>) -> Result<Self, Error> {
+        let role = raw
             .role
             .ok_or_else(|| message_error(index, ".role", "is missing"))?;
-        let content = wire.content.map_or("null", RawValue::get);
+        let content = raw.content.map_or("null", RawValue::get);
         let what = "must be a string, an array of parts, or null";
         let not_content = || message_error(index, ".content", what);
         let texts = match content.as_bytes().first() {
@@ -122,17 +122,17 @@ impl<'a> Message<'a> {
         })
     }
 
-    /// True for a turn of the user.
+    /// True for a message of the user.
     pub fn is_user(&self) -> bool {
         self.role == "user"
     }
 
-    /// True for the result of a tool call, in its new and its old spelling.
+    /// True for the result of a tool call; `function` is the old spelling.
     pub fn is_tool_result(&self) -> bool {
         matches!(self.role.as_ref(), "tool" | "function")
     }
 
-    /// The text a reader would see: the text parts, a line each. Images and other parts do not count.
+    /// The text of the message: its text parts, joined by line breaks. Images and other parts do not count.
     pub fn text(&self) -> Cow<'a, str> {
         match self.texts.as_slice() {
             [] => Cow::Borrowed(""),
@@ -146,13 +146,13 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// The last text of the message as written, quotes included.
+    /// The last text of the message as raw JSON, quotes included.
     pub fn last_text(&self) -> Option<&'a str> {
         self.texts.last().copied()
     }
 }
 
-/// What is wrong with a message, or with a field of it.
+/// The error for an invalid message or field of a message.
 fn message_error(index: usize, field: &str, what: &str) -> Error {
     let at = format!("messages[{index}]{field}");
     Error::invalid_field(at.clone(), format!("`{at}` {what}."))
@@ -175,7 +175,7 @@ fn texts_of_parts(content: &str) -> Option<Vec<&str>> {
     Some(texts)
 }
 
-/// Decodes a JSON string. A lone surrogate, which servers in Python let pass, stays as it was escaped.
+/// Decodes a JSON string. A lone surrogate, which Python servers accept, stays escaped.
 fn decode(json: &str) -> Cow<'_, str> {
     #[derive(Deserialize)]
     struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn strings_parts_and_nothing_are_read() {
+    fn strings_parts_and_null_are_read() {
         let json = r#"[{"role":"system","content":"s"},
             {"role":"user","content":[{"type":"text","text":"a\n"},{"type":"image_url","image_url":{"url":"x"}},{"type":"text","text":"b"}]},
             {"role":"assistant","content":null,"tool_calls":[]},{"content":"\ud83d\ude00","role":"user"},{"role":"assistant"}]"#;

@@ -1,7 +1,7 @@
-//! Looks on while an SSE stream passes: where it stands, whether it said its last word, what it cost.
+//! Watches an SSE stream: event boundaries, the final event, and token counts.
 //!
-//! The bytes are never changed, held back or joined. Lines end in `\n`, `\r\n` or `\r` (WHATWG HTML, 9.2), comments
-//! included, and a line may arrive in any number of pieces.
+//! The bytes are never changed or delayed. Lines end in `\n`, `\r\n` or `\r` (WHATWG HTML, 9.2), comments
+//! included, and a line may arrive in any number of chunks.
 
 use std::sync::LazyLock;
 
@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::Usage;
 
-/// Looked for in every event, so made once.
+/// Searched for in every event, so built once.
 static ERROR: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"error\""));
 static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"usage\""));
 
@@ -43,10 +43,10 @@ impl Default for SseScanner {
 }
 
 impl SseScanner {
-    /// Longer lines that arrive in pieces are not looked into; an event of 5 MB costs no memory here.
-    const LONGEST: usize = 64 << 10;
+    /// A longer line that arrives in several chunks is not read, so that an event of 5 MB costs no memory.
+    const MAX_LINE_BYTES: usize = 64 << 10;
 
-    /// One more piece of the stream.
+    /// Takes the next chunk of the stream.
     pub fn scan(&mut self, mut chunk: &[u8]) {
         if self.after_cr && !chunk.is_empty() {
             self.after_cr = false;
@@ -58,7 +58,7 @@ impl SseScanner {
             chunk = match rest {
                 [b'\r', b'\n', rest @ ..] => rest,
                 [b'\r'] => {
-                    self.after_cr = true; // the `\n` of this line end may come with the next piece
+                    self.after_cr = true; // the `\n` of this line end may come with the next chunk
                     return;
                 }
                 [_, rest @ ..] => rest,
@@ -68,16 +68,16 @@ impl SseScanner {
         if !chunk.is_empty() {
             self.in_line = true;
             self.at_boundary = false;
-            self.keep(chunk);
+            self.buffer(chunk);
         }
     }
 
-    /// True between two events: what is written here starts an event of its own.
+    /// True between two events: text inserted here starts a new event.
     pub fn at_boundary(&self) -> bool {
         self.at_boundary
     }
 
-    /// True once the server sent `[DONE]` or an error event of its own.
+    /// True once the server sent `[DONE]` or an error event.
     pub fn is_terminated(&self) -> bool {
         self.is_terminated
     }
@@ -87,17 +87,17 @@ impl SseScanner {
         self.usage
     }
 
-    /// Memory held for a line that has not ended, in bytes; never more than twice the longest line that is looked into.
+    /// Memory held for an unfinished line, in bytes; at most twice the longest line that is read.
     pub fn held(&self) -> usize {
         self.partial.capacity()
     }
 
-    fn keep(&mut self, piece: &[u8]) {
-        if self.partial.len() + piece.len() > Self::LONGEST {
+    fn buffer(&mut self, chunk: &[u8]) {
+        if self.partial.len() + chunk.len() > Self::MAX_LINE_BYTES {
             self.too_long = true;
             self.partial = Vec::new();
         } else if !self.too_long {
-            self.partial.extend_from_slice(piece);
+            self.partial.extend_from_slice(chunk);
         }
     }
 
@@ -105,12 +105,12 @@ impl SseScanner {
         if !self.in_line {
             return self.line(line);
         }
-        self.keep(line);
-        let whole = std::mem::take(&mut self.partial);
+        self.buffer(line);
+        let complete = std::mem::take(&mut self.partial);
         self.in_line = false;
         if !std::mem::take(&mut self.too_long) {
-            self.line(&whole);
-            self.partial = whole; // its room is used again
+            self.line(&complete);
+            self.partial = complete; // keeps its capacity
             self.partial.clear();
         }
     }
@@ -127,16 +127,16 @@ impl SseScanner {
     }
 
     fn data(&mut self, data: &[u8]) {
-        let says = |word: &Finder<'_>| word.find(data).is_some();
-        if data == b"[DONE]" || self.in_error_event || (says(&ERROR) && is_error(data)) {
+        let contains = |word: &Finder<'_>| word.find(data).is_some();
+        if data == b"[DONE]" || self.in_error_event || (contains(&ERROR) && is_error(data)) {
             self.is_terminated = true;
-        } else if says(&USAGE) {
+        } else if contains(&USAGE) {
             self.usage.read(data);
         }
     }
 }
 
-/// True for OpenAI's `{"error": {..}}`. The word alone, in a text or as a key further down, is none.
+/// True for OpenAI's `{"error": {..}}`. The word inside a text or a nested object does not count.
 fn is_error(data: &[u8]) -> bool {
     #[derive(Deserialize)]
     struct Event {
@@ -153,7 +153,7 @@ mod tests {
         data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":5}}\r\r\ndata: [DONE]\n\n";
 
     #[test]
-    fn a_stream_cut_anywhere_is_read_alike() {
+    fn a_stream_split_anywhere_reads_the_same() {
         for cut in 0..=STREAM.len() {
             let mut scanner = SseScanner::default();
             scanner.scan(&STREAM.as_bytes()[..cut]);
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn the_servers_own_error_is_a_last_word() {
+    fn the_servers_own_error_ends_the_stream() {
         for text in [
             "data: {\"error\": {\"message\": \"x\"}}\n\n",
             "event: error\ndata: {\"type\":\"error\"}\n\n",
@@ -205,7 +205,7 @@ mod tests {
         scanner.scan(b"data: ");
         for _ in 0..5_000 {
             scanner.scan(&[b'x'; 1000]);
-            assert!(scanner.held() <= 2 * SseScanner::LONGEST);
+            assert!(scanner.held() <= 2 * SseScanner::MAX_LINE_BYTES);
         }
         assert!(!scanner.at_boundary());
         scanner.scan(b"\n\ndata: [DONE]\n\n");

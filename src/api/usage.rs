@@ -1,29 +1,29 @@
-//! Token counts, taken from the `usage` that servers send anyway. Nothing is asked for and nothing is estimated.
+//! Token counts from the `usage` of responses. We never request usage and never estimate it.
 
 use bytes::Bytes;
 use serde::Deserialize;
 
-/// What an answer cost, as far as the server said.
+/// The token counts of a response, as far as the server sent them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Tokens of the prompt.
     pub prompt: Option<u64>,
     /// Tokens generated, reasoning included.
     pub completion: Option<u64>,
-    /// Tokens spent on reasoning; vLLM counts them since about 0.28, and only with a reasoning parser.
+    /// Tokens spent on reasoning. vLLM counts them since about 0.28, and only with a reasoning parser.
     pub reasoning: Option<u64>,
 }
 
-/// The spellings of OpenAI chat, OpenAI responses, Anthropic messages (all spoken by vLLM) and SGLang.
+/// The spellings of OpenAI Chat Completions, OpenAI Responses, Anthropic Messages (vLLM has all three) and SGLang.
 #[derive(Deserialize, Default)]
 struct Envelope {
     usage: Option<Counts>,
-    response: Option<Inner>,
-    message: Option<Inner>,
+    response: Option<NestedUsage>,
+    message: Option<NestedUsage>,
 }
 
 #[derive(Deserialize)]
-struct Inner {
+struct NestedUsage {
     usage: Option<Counts>,
 }
 
@@ -44,16 +44,16 @@ struct Details {
 }
 
 impl Usage {
-    /// Takes over what the JSON object `text` says; what it does not say stays.
+    /// Updates the counts from the JSON object `text`. Counts that it lacks stay as they are.
     pub fn read(&mut self, text: &[u8]) {
         let Ok(envelope) = serde_json::from_slice::<Envelope>(text) else {
             return;
         };
-        let inner = envelope
+        let nested = envelope
             .response
             .or(envelope.message)
-            .and_then(|inner| inner.usage);
-        let Some(counts) = envelope.usage.or(inner) else {
+            .and_then(|nested| nested.usage);
+        let Some(counts) = envelope.usage.or(nested) else {
             return;
         };
         let details = counts
@@ -65,28 +65,28 @@ impl Usage {
     }
 }
 
-/// Looks on while a JSON answer passes, to read its usage at the end.
+/// Collects a JSON response while it is relayed, to read its usage at the end.
 #[derive(Debug, Default)]
 pub struct JsonUsage {
     chunks: Vec<Bytes>,
-    held: usize,
+    bytes: usize,
 }
 
 impl JsonUsage {
-    /// Answers beyond this are not read; their counts stay unknown.
-    const MOST: usize = 4 << 20;
+    /// Longer responses are not read; their counts stay unknown.
+    const MAX_BYTES: usize = 4 << 20;
 
-    /// One more chunk; it is shared, not copied.
+    /// Takes the next chunk. It is shared, not copied.
     pub fn scan(&mut self, chunk: &Bytes) {
-        self.held += chunk.len();
-        if self.held <= Self::MOST {
+        self.bytes += chunk.len();
+        if self.bytes <= Self::MAX_BYTES {
             self.chunks.push(chunk.clone());
         } else {
             self.chunks.clear();
         }
     }
 
-    /// The counts, once the answer is complete.
+    /// The counts, once the response is complete.
     pub fn finish(&mut self) -> Usage {
         let mut usage = Usage::default();
         match self.chunks.as_slice() {

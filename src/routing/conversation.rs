@@ -1,4 +1,4 @@
-//! From a chat request to the turns of the user, and which of them can be judged.
+//! Finds the turns of the user in a chat request, and which of them can be judged.
 
 use std::borrow::Cow;
 
@@ -8,12 +8,12 @@ use crate::{
     error::Error,
 };
 
-/// What of a conversation a decision looks at: the turns of the user. Borrowed from the request's bytes.
+/// The parts of a conversation that a decision depends on, borrowed from the request's bytes.
 #[derive(Debug)]
 pub struct Conversation<'r> {
-    /// Each with its place among all messages, the oldest first.
+    /// The turns of the user, oldest first, each with its index among all messages.
     turns: Vec<(usize, Message<'r>)>,
-    /// The text of the last one, which is needed more than once.
+    /// The text of the last turn, decoded once because it is used several times.
     last: Cow<'r, str>,
     in_tool_loop: bool,
 }
@@ -39,36 +39,37 @@ impl<'r> Conversation<'r> {
         })
     }
 
-    /// True when it ends in the result of a tool call: the turn goes on, and so does its mode.
+    /// True when it ends with the result of a tool call: the turn continues and keeps its mode.
     pub fn is_in_tool_loop(&self) -> bool {
         self.in_tool_loop
     }
 
-    /// The last turn of the user; empty when there is none or it holds no text. A system message behind it does not hide it.
+    /// The text of the last turn of the user; empty when there is none or it holds no text. Later messages of other roles do not
+    /// matter.
     pub fn last_turn(&self) -> &str {
         &self.last
     }
 
-    /// How many turns of the user there are.
+    /// The number of turns of the user.
     pub(super) fn turns(&self) -> usize {
         self.turns.len()
     }
 
-    /// The place of a turn among all messages.
+    /// The index of a turn among all messages.
     pub(super) fn message_index(&self, turn: usize) -> usize {
         self.turns.get(turn).map_or(0, |(index, _)| *index)
     }
 
-    /// The text of a turn that can be judged; `None` for one with nothing to judge: without text, or, behind another, one
-    /// that is_followup on it. The first turn has nothing to lean on, so whatever it says is judged.
+    /// The text of a turn that can be judged; `None` for a turn without text and for a follow-up. The first turn is never a
+    /// follow-up.
     pub(super) fn judgeable(&self, turn: usize) -> Option<Cow<'_, str>> {
         let text = if turn + 1 == self.turns.len() {
             Cow::Borrowed(&*self.last)
         } else {
             self.turns.get(turn)?.1.text()
         };
-        let says_nothing = text.trim().is_empty() || (turn > 0 && is_followup(&text));
-        (!says_nothing).then_some(text)
+        let has_nothing_to_judge = text.trim().is_empty() || (turn > 0 && is_followup(&text));
+        (!has_nothing_to_judge).then_some(text)
     }
 }
 
@@ -105,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_turn_is_judged_when_it_is_the_first_and_leans_behind_another() {
+    fn a_short_turn_is_judged_when_it_is_the_first_and_a_followup_after_another() {
         let messages = r#"[{"role":"user","content":"hi"},{"role":"user","content":"hi"}]"#;
         with(messages, |chat| {
             assert_eq!(chat.judgeable(0).unwrap(), "hi");
@@ -114,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn an_image_alone_is_nothing_to_judge_and_neither_is_a_yes_behind_it() {
+    fn neither_an_image_alone_nor_a_yes_after_it_is_judged() {
         let image =
             r#"{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:"}}]}"#;
         with(

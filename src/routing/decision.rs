@@ -1,4 +1,4 @@
-//! What is decided for a request, and the words for it in headers, logs and metrics.
+//! The decision for a request, and its labels in headers, logs and metrics.
 
 use std::sync::Arc;
 
@@ -6,32 +6,32 @@ use serde::Serialize;
 
 use crate::{classifier::FallbackReason, config::Mode};
 
-/// What decided. The order is that of precedence.
+/// The rule that decided, in order of precedence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Why {
     /// The client's `x-thinkgate-mode`.
     Header,
-    /// A switch in the client's body.
+    /// The client's own choice in the request's body.
     Client,
     /// The family is not recognised, or the gate is off for this model.
     Unknown,
-    /// The model cannot switch.
+    /// The model has no switch.
     Fixed,
     /// The request allows fewer tokens than a thought and an answer need.
     Budget,
-    /// A tool's result goes back to the model: the turn keeps its mode.
+    /// The request returns a tool's result to the model: the turn keeps its mode.
     ToolLoop,
     /// The classifier's score.
     Classifier,
-    /// The classifier was late, failed, full, or had nothing readable to judge.
+    /// The classifier gave no score: late, failed, full, or no readable text.
     Fallback,
-    /// The server would not take our switch; the request went on without it.
+    /// The server rejected our switch; the request was sent without it.
     Refused,
 }
 
 impl Why {
-    /// The word in headers, logs and metrics.
+    /// Its label in headers, logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Header => "header",
@@ -47,16 +47,16 @@ impl Why {
     }
 }
 
-/// What was decided for one request.
+/// The decision for one request.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decision {
     /// The mode that is sent.
     pub mode: Mode,
-    /// What decided.
+    /// The rule that decided.
     pub why: Why,
-    /// P(reasoning), round3 to three digits, when one was computed.
+    /// P(reasoning), rounded to three digits, when one was computed.
     pub score: Option<f64>,
-    /// The subject of the prompt, when the model names one.
+    /// The subject of the prompt, when the classifier has subjects.
     pub domain: Option<Arc<str>>,
     /// Why the classifier did not decide, when `why` is a fallback.
     pub fallback_reason: Option<FallbackReason>,
@@ -74,7 +74,7 @@ impl Decision {
     }
 }
 
-/// A probability as it is shown and compared: what the header says is what decided.
+/// Rounds a probability to three digits. Scores are compared in this form, so that the header shows the value that decided.
 pub fn round3(score: f64) -> f64 {
     (score * 1000.0).round() / 1000.0
 }

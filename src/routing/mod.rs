@@ -1,7 +1,7 @@
-//! Request -> [`Routed`]: should the model think, and which bytes say so.
+//! Decides whether the model should think, and which bytes switch it: a request becomes a [`Routed`].
 //!
-//! [`policy`] decides (pure), [`family`] knows the switches (data), [`conversation`] finds the turns that can be judged, and
-//! [`scan`] the one that decides. Both front doors and the offline commands call the same [`Router::route`].
+//! [`policy`] holds the rules (pure) and [`family`] the switches (data). [`conversation`] finds the turns that can be judged, and
+//! [`scan`] finds the turn that decides. Both front doors and the offline commands call the same [`Router::route`].
 
 mod client_choice;
 mod conversation;
@@ -32,57 +32,57 @@ use crate::{
     error::Error,
 };
 
-/// What a name in a request stands for, as far as the decision is concerned.
+/// What a model name in a request refers to, as far as the decision depends on it.
 #[derive(Debug, Clone)]
 pub enum Target {
-    /// One model. Without a family it is not recognised; without the gate it is left alone.
+    /// One model. Without a family, or with `gate: false`, its requests stay unchanged.
     Model {
-        /// The name here.
+        /// Its name in the configuration.
         name: Arc<str>,
-        /// How it switches.
+        /// Its family; `None` when it was not recognised.
         family: Option<&'static Family>,
         /// `models.X.gate`.
         gate: bool,
     },
-    /// One name with a model per mode.
+    /// A name that stands for one model per mode.
     Alias(BTreeMap<Mode, Target>),
 }
 
-/// A request with its decision, ready to be rendered for any endpoint.
+/// A request with its decision. It can be rendered for any endpoint.
 #[derive(Debug, Clone)]
 pub struct Routed {
     /// The request as the client sent it.
     pub request: ChatRequest,
-    /// The model that answers: the one asked for, or the one an alias chose.
+    /// The model that answers: the one in the request, or the one that an alias chose.
     pub model: Arc<str>,
     /// What was decided, and why.
     pub decision: Decision,
-    /// The turns that were looked at for it, the last one first; empty when the classifier was not needed.
+    /// The turns that were scanned, the last one first; empty when the classifier was not needed.
     pub turns: Vec<ScannedTurn>,
-    /// True when the mode chose the model, which is a switch of its own.
+    /// True when the mode chose the model. Then the choice of the model is the switch.
     is_alias: bool,
 }
 
-/// A request's body for one endpoint.
+/// A request's body as it is sent to one endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rendered {
     /// The bytes to send.
     pub body: Bytes,
-    /// The fields we set in them, by every name a server might blame; empty when the request has its own say.
+    /// The fields that we set, by every name that a server may use for them in an error; empty when we set none.
     pub fields: Vec<&'static str>,
 }
 
-/// Decides for every request. Holds no state of its own: the same request gets the same decision on every replica.
+/// Decides for every request. It has no state of its own: the same request gets the same decision on every replica.
 #[derive(Debug)]
 pub struct Router {
     classifier: Arc<Classifier>,
     policy: Policy,
-    /// True: it waits for every score, whatever the deadline and the queue say.
+    /// True when it waits for every score: no deadline and no full queue.
     is_patient: bool,
 }
 
 impl Router {
-    /// A router that gets its scores from `classifier` and judges them by `policy`.
+    /// A router that turns the scores of `classifier` into decisions by `policy`.
     pub fn new(classifier: Arc<Classifier>, policy: Policy) -> Self {
         Self {
             classifier,
@@ -99,30 +99,31 @@ impl Router {
         }
     }
 
-    /// The classifier that scores.
+    /// The classifier that scores the turns.
     pub fn classifier(&self) -> &Arc<Classifier> {
         &self.classifier
     }
 
-    /// True when the classifier failed for good, so that every decision it should make falls back.
+    /// True when the classifier failed for good, so that every decision that needs it falls back.
     pub fn is_degraded(&self) -> bool {
         self.classifier.is_down()
     }
 
-    /// Decides for one request. `wish` is the client's `x-thinkgate-mode`.
+    /// Decides for one request. `requested_mode` is the client's `x-thinkgate-mode`.
     ///
-    /// Trouble of the classifier is no error: the decision falls back and says so.
+    /// A failure of the classifier is no error: the decision is then the fallback.
     ///
     /// # Errors
     /// A 400 when the messages are missing or malformed.
     pub async fn route(
         &self,
         request: ChatRequest,
-        wish: Option<Mode>,
+        requested_mode: Option<Mode>,
         target: &Target,
     ) -> Result<Routed, Error> {
         let conversation = Conversation::of(&request)?;
-        let decided = policy::decided_without_classifier(&request, &conversation, wish, target);
+        let decided =
+            policy::decided_without_classifier(&request, &conversation, requested_mode, target);
         let (decision, turns) = match decided {
             Some(decision) => (decision, Vec::new()),
             None => self.judge(&conversation).await,
@@ -160,47 +161,47 @@ impl Router {
 }
 
 impl Target {
-    /// The model that takes a request decided as `mode`, and its family.
+    /// The model for requests in `mode`, and its family.
     pub fn choose(&self, mode: Mode) -> (Arc<str>, Option<&'static Family>) {
         match self {
             Self::Model { name, family, .. } => (name.clone(), *family),
             Self::Alias(models) => match models.get(&mode).or_else(|| models.values().next()) {
                 Some(target) => target.choose(mode),
-                None => ("".into(), None), // an alias is validated to have all three
+                None => ("".into(), None), // cannot happen: an alias is validated to have all three
             },
         }
     }
 }
 
 impl Routed {
-    /// What the classifier saw in the turn that decided; `None` when something else decided, or there was nothing to judge.
+    /// The classifier's result for the turn that decided; `None` when another rule decided or no turn could be judged.
     pub fn deciding_classification(&self) -> Option<&Classification> {
-        // The turns are listed from the last one backwards, and the scan ends with the one that decides.
+        // `turns` begins with the last turn of the conversation, and the scan ends with the turn that decides.
         let mut oldest_first = self.turns.iter().rev();
         oldest_first.find_map(|turn| turn.classification.as_ref())
     }
 
     /// The subject of the turn that decided, with its probability; `None` also where that turn could not be read.
     pub fn domain(&self) -> Option<&Domain> {
-        let seen = self.deciding_classification()?;
+        let classification = self.deciding_classification()?;
         let is_shown = self.decision.domain.is_some();
-        seen.domain.as_ref().filter(|_| is_shown)
+        classification.domain.as_ref().filter(|_| is_shown)
     }
 
-    /// Says of the mode what the bytes for an endpoint of this family say. `refused`: the server would not take our switch.
+    /// Makes the reported mode match the bytes that an endpoint of this family gets. `refused`: the server rejected our switch.
     pub fn reconcile(&mut self, family: Option<&Family>, refused: bool) {
-        let asked = self.decision.mode != Mode::Unchanged;
+        let wanted = self.decision.mode != Mode::Unchanged;
         let switched = family.is_some_and(Family::can_switch) && !refused;
         if !switched && !self.is_alias {
             self.decision.mode = Mode::Unchanged;
         }
-        if refused && asked {
+        if refused && wanted {
             self.decision.why = Why::Refused;
         }
     }
 
-    /// The body for an endpoint whose models switch like `family` and that knows the model as `name`, when it has a name of
-    /// its own for it. Same family, same name, same bytes, through every door.
+    /// The body for an endpoint of this `family`. `name`: the endpoint's own name for the model, when it has one. The same
+    /// family and name give the same bytes through every door.
     pub fn render(&self, family: Option<&Family>, name: Option<&str>) -> Rendered {
         let mut changes: Vec<Change> = match (self.decision.mode, family) {
             (Mode::Reasoning, Some(family)) => family.reasoning.to_vec(),

@@ -1,4 +1,4 @@
-//! The decision, pure: what settles it without the classifier, and what a score means.
+//! The rules of the decision, as pure functions: those that need no classifier, and what a score means.
 
 use super::{Conversation, Decision, Mode, Target, Why, client_choice, decision::round3};
 use crate::{
@@ -13,21 +13,21 @@ pub struct Policy {
     pub(super) settings: Routing,
 }
 
-/// The decision, when something other than the classifier settles it.
+/// The decision, when a rule before the classifier applies.
 pub(super) fn decided_without_classifier(
     request: &ChatRequest,
     conversation: &Conversation,
-    wish: Option<Mode>,
+    requested_mode: Option<Mode>,
     target: &Target,
 ) -> Option<Decision> {
-    if let Some(mode) = wish {
+    if let Some(mode) = requested_mode {
         return Some(Decision::of(mode, Why::Header));
     }
     if client_choice::of(request).is_some() || target.is_soft_switched(conversation.last_turn()) {
         return Some(Decision::of(Mode::Unchanged, Why::Client));
     }
-    let left_alone = match target {
-        Target::Alias(_) => None, // the choice is between models
+    let unchanged = match target {
+        Target::Alias(_) => None, // an alias chooses between models
         Target::Model { family: None, .. } | Target::Model { gate: false, .. } => {
             Some(Why::Unknown)
         }
@@ -36,10 +36,10 @@ pub(super) fn decided_without_classifier(
             ..
         } => (!family.can_switch()).then_some(Why::Fixed),
     };
-    if let Some(why) = left_alone {
+    if let Some(why) = unchanged {
         return Some(Decision::of(Mode::Unchanged, why));
     }
-    let (_, thinking) = target.choose(Mode::Reasoning); // of an alias, the model that would think
+    let (_, thinking) = target.choose(Mode::Reasoning); // for an alias, the model that would think
     let floor = thinking.map_or(0, |family| family.floor);
     let is_short = request.token_limit().is_some_and(|limit| limit < floor);
     is_short.then(|| Decision::of(Mode::Direct, Why::Budget))
@@ -62,25 +62,25 @@ impl Policy {
         Self { settings }
     }
 
-    /// True when a classification is clear enough to change the mode of a conversation. A domain with a mode of its own is.
-    pub(super) fn is_decisive(&self, seen: &Classification) -> bool {
-        // 0.2 + 0.1 has to be the 0.3 that a score of three digits can reach.
-        let border = |at: f64| (at * 1e9).round() / 1e9;
-        let score = round3(seen.score);
-        self.domain_override(seen).is_some()
-            || score >= border(self.settings.threshold + self.settings.switch_margin)
-            || score <= border(self.settings.threshold - self.settings.switch_margin)
+    /// True when a classification is clear enough to change the mode of a conversation. A domain with a mode of its own always is.
+    pub(super) fn is_decisive(&self, classification: &Classification) -> bool {
+        // 0.2 + 0.1 must be 0.3, so that a score of 0.300 reaches it.
+        let limit = |at: f64| (at * 1e9).round() / 1e9;
+        let score = round3(classification.score);
+        self.domain_override(classification).is_some()
+            || score >= limit(self.settings.threshold + self.settings.switch_margin)
+            || score <= limit(self.settings.threshold - self.settings.switch_margin)
     }
 
-    fn domain_override(&self, seen: &Classification) -> Option<Mode> {
-        let domain = seen.domain.as_ref()?;
+    fn domain_override(&self, classification: &Classification) -> Option<Mode> {
+        let domain = classification.domain.as_ref()?;
         self.settings.domains.get(&*domain.label).copied()
     }
 
-    /// What a classification means at the plain threshold.
-    pub(super) fn judge(&self, seen: &Classification, in_tool_loop: bool) -> Decision {
-        let score = round3(seen.score);
-        if seen.unreadable {
+    /// The decision for a classification at the plain threshold.
+    pub(super) fn judge(&self, classification: &Classification, in_tool_loop: bool) -> Decision {
+        let score = round3(classification.score);
+        if classification.unreadable {
             return Decision {
                 score: Some(score),
                 ..self.fallback(FallbackReason::Unreadable)
@@ -91,7 +91,7 @@ impl Policy {
         } else {
             Mode::Direct
         };
-        let mode = self.domain_override(seen).unwrap_or(by_score);
+        let mode = self.domain_override(classification).unwrap_or(by_score);
         let why = if in_tool_loop {
             Why::ToolLoop
         } else {
@@ -99,12 +99,15 @@ impl Policy {
         };
         Decision {
             score: Some(score),
-            domain: seen.domain.as_ref().map(|domain| domain.label.clone()),
+            domain: classification
+                .domain
+                .as_ref()
+                .map(|domain| domain.label.clone()),
             ..Decision::of(mode, why)
         }
     }
 
-    /// The decision when the classifier cannot say.
+    /// The decision when the classifier gives no score.
     pub(super) fn fallback(&self, reason: FallbackReason) -> Decision {
         Decision {
             fallback_reason: Some(reason),
@@ -128,7 +131,7 @@ mod tests {
         })
     }
 
-    fn seen(score: f64, domain: &str) -> Classification {
+    fn classified(score: f64, domain: &str) -> Classification {
         let domain = Some(Domain {
             label: domain.into(),
             score: 1.0,
@@ -145,28 +148,28 @@ mod tests {
     #[test]
     fn the_rounded_score_is_compared() {
         assert_eq!(
-            policy().judge(&seen(0.4995, "math"), false).mode,
+            policy().judge(&classified(0.4995, "math"), false).mode,
             Mode::Reasoning
         );
         assert_eq!(
-            policy().judge(&seen(0.4994, "math"), false).mode,
+            policy().judge(&classified(0.4994, "math"), false).mode,
             Mode::Direct
         );
     }
 
     #[test]
-    fn a_domain_can_be_forced() {
+    fn a_domain_can_override_the_score() {
         assert_eq!(
-            policy().judge(&seen(0.1, "law"), false).mode,
+            policy().judge(&classified(0.1, "law"), false).mode,
             Mode::Reasoning
         );
     }
 
     #[test]
-    fn what_cannot_be_read_falls_back() {
+    fn an_unreadable_text_falls_back() {
         let unreadable = Classification {
             unreadable: true,
-            ..seen(0.9, "math")
+            ..classified(0.9, "math")
         };
         let decision = policy().judge(&unreadable, false);
         assert_eq!(
@@ -179,9 +182,9 @@ mod tests {
         );
     }
 
-    fn settle(
+    fn decided(
         body: &'static str,
-        wish: Option<Mode>,
+        requested_mode: Option<Mode>,
         family: Option<&str>,
         gate: bool,
     ) -> Option<(Mode, Why)> {
@@ -193,7 +196,7 @@ mod tests {
             gate,
         };
         let conversation = Conversation::of(&request).unwrap();
-        decided_without_classifier(&request, &conversation, wish, &target)
+        decided_without_classifier(&request, &conversation, requested_mode, &target)
             .map(|decision| (decision.mode, decision.why))
     }
 
@@ -204,33 +207,33 @@ mod tests {
         const SOFT: &str = r#"{"messages":[{"role":"user","content":"q /no_think"}]}"#;
         let unchanged = |why| Some((Mode::Unchanged, why));
         assert_eq!(
-            settle(CHOSEN, Some(Mode::Direct), Some("qwen3"), true),
+            decided(CHOSEN, Some(Mode::Direct), Some("qwen3"), true),
             Some((Mode::Direct, Why::Header))
         );
-        assert_eq!(settle(CHOSEN, None, None, true), unchanged(Why::Client));
+        assert_eq!(decided(CHOSEN, None, None, true), unchanged(Why::Client));
         assert_eq!(
-            settle(SOFT, None, Some("qwen3"), true),
+            decided(SOFT, None, Some("qwen3"), true),
             unchanged(Why::Client)
         );
-        assert_eq!(settle(SOFT, None, Some("deepseek_v4"), true), None);
-        assert_eq!(settle(PLAIN, None, None, true), unchanged(Why::Unknown));
+        assert_eq!(decided(SOFT, None, Some("deepseek_v4"), true), None);
+        assert_eq!(decided(PLAIN, None, None, true), unchanged(Why::Unknown));
         assert_eq!(
-            settle(PLAIN, None, Some("always"), false),
+            decided(PLAIN, None, Some("always"), false),
             unchanged(Why::Unknown)
         );
         assert_eq!(
-            settle(PLAIN, None, Some("always"), true),
+            decided(PLAIN, None, Some("always"), true),
             unchanged(Why::Fixed)
         );
-        assert_eq!(settle(PLAIN, None, Some("qwen3"), true), None);
+        assert_eq!(decided(PLAIN, None, Some("qwen3"), true), None);
     }
 
     #[test]
     fn fewer_tokens_than_a_thought_needs_are_a_direct_answer() {
-        let limited = |limit: &str, family: &str, wish| {
+        let limited = |limit: &str, family: &str, requested_mode| {
             let body =
                 format!("{{{limit},\"messages\":[{{\"role\":\"user\",\"content\":\"q\"}}]}}");
-            settle(body.leak(), wish, Some(family), true)
+            decided(body.leak(), requested_mode, Some(family), true)
         };
         let direct = Some((Mode::Direct, Why::Budget));
         assert_eq!(limited("\"max_tokens\":1023", "qwen3", None), direct);

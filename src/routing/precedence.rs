@@ -1,4 +1,4 @@
-//! For any request the first rule that applies decides: the rules of the design against a plain table of them.
+//! Property test of the precedence: for any request, the first rule of a plain table that applies decides.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -12,11 +12,11 @@ use crate::{
     config::Routing,
 };
 
-/// All that a decision depends on.
+/// Everything that a decision depends on.
 #[derive(Debug, Clone)]
 struct Case {
-    wish: Option<Mode>,
-    /// A field of the body, and whether it is a choice of the client's.
+    requested_mode: Option<Mode>,
+    /// A field of the body, and whether it counts as the client's own choice.
     field: (&'static str, Value, bool),
     soft_switch: bool,
     limit: Option<u64>,
@@ -72,7 +72,7 @@ impl Case {
         let request = self.request();
         let chat = Conversation::of(&request).unwrap();
         if let Some(decision) =
-            decided_without_classifier(&request, &chat, self.wish, &self.target())
+            decided_without_classifier(&request, &chat, self.requested_mode, &self.target())
         {
             return decision;
         }
@@ -80,10 +80,10 @@ impl Case {
         let mut reason = None;
         while let (None, Some(_)) = (reason, scan.next_text()) {
             match self.score {
-                Ok(score) => scan.observe(seen(score)),
+                Ok(score) => scan.observe(classified(score)),
                 Err(FallbackReason::Unreadable) => scan.observe(Classification {
                     unreadable: true,
-                    ..seen(900)
+                    ..classified(900)
                 }),
                 Err(why) => reason = Some(why),
             }
@@ -91,7 +91,7 @@ impl Case {
         scan.finish(reason).0
     }
 
-    /// Every rule of the design, whether it applies, and what it says; the last one always does.
+    /// Every rule in order: whether it applies, its mode, and its reason. The last one always applies.
     fn table(&self) -> [(bool, Mode, Why); 8] {
         use Mode::{Direct, Reasoning, Unchanged};
         let has_soft_switch = self.family == Some("qwen3");
@@ -109,8 +109,8 @@ impl Case {
         };
         [
             (
-                self.wish.is_some(),
-                self.wish.unwrap_or(Unchanged),
+                self.requested_mode.is_some(),
+                self.requested_mode.unwrap_or(Unchanged),
                 Why::Header,
             ),
             (chose, Unchanged, Why::Client),
@@ -128,7 +128,7 @@ impl Case {
     }
 }
 
-fn seen(score: u32) -> Classification {
+fn classified(score: u32) -> Classification {
     Classification {
         score: f64::from(score) / 1000.0,
         domain: None,
@@ -176,10 +176,10 @@ fn case() -> impl Strategy<Value = Case> {
         1 => prop::sample::select(FALLBACK_REASONS).prop_map(Err),
     ];
     (of_body, of_target, mode(), score).prop_map(|(of_body, of_target, fallback, score)| {
-        let (wish, field, soft_switch, limit, has_text, in_tool_loop) = of_body;
+        let (requested_mode, field, soft_switch, limit, has_text, in_tool_loop) = of_body;
         let (family, gate, is_alias) = of_target;
         Case {
-            wish,
+            requested_mode,
             field,
             soft_switch,
             limit,

@@ -1,4 +1,4 @@
-//! One name with a model per mode, and models known by other names at their endpoints.
+//! Aliases, which have a model per mode, and models with another name at their endpoints.
 
 use super::support::{EASY, Gateway, HARD, Server, chat, config};
 
@@ -38,7 +38,7 @@ aliases:
     assert_eq!(
         gateway.chat(&short).await.decision(),
         ("direct", "budget"),
-        "the thinker would not get to an answer"
+        "too few tokens for a thought and an answer"
     );
     let chosen = ask(HARD).replace("\"model\"", "\"reasoning_effort\":\"low\",\"model\"");
     assert_eq!(

@@ -22,7 +22,7 @@ async fn the_switch_is_sent_on_and_off_and_nothing_else_changes() {
 }
 
 #[tokio::test]
-async fn existing_kwargs_are_merged_into() {
+async fn the_switch_is_merged_into_existing_kwargs() {
     let server = Server::friendly().await;
     let gateway = Gateway::before(&server).await;
     let body = chat(EASY).replace(
@@ -38,7 +38,7 @@ async fn existing_kwargs_are_merged_into() {
 }
 
 #[tokio::test]
-async fn request_headers_go_on_but_for_ours_and_the_hops() {
+async fn request_headers_are_forwarded_except_ours_and_hop_by_hop() {
     let server = Server::friendly().await;
     let gateway = Gateway::before(&server).await;
     let headers = [
@@ -73,7 +73,7 @@ async fn request_headers_go_on_but_for_ours_and_the_hops() {
 }
 
 #[tokio::test]
-async fn a_body_in_many_pieces_is_one_body() {
+async fn a_body_in_many_chunks_is_one_body() {
     let server = Server::friendly().await;
     let gateway = Gateway::before(&server).await;
     let body = chat(EASY);

@@ -1,4 +1,4 @@
-//! Conversations: a mode lasts until a turn clearly asks for the other.
+//! Conversations: a mode lasts until a turn clearly calls for the other one.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use tokio::time::{sleep, timeout};
 
 use super::support::{EASY, Gateway, HARD, Server, http::PATIENCE};
 
-/// With these no score of the tests' classifier is decisive.
+/// With these settings no score of the tests' classifier is decisive.
 const STICKY: &str = "threshold: 0.49, switch_margin: 0.5";
 
-/// A chat of these turns of the user, each answered but the last.
+/// A chat with these turns of the user. Each but the last has an answer.
 fn conversation(turns: &[&str]) -> Value {
     let answered = |turn: &&str| {
         let answer = json!({"role": "assistant", "content": "So it is."});
@@ -45,7 +45,7 @@ async fn a_follow_up_keeps_the_mode_and_a_clear_turn_changes_it_both_ways() {
 }
 
 #[tokio::test]
-async fn a_wide_margin_keeps_the_mode_of_the_first_turn_and_one_turn_judges_the_last_alone() {
+async fn a_wide_margin_keeps_the_mode_of_the_first_turn_and_turns_1_judges_the_last_turn_alone() {
     let server = Server::friendly().await;
     let sticky = Gateway::with(&server, &format!("routing: {{ {STICKY} }}")).await;
     assert_eq!(mode(&sticky, &[EASY, HARD]).await, "direct");
@@ -75,14 +75,14 @@ async fn a_tool_loop_keeps_the_mode_of_the_turn_it_belongs_to() {
 }
 
 #[tokio::test]
-async fn explain_tells_what_became_of_every_turn_and_none_of_their_text() {
+async fn explain_shows_the_verdict_of_every_turn_and_no_text() {
     let server = Server::friendly().await;
     let gateway = Gateway::with(&server, &format!("routing: {{ {STICKY} }}")).await;
     let body = conversation(&["hello", HARD, EASY, "yes please"]).to_string();
     let answer = gateway.post("/explain", &body).await;
-    let told = answer.json();
+    let explained = answer.json();
     let of = |field: &str| -> Vec<Value> {
-        let turns = told["turns"].as_array().unwrap();
+        let turns = explained["turns"].as_array().unwrap();
         turns.iter().map(|turn| turn[field].clone()).collect()
     };
     assert_eq!(of("message"), [6, 4, 2, 0]);
@@ -94,16 +94,15 @@ async fn explain_tells_what_became_of_every_turn_and_none_of_their_text() {
     assert_eq!(scores[0], None);
     assert!(scores[2] > Some(0.5) && scores[1] < Some(0.5), "{scores:?}");
     let decided = (scores[3].unwrap() * 1000.0).round() / 1000.0;
-    assert_eq!(told["score"].as_f64(), Some(decided));
-    assert!(!told["turns"].to_string().contains("yes please"));
+    assert_eq!(explained["score"].as_f64(), Some(decided));
+    assert!(!explained["turns"].to_string().contains("yes please"));
     let chat = gateway.chat(&body).await;
     let score = chat.header("x-thinkgate-score").unwrap();
     assert_eq!(score.parse(), Ok(decided), "the turn that decided");
 }
 
 #[tokio::test]
-async fn a_long_conversation_is_decided_alike_by_a_gateway_that_knows_its_scores_and_one_that_does_not()
- {
+async fn a_long_conversation_gets_the_same_decision_with_and_without_cached_scores() {
     let server = Server::friendly().await;
     let yaml = format!("routing: {{ {STICKY} }}\nclassifier: {{ deadline_ms: 20000 }}");
     let (old, fresh) = (
@@ -125,7 +124,7 @@ async fn a_long_conversation_is_decided_alike_by_a_gateway_that_knows_its_scores
 }
 
 #[tokio::test]
-async fn a_walk_that_takes_longer_than_the_deadline_falls_back_until_its_scores_are_remembered() {
+async fn a_scan_that_takes_longer_than_the_deadline_falls_back_until_its_scores_are_cached() {
     let server = Server::friendly().await;
     let yaml = format!("routing: {{ {STICKY} }}\nclassifier: {{ deadline_ms: 100 }}");
     let gateway = Gateway::with(&server, &yaml).await;
@@ -144,14 +143,14 @@ async fn a_walk_that_takes_longer_than_the_deadline_falls_back_until_its_scores_
     );
     let known = first["turns"].as_array().unwrap();
     assert!(known.len() < 64 && known.iter().all(|turn| turn["verdict"] == "undecided"));
-    // Every try scores a few more, so a conversation is not late for ever.
+    // Every try scores a few more turns, so the conversation is decided in the end.
     let until_known = async {
         loop {
-            let told = gateway.post("/explain", &body).await.json();
-            if told["why"] == "classifier" {
-                return told["turns"].as_array().unwrap().len();
+            let explained = gateway.post("/explain", &body).await.json();
+            if explained["why"] == "classifier" {
+                return explained["turns"].as_array().unwrap().len();
             }
-            sleep(Duration::from_millis(20)).await; // a text that the last try left behind may still run
+            sleep(Duration::from_millis(20)).await; // a text of the last try may still be running
         }
     };
     assert_eq!(timeout(PATIENCE * 3, until_known).await, Ok(64));

@@ -11,14 +11,16 @@ use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use super::support::{
     EASY, Gateway, HARD, Server, chat, config,
-    envoy::{Ask, Buffered, Did, FullDuplexStreamed, Streamed, Talk, through},
+    envoy::{
+        Buffered, ClientRequest, EnvoyResult, EnvoyStream, FullDuplexStreamed, Streamed, through,
+    },
 };
 
 const MODES:
     [envoy_types::pb::envoy::extensions::filters::http::ext_proc::v3::processing_mode::BodySendMode;
         3] = [Buffered, Streamed, FullDuplexStreamed];
 
-const TOLD: [&str; 5] = [
+const DECISION_HEADERS: [&str; 5] = [
     "x-thinkgate-mode",
     "x-thinkgate-why",
     "x-thinkgate-score",
@@ -49,7 +51,7 @@ fn in_flight(state: &AppState) -> usize {
 }
 
 #[tokio::test]
-async fn both_doors_send_the_same_bytes_and_tell_the_same() {
+async fn both_doors_send_the_same_bytes_and_decision_headers() {
     let server = Server::friendly().await;
     let gateway = Gateway::start(config(&[], &settings(&server, ""))).await;
     let envoy = gateway.envoy.unwrap();
@@ -58,7 +60,7 @@ async fn both_doors_send_the_same_bytes_and_tell_the_same() {
     let odd = format!(
         "{{ \"t\" : 1.0, \"m\\u006fdel\":\"renamed\",\"e\":1e3,\n\"chat_template_kwargs\": null, \"messages\": [{{\"role\":\"user\",\"content\":\"{HARD} \\u00e9\"}}] }} "
     );
-    let wish = |mode| vec![("x-thinkgate-mode", mode)];
+    let with_mode = |mode| vec![("x-thinkgate-mode", mode)];
     let cases: Vec<(String, Vec<(&str, &str)>)> = vec![
         (chat(EASY), vec![]),
         (chat(HARD), vec![]),
@@ -69,20 +71,20 @@ async fn both_doors_send_the_same_bytes_and_tell_the_same() {
         (named("shut", HARD), vec![]),
         (named("talker", HARD), vec![]),
         (own_choice.clone(), vec![]),
-        (own_choice, wish("direct")),
-        (chat(EASY), wish("reasoning")),
-        (chat(EASY), wish("unchanged")),
-        (chat(EASY), wish("auto")),
+        (own_choice, with_mode("direct")),
+        (chat(EASY), with_mode("reasoning")),
+        (chat(EASY), with_mode("unchanged")),
+        (chat(EASY), with_mode("auto")),
         (odd, vec![]),
         (
             chat(&"A long story about a lighthouse. ".repeat(9_000)),
-            wish("direct"),
+            with_mode("direct"),
         ),
-        // and what is refused
+        // and requests that are refused
         ("{\"model\":".into(), vec![]),
         (String::new(), vec![]),
         (named("gone", EASY), vec![]),
-        (chat(EASY), wish("sometimes")),
+        (chat(EASY), with_mode("sometimes")),
         (r#"{"model":"Qwen3-tiny"}"#.into(), vec![]),
         (
             chat(EASY).replace("\"model\"", "\"messages\":[],\"model\""),
@@ -97,18 +99,18 @@ async fn both_doors_send_the_same_bytes_and_tell_the_same() {
             .await;
         let arrived = server.arrived().into_iter().nth(before);
         for mode in MODES {
-            let ask = Ask::chat(body).with(headers);
+            let ask = ClientRequest::chat(body).with(headers);
             match (through(envoy, mode, &ask).await, &arrived) {
-                (Did::Sent(sent), Some(arrived)) => {
+                (EnvoyResult::Sent(sent), Some(arrived)) => {
                     assert_eq!(sent.body, arrived.body, "{mode:?} {shown}");
-                    for name in TOLD {
-                        let told = sent.answer.get(name).map(String::as_str);
-                        assert_eq!(told, by_http.header(name), "{mode:?} {name} {shown}");
+                    for name in DECISION_HEADERS {
+                        let value = sent.answer.get(name).map(String::as_str);
+                        assert_eq!(value, by_http.header(name), "{mode:?} {name} {shown}");
                     }
                     assert!(!sent.answer.contains_key("x-thinkgate-forged"));
                     assert!(sent.largest <= 64 << 10, "{}", sent.largest);
                 }
-                (Did::Refused(refused), None) => {
+                (EnvoyResult::Refused(refused), None) => {
                     assert_eq!(
                         refused.status,
                         u32::from(by_http.status),
@@ -125,7 +127,7 @@ async fn both_doors_send_the_same_bytes_and_tell_the_same() {
 }
 
 #[tokio::test]
-async fn a_route_can_be_chosen_by_mode_and_model_and_no_client_steers() {
+async fn a_route_can_be_chosen_by_mode_and_model_and_no_client_can_forge_them() {
     let server = Server::friendly().await;
     let gateway = Gateway::start(config(&[], &settings(&server, ""))).await;
     let envoy = gateway.envoy.unwrap();
@@ -136,7 +138,7 @@ async fn a_route_can_be_chosen_by_mode_and_model_and_no_client_steers() {
     ];
     let body = chat(HARD).replace("Qwen3-tiny", "renamed");
     for mode in MODES {
-        let sent = through(envoy, mode, &Ask::chat(&body).with(&forged))
+        let sent = through(envoy, mode, &ClientRequest::chat(&body).with(&forged))
             .await
             .sent();
         assert!(
@@ -144,12 +146,16 @@ async fn a_route_can_be_chosen_by_mode_and_model_and_no_client_steers() {
             "{mode:?}: the route was chosen by the client's headers"
         );
         assert_eq!(sent.headers.get("x-thinkgate-tier"), None, "{mode:?}");
-        let steering = ["x-thinkgate-mode", "x-thinkgate-model"]
+        let routing_headers = ["x-thinkgate-mode", "x-thinkgate-model"]
             .map(|name| sent.headers.get(name).map(String::as_str));
         match mode {
-            Streamed => assert_eq!(steering, [None, None], "decided after the head has gone"),
+            Streamed => assert_eq!(
+                routing_headers,
+                [None, None],
+                "decided after the headers were forwarded"
+            ),
             _ => assert_eq!(
-                steering,
+                routing_headers,
                 [Some("direct"), Some("Qwen/Qwen3-8B")],
                 "{mode:?}"
             ),
@@ -158,10 +164,10 @@ async fn a_route_can_be_chosen_by_mode_and_model_and_no_client_steers() {
     // nor by a request that is not judged
     for (path, pieces) in [("/v1/models", vec![]), ("/login", vec![&b"a=b"[..]])] {
         for mode in MODES {
-            let ask = Ask {
+            let ask = ClientRequest {
                 path,
                 pieces: pieces.clone(),
-                ..Ask::chat("")
+                ..ClientRequest::chat("")
             }
             .with(&forged);
             let sent = through(envoy, mode, &ask).await.sent();
@@ -179,12 +185,12 @@ async fn a_route_can_be_chosen_by_mode_and_model_and_no_client_steers() {
 }
 
 #[tokio::test]
-async fn a_body_in_pieces_or_with_trailers_is_judged_whole() {
+async fn a_body_in_chunks_or_with_trailers_is_judged_as_one() {
     let server = Server::friendly().await;
     let gateway = Gateway::start(config(&[], &settings(&server, ""))).await;
     let envoy = gateway.envoy.unwrap();
     let body = chat(HARD);
-    let want = through(envoy, Buffered, &Ask::chat(&body))
+    let want = through(envoy, Buffered, &ClientRequest::chat(&body))
         .await
         .sent()
         .body;
@@ -197,19 +203,19 @@ async fn a_body_in_pieces_or_with_trailers_is_judged_whole() {
     ] {
         for size in [1, 7, body.len()] {
             let pieces = body.as_bytes().chunks(size).collect();
-            let ask = Ask {
+            let ask = ClientRequest {
                 pieces,
                 trailers,
-                ..Ask::chat(&body)
+                ..ClientRequest::chat(&body)
             };
             let sent = through(envoy, mode, &ask).await.sent();
             assert_eq!(sent.body, want, "{mode:?} by {size}");
         }
     }
-    // A trailers answer cannot carry the body that was held: better a clear no than a request without its body.
-    let ask = Ask {
+    // A reply to trailers cannot carry the held body, so the request is refused rather than forwarded without its body.
+    let ask = ClientRequest {
         trailers: true,
-        ..Ask::chat(&body)
+        ..ClientRequest::chat(&body)
     };
     let refused = through(envoy, Streamed, &ask).await.refused();
     assert_eq!(refused.status, 400);
@@ -224,9 +230,9 @@ async fn other_routes_get_the_models_name_and_are_not_judged() {
     let body = r#"{"input": "x", "model" : "renamed"}"#;
     let easy = chat(EASY);
     for mode in MODES {
-        let ask = |path, body| Ask {
+        let ask = |path, body| ClientRequest {
             path,
-            ..Ask::chat(body)
+            ..ClientRequest::chat(body)
         };
         let sent = through(envoy, mode, &ask("/v1/embeddings?x=1", body))
             .await
@@ -250,7 +256,7 @@ async fn other_routes_get_the_models_name_and_are_not_judged() {
 }
 
 #[tokio::test]
-async fn keys_are_asked_for_and_go_no_further() {
+async fn keys_are_required_and_not_forwarded() {
     let key = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(key.path(), "sk-alice").unwrap();
     let upstream = tempfile::NamedTempFile::new().unwrap();
@@ -270,7 +276,9 @@ models:
     let envoy = gateway.envoy.unwrap();
     let (plain, keyed) = (chat(EASY), chat(EASY).replace("Qwen3-tiny", "keyed"));
     for mode in MODES {
-        let refused = through(envoy, mode, &Ask::chat(&plain)).await.refused();
+        let refused = through(envoy, mode, &ClientRequest::chat(&plain))
+            .await
+            .refused();
         assert_eq!(
             (refused.status, &*refused.headers["www-authenticate"]),
             (401, "Bearer")
@@ -278,22 +286,22 @@ models:
         assert!(refused.body.contains("invalid_api_key"), "{}", refused.body);
         let wrong = [("authorization", "Bearer sk-mallory")];
         assert_eq!(
-            through(envoy, mode, &Ask::chat(&plain).with(&wrong))
+            through(envoy, mode, &ClientRequest::chat(&plain).with(&wrong))
                 .await
                 .refused()
                 .status,
             401
         );
         let right = [("authorization", "Bearer sk-alice")];
-        let sent = through(envoy, mode, &Ask::chat(&plain).with(&right))
+        let sent = through(envoy, mode, &ClientRequest::chat(&plain).with(&right))
             .await
             .sent();
         assert_eq!(sent.headers.get("authorization"), None, "{mode:?}");
-        let sent = through(envoy, mode, &Ask::chat(&keyed).with(&right))
+        let sent = through(envoy, mode, &ClientRequest::chat(&keyed).with(&right))
             .await
             .sent();
         let got = sent.headers.get("authorization").map(String::as_str);
-        // In STREAMED mode the head has gone before the body names the model.
+        // In STREAMED mode the headers are forwarded before the body names the model.
         assert_eq!(
             got,
             (mode != Streamed).then_some("Bearer sk-vllm"),
@@ -303,13 +311,15 @@ models:
 }
 
 #[tokio::test]
-async fn without_models_any_name_is_taken_and_its_family_recognised() {
+async fn without_models_any_name_is_accepted_and_its_family_recognised() {
     let yaml = "{ext_proc: {listen: '127.0.0.1:0'}}";
     let gateway = Gateway::start(config(&[], yaml)).await;
     let envoy = gateway.envoy.unwrap();
     let ask = |model: &str| chat(EASY).replace("Qwen3-tiny", model);
     let known = ask("deepseek-ai/DeepSeek-V3.1");
-    let sent = through(envoy, Buffered, &Ask::chat(&known)).await.sent();
+    let sent = through(envoy, Buffered, &ClientRequest::chat(&known))
+        .await
+        .sent();
     assert!(
         String::from_utf8(sent.body)
             .unwrap()
@@ -320,10 +330,12 @@ async fn without_models_any_name_is_taken_and_its_family_recognised() {
         "deepseek-ai/DeepSeek-V3.1"
     );
     let unknown = ask("mystery");
-    let sent = through(envoy, Buffered, &Ask::chat(&unknown)).await.sent();
+    let sent = through(envoy, Buffered, &ClientRequest::chat(&unknown))
+        .await
+        .sent();
     assert_eq!(sent.body, unknown.as_bytes());
     assert_eq!(sent.answer["x-thinkgate-why"], "unknown");
-    // A client's text is no label.
+    // A client's text never becomes a label.
     let metrics = gateway.get("/metrics").await;
     assert!(!metrics.text().contains("mystery"), "{}", metrics.text());
     // The HTTP door has no servers to send it to.
@@ -333,7 +345,7 @@ async fn without_models_any_name_is_taken_and_its_family_recognised() {
 }
 
 #[tokio::test]
-async fn a_request_too_large_is_refused_by_its_announcement_or_by_its_bytes() {
+async fn a_request_too_large_is_refused_by_its_content_length_or_by_its_bytes() {
     let server = Server::friendly().await;
     let more = "server: { max_body_bytes: 1000 }\n";
     let gateway = Gateway::start(config(&[], &settings(&server, more))).await;
@@ -341,7 +353,10 @@ async fn a_request_too_large_is_refused_by_its_announcement_or_by_its_bytes() {
     let long = chat(&"x".repeat(2_000));
     for mode in MODES {
         let announced = [("content-length", "2100")];
-        for ask in [Ask::chat(&long).with(&announced), Ask::chat(&long)] {
+        for ask in [
+            ClientRequest::chat(&long).with(&announced),
+            ClientRequest::chat(&long),
+        ] {
             let refused = through(envoy, mode, &ask).await.refused();
             assert_eq!(refused.status, 413, "{mode:?}");
         }
@@ -349,49 +364,53 @@ async fn a_request_too_large_is_refused_by_its_announcement_or_by_its_bytes() {
     assert_eq!(in_flight(&gateway.state()), 0);
 }
 
-/// A request whose head was let in and whose body is still to come.
-async fn in_flight_at(envoy: SocketAddr, body: &str) -> Talk {
-    let mut talk = Talk::open(envoy, Some(Buffered)).await;
-    talk.say_head(&Ask::chat(body));
-    let heard = talk.hear().await;
-    assert!(matches!(heard, Some(Response::RequestHeaders(_))));
-    talk
+/// A request whose headers were admitted and whose body has not arrived.
+async fn in_flight_at(envoy: SocketAddr, body: &str) -> EnvoyStream {
+    let mut stream = EnvoyStream::open(envoy, Some(Buffered)).await;
+    stream.send_headers(&ClientRequest::chat(body));
+    let reply = stream.next_reply().await;
+    assert!(matches!(reply, Some(Response::RequestHeaders(_))));
+    stream
 }
 
 #[tokio::test]
-async fn too_many_at_a_time_are_told_to_come_back() {
+async fn too_many_requests_in_flight_are_refused_with_retry_after() {
     let server = Server::friendly().await;
     let more = "server: { max_in_flight: 1 }\n";
     let gateway = Gateway::start(config(&[], &settings(&server, more))).await;
     let envoy = gateway.envoy.unwrap();
     let body = chat(EASY);
     let first = in_flight_at(envoy, &body).await;
-    let refused = through(envoy, Buffered, &Ask::chat(&body)).await.refused();
+    let refused = through(envoy, Buffered, &ClientRequest::chat(&body))
+        .await
+        .refused();
     assert_eq!(
         (refused.status, &*refused.headers["retry-after"]),
         (429, "1")
     );
-    drop(first); // a client that leaves frees its place
+    drop(first); // a client that leaves frees its permit
     for _ in 0..200 {
         if in_flight(&gateway.state()) == 0 {
             break;
         }
         sleep(Duration::from_millis(10)).await;
     }
-    through(envoy, Buffered, &Ask::chat(&body)).await.sent();
+    through(envoy, Buffered, &ClientRequest::chat(&body))
+        .await
+        .sent();
 }
 
 #[tokio::test]
-async fn a_filter_that_only_observes_is_told_nothing_and_its_requests_are_counted() {
+async fn a_filter_that_only_observes_gets_no_replies_and_its_requests_are_counted() {
     let server = Server::friendly().await;
     let gateway = Gateway::start(config(&[], &settings(&server, ""))).await;
     let body = chat(HARD);
-    let mut talk = Talk::open(gateway.envoy.unwrap(), Some(Streamed)).await;
-    talk.observes = true;
-    talk.say_head(&Ask::chat(&body));
-    talk.say_body(body.as_bytes(), false);
-    talk.say_body(b"", true);
-    talk.say(Request::ResponseHeaders(Default::default()));
+    let mut stream = EnvoyStream::open(gateway.envoy.unwrap(), Some(Streamed)).await;
+    stream.observes = true;
+    stream.send_headers(&ClientRequest::chat(&body));
+    stream.send_body(body.as_bytes(), false);
+    stream.send_body(b"", true);
+    stream.send(Request::ResponseHeaders(Default::default()));
     let mut metrics = String::new();
     for _ in 0..500 {
         metrics = gateway.get("/metrics").await.text().to_owned();
@@ -400,33 +419,36 @@ async fn a_filter_that_only_observes_is_told_nothing_and_its_requests_are_counte
         }
         sleep(Duration::from_millis(10)).await;
     }
-    // Envoy keeps such a stream open for seconds; the place is free before.
+    // Envoy keeps such a stream open for seconds; the permit is free before.
     assert_eq!(in_flight(&gateway.state()), 0);
     assert!(metrics.contains("mode=\"reasoning\""), "{metrics}");
-    talk.hang_up();
-    assert!(talk.hear().await.is_none(), "something was answered");
+    stream.close();
+    assert!(
+        stream.next_reply().await.is_none(),
+        "an observing filter got a reply"
+    );
 }
 
 #[tokio::test]
-async fn an_older_envoy_that_names_no_mode_is_served_by_what_it_sends() {
+async fn an_older_envoy_that_names_no_mode_is_served() {
     let server = Server::friendly().await;
     let gateway = Gateway::start(config(&[], &settings(&server, ""))).await;
     let body = chat(HARD);
-    let mut talk = Talk::open(gateway.envoy.unwrap(), None).await;
-    talk.say_head(&Ask::chat(&body));
+    let mut stream = EnvoyStream::open(gateway.envoy.unwrap(), None).await;
+    stream.send_headers(&ClientRequest::chat(&body));
     assert!(matches!(
-        talk.hear().await,
+        stream.next_reply().await,
         Some(Response::RequestHeaders(_))
     ));
-    talk.say_body(body.as_bytes(), true);
-    let Some(Response::RequestBody(answer)) = talk.hear().await else {
-        panic!("no answer to the body")
+    stream.send_body(body.as_bytes(), true);
+    let Some(Response::RequestBody(answer)) = stream.next_reply().await else {
+        panic!("no reply to the body")
     };
     assert!(answer.response.unwrap().body_mutation.is_some());
 }
 
 #[tokio::test]
-async fn the_health_service_says_what_ready_says() {
+async fn the_health_service_agrees_with_ready() {
     let unlisted = Server::listing("nothing yet", |_| Vec::new()).await;
     let waiting = config(&[&unlisted], "{ext_proc: {listen: '127.0.0.1:0'}}");
     let waiting = Gateway::start_unready(waiting).await;
@@ -440,7 +462,7 @@ async fn the_health_service_says_what_ready_says() {
     }
 }
 
-/// What the gateway's health service says, once it has had its first look.
+/// The status of the gateway's health service, after its first update.
 async fn health(gateway: &Gateway, service: &str) -> &'static str {
     sleep(Duration::from_millis(50)).await;
     let address = format!("http://{}", gateway.envoy.unwrap());
@@ -461,14 +483,17 @@ async fn an_envoy_that_connects_during_the_drain_is_refused_and_not_left_waiting
     let stopped = gateway.stop();
     sleep(Duration::from_millis(100)).await;
     let late = tokio::net::TcpStream::connect(envoy).await;
-    assert!(late.is_err(), "it waits for nothing");
-    // What runs is answered to its end.
-    running.say_body(body.as_bytes(), true);
+    assert!(
+        late.is_err(),
+        "the connection was accepted and left waiting"
+    );
+    // A running request is served to its end.
+    running.send_body(body.as_bytes(), true);
     assert!(matches!(
-        running.hear().await,
+        running.next_reply().await,
         Some(Response::RequestBody(_))
     ));
-    running.hang_up();
+    running.close();
     drop(running);
     stopped.await.unwrap().unwrap();
 }

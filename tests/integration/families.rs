@@ -1,4 +1,4 @@
-//! Golden files: for every family the exact body sent for each mode.
+//! Golden files: for every family, the exact body that is sent in each mode.
 
 use std::fmt::Write;
 
@@ -9,7 +9,7 @@ use thinkgate::{
 
 use super::support::fixture;
 
-/// A request with something of everything that a switch may touch.
+/// A request with every field that a switch may change.
 const REQUEST: &str = r#"{"model": "m", "messages": [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "2 + 2?"}], "temperature": 1.0}"#;
 
 #[test]

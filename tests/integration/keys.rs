@@ -7,7 +7,7 @@ use tempfile::NamedTempFile;
 
 use super::support::{
     Answer, EASY, Gateway, HARD, Server, Step, chat, config,
-    envoy::{Ask, Buffered, Did, FullDuplexStreamed, Streamed, through},
+    envoy::{Buffered, ClientRequest, EnvoyResult, FullDuplexStreamed, Streamed, through},
     send,
     server::{chunk, json, last_chunk, sse_head},
 };
@@ -53,8 +53,13 @@ fn asking_for(model: &str) -> String {
     chat(EASY).replace("Qwen3-tiny", model)
 }
 
-fn ask<'a>(method: &'a str, path: &'a str, key: (&'a str, &'a str), body: &'a str) -> Ask<'a> {
-    Ask {
+fn ask<'a>(
+    method: &'a str,
+    path: &'a str,
+    key: (&'a str, &'a str),
+    body: &'a str,
+) -> ClientRequest<'a> {
+    ClientRequest {
         method,
         path,
         headers: vec![JSON, key],
@@ -132,17 +137,17 @@ async fn a_key_is_good_for_its_models_and_says_nothing_of_others() {
             }
         }
         for mode in MODES {
-            let ask = Ask {
+            let ask = ClientRequest {
                 headers: vec![media, BOB],
                 ..ask("POST", path, BOB, body)
             };
             match through(envoy, mode, &ask).await {
-                Did::Sent(sent) => {
+                EnvoyResult::Sent(sent) => {
                     assert_eq!(*status, 200, "{mode:?} {path} {body}");
                     assert_eq!(sent.body, server.arrived().last().unwrap().body, "{mode:?}");
                     assert_eq!(sent.headers.get("x-api-key"), None);
                 }
-                Did::Refused(refused) => {
+                EnvoyResult::Refused(refused) => {
                     let got = (refused.status, &*refused.body);
                     assert_eq!(got, (u32::from(*status), answer.text()), "{mode:?} {path}");
                 }
@@ -223,8 +228,8 @@ async fn a_request_without_a_model_counts_for_the_one_it_gets() {
             assert!(status == 200 || !answer.text().contains("Qwen3-tiny"));
             for mode in MODES {
                 match through(envoy, mode, &ask(method, path, BOB, body)).await {
-                    Did::Sent(_) => assert_eq!(status, 200, "{mode:?} {path}"),
-                    Did::Refused(refused) => {
+                    EnvoyResult::Sent(_) => assert_eq!(status, 200, "{mode:?} {path}"),
+                    EnvoyResult::Refused(refused) => {
                         assert_eq!(
                             (refused.status, &*refused.body),
                             (403, answer.text()),
@@ -248,12 +253,13 @@ async fn behind_envoy_a_key_gets_past_no_check_by_what_we_are_not_shown() {
             .await
             .refused();
         assert_eq!(refused.status, 403, "{path}");
-        let mut talk =
-            super::support::envoy::Talk::open(envoy, Some(BodySendMode::BufferedPartial)).await;
-        talk.say_head(&ask("POST", path, BOB, &body));
-        talk.hear().await.unwrap();
-        talk.say_body(&body.as_bytes()[..20], false);
-        let answer = format!("{:?}", talk.hear().await.unwrap());
+        let mut stream =
+            super::support::envoy::EnvoyStream::open(envoy, Some(BodySendMode::BufferedPartial))
+                .await;
+        stream.send_headers(&ask("POST", path, BOB, &body));
+        stream.next_reply().await.unwrap();
+        stream.send_body(&body.as_bytes()[..20], false);
+        let answer = format!("{:?}", stream.next_reply().await.unwrap());
         assert!(answer.contains("model_not_allowed"), "{answer}");
     }
     // Another spelling of the path; that of a route with rules of its own is refused as over HTTP.
@@ -281,7 +287,11 @@ async fn behind_envoy_a_key_gets_past_no_check_by_what_we_are_not_shown() {
                 &ask("POST", "/v1/chat/completions", BOB, &body),
             )
             .await;
-            assert_eq!(matches!(did, Did::Sent(_)), is_sent, "{mode:?} {model}");
+            assert_eq!(
+                matches!(did, EnvoyResult::Sent(_)),
+                is_sent,
+                "{mode:?} {model}"
+            );
         }
     }
     let listed = through(envoy, Buffered, &ask("GET", "/v1/models", BOB, ""))
@@ -345,7 +355,7 @@ async fn a_key_that_asks_too_often_is_told_when_to_come_back() {
             let refused = through(
                 envoy,
                 mode,
-                &Ask {
+                &ClientRequest {
                     path,
                     ..bob.clone()
                 },

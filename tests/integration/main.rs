@@ -37,5 +37,5 @@ mod spelling;
 mod streams;
 mod telemetry;
 mod tls;
+mod turn_scan;
 mod upstream_keys;
-mod walk;

@@ -1,4 +1,4 @@
-//! Who decides: the order of precedence of the design, and what each reports.
+//! The order of precedence: which rule decides, and what each one reports.
 
 use super::support::{
     EASY, Gateway, HARD, Server, chat, config,
@@ -6,7 +6,7 @@ use super::support::{
 };
 
 #[tokio::test]
-async fn the_clients_own_choice_wins_in_every_form_and_its_bytes_stay() {
+async fn the_clients_own_choice_wins_in_every_form_and_its_bytes_are_unchanged() {
     let server = Server::friendly().await;
     let gateway = Gateway::before(&server).await;
     for choice in [
@@ -80,7 +80,7 @@ async fn the_header_wins_over_the_body_and_replaces_our_field_only() {
 }
 
 #[tokio::test]
-async fn unknown_ungated_and_fixed_models_are_left_alone_and_say_why() {
+async fn requests_for_unknown_ungated_and_fixed_models_are_unchanged_and_say_why() {
     let models = r#"{"data":[{"id":"house-model"},{"id":"QwQ-32B"},{"id":"Qwen3-8B"}]}"#;
     let server = Server::listing(models, |_| json("200 OK", OK_BODY)).await;
     let yaml = format!(
@@ -112,7 +112,7 @@ async fn unknown_ungated_and_fixed_models_are_left_alone_and_say_why() {
 }
 
 #[tokio::test]
-async fn a_small_limit_of_tokens_is_not_eaten_by_a_thought() {
+async fn a_small_token_limit_is_not_spent_on_thinking() {
     let server = Server::friendly().await;
     let gateway = Gateway::before(&server).await;
     let limited = |limit: &str| chat(HARD).replace("\"model\"", &format!("\"{limit}, \"model\""));

@@ -1,4 +1,4 @@
-//! Whatever the body, an edit changes what it names and nothing else.
+//! Property tests: an edit changes only the fields that it names, for any body.
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -24,7 +24,7 @@ fn value() -> impl Strategy<Value = Value> {
     })
 }
 
-/// An object with members of every kind, some of them ours.
+/// An object with members of every kind, reasoning fields among them.
 fn body() -> impl Strategy<Value = Map<String, Value>> {
     let ours = prop_oneof![
         Just("temperature".to_owned()),
@@ -57,7 +57,7 @@ fn body() -> impl Strategy<Value = Map<String, Value>> {
         })
 }
 
-/// Sets what a change names, the slow and obvious way.
+/// Applies a change, the slow and obvious way.
 fn set(body: &mut Map<String, Value>, path: &[&str], to: Value) {
     match path {
         [key] => {
@@ -110,7 +110,7 @@ proptest! {
     }
 
     #[test]
-    fn a_stream_is_read_alike_however_it_is_cut(
+    fn a_stream_reads_the_same_however_it_is_split(
         lines in prop::collection::vec("(data: (\\[DONE\\]|\\{\"usage\":\\{\"prompt_tokens\":[1-9]\\}\\}|x{0,9})|: ?ping|event: error|)", 0..8),
         ends in prop::collection::vec(prop_oneof![Just("\n"), Just("\r\n"), Just("\r")], 8),
         cut in 0usize..300,

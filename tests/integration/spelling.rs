@@ -1,12 +1,12 @@
-//! Paths in another spelling: what a model server reads as one of our routes is that route here too, or nothing.
+//! Paths in another spelling: a path that a model server would read as one of our routes is never forwarded unjudged.
 
 use super::support::{
     EASY, Gateway, HARD, Server, chat, config,
-    envoy::{Ask, Buffered, through},
+    envoy::{Buffered, ClientRequest, through},
     send,
 };
 
-/// Paths that mean another one to a server. vLLM's server decodes `%`; a URL's `\` becomes `/` on the way there.
+/// Paths that a server reads as another path. vLLM's server decodes `%`; the HTTP client turns `\` into `/`.
 const DISGUISED: [&str; 12] = [
     "/v1/load%5Flora_adapter",
     "/v1/%6Coad_lora_adapter",
@@ -23,7 +23,7 @@ const DISGUISED: [&str; 12] = [
 ];
 
 #[tokio::test]
-async fn a_route_spelt_with_percent_signs_gets_past_us_to_no_server() {
+async fn a_route_spelt_with_percent_signs_reaches_no_server() {
     let server = Server::friendly().await;
     let gateway = Gateway::before(&server).await;
     for path in DISGUISED {
@@ -39,7 +39,7 @@ async fn a_route_spelt_with_percent_signs_gets_past_us_to_no_server() {
     }
     let arrived = server.arrived();
     assert!(arrived.is_empty(), "{arrived:#?}");
-    // Who only wrote it too carefully is told how; of an admin route it is said what is said of it in plain letters.
+    // The error names the plain route. A denied route gets the same error in every spelling.
     let chat = gateway.post("/v1/chat%2Fcompletions", &chat(HARD)).await;
     assert!(
         chat.text().contains("/v1/chat/completions"),
@@ -52,7 +52,7 @@ async fn a_route_spelt_with_percent_signs_gets_past_us_to_no_server() {
 }
 
 #[tokio::test]
-async fn other_paths_go_on_as_they_are_spelt() {
+async fn other_paths_are_forwarded_as_they_are_spelt() {
     let server = Server::friendly().await;
     let gateway = Gateway::before(&server).await;
     let body = r#"{"model":"Qwen3-tiny"}"#;
@@ -68,7 +68,7 @@ async fn other_paths_go_on_as_they_are_spelt() {
     for path in ["/v1/models/Qwen3%2Dtiny", "/v1/models/%51wen3-tiny"] {
         assert_eq!(gateway.get(path).await.status, 200, "{path}");
     }
-    // As a label it is the route that it means.
+    // The label is the decoded route.
     let metrics = gateway.get("/metrics").await;
     assert!(metrics.text().contains("route=\"/v1/completions\""));
 }
@@ -92,7 +92,7 @@ async fn a_key_for_one_model_is_shown_no_others_under_another_spelling_at_either
     for path in ["/v1/%6Dodels", "/v1/models%2Fhidden"] {
         let answer = send(gateway.address, "GET", path, &[bob], body).await;
         assert_eq!(answer.status, 404, "{path}: {}", answer.text());
-        let ask = Ask {
+        let ask = ClientRequest {
             method: "GET",
             path,
             headers: vec![bob],

@@ -1,5 +1,5 @@
-//! Envoy's side of ext_proc, as its filter behaves in each body mode (measured with Envoy 1.40), for cases that a real one
-//! would take minutes to go through.
+//! Envoy's side of ext_proc, as its filter behaves in each body mode (measured with Envoy 1.40). A real Envoy would need
+//! minutes for the same cases.
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
@@ -26,16 +26,16 @@ pub use BodySendMode::{Buffered, FullDuplexStreamed, Streamed};
 
 /// A request as a client sends it to Envoy.
 #[derive(Debug, Clone)]
-pub struct Ask<'a> {
+pub struct ClientRequest<'a> {
     pub method: &'a str,
     pub path: &'a str,
     pub headers: Vec<(&'a str, &'a str)>,
-    /// The body in the pieces it arrives in.
+    /// The body in the chunks it arrives in.
     pub pieces: Vec<&'a [u8]>,
     pub trailers: bool,
 }
 
-impl<'a> Ask<'a> {
+impl<'a> ClientRequest<'a> {
     /// A chat request whose body arrives at once.
     pub fn chat(body: &'a str) -> Self {
         Self {
@@ -53,25 +53,25 @@ impl<'a> Ask<'a> {
     }
 }
 
-/// What Envoy does with a request in the end.
+/// What Envoy finally does with a request.
 #[derive(Debug)]
-pub enum Did {
+pub enum EnvoyResult {
     /// Sends this to the server.
     Sent(Sent),
     /// Answers the client itself.
     Refused(Refused),
 }
 
-/// A request as the server gets it, and what the answer's head becomes.
+/// A request as the server gets it, and the headers of the response as the client gets them.
 #[derive(Debug, Default)]
 pub struct Sent {
     pub headers: BTreeMap<String, String>,
     pub body: Vec<u8>,
-    /// True when the route was chosen anew with the changed headers.
+    /// True when the route was chosen again with the changed headers.
     pub rerouted: bool,
-    /// The head of the answer, which was `200` with forged headers of ours.
+    /// The headers of the response. The server sent `200` with forged headers in our name.
     pub answer: BTreeMap<String, String>,
-    /// The largest piece the body came back in.
+    /// The size of the largest chunk in which the body came back.
     pub largest: usize,
 }
 
@@ -82,7 +82,7 @@ pub struct Refused {
     pub body: String,
 }
 
-impl Did {
+impl EnvoyResult {
     pub fn sent(self) -> Sent {
         match self {
             Self::Sent(sent) => sent,
@@ -99,14 +99,14 @@ impl Did {
 }
 
 /// One stream of Envoy's filter.
-pub struct Talk {
+pub struct EnvoyStream {
     out: Option<UnboundedSender<ProcessingRequest>>,
     answers: Streaming<ProcessingResponse>,
     first: Option<ProtocolConfiguration>,
     pub observes: bool,
 }
 
-impl Talk {
+impl EnvoyStream {
     pub async fn open(address: SocketAddr, mode: Option<BodySendMode>) -> Self {
         let mut client = ExternalProcessorClient::connect(format!("http://{address}"))
             .await
@@ -127,7 +127,7 @@ impl Talk {
         }
     }
 
-    pub fn say(&mut self, part: Request) {
+    pub fn send(&mut self, part: Request) {
         let message = ProcessingRequest {
             request: Some(part),
             protocol_config: self.first.take(),
@@ -138,29 +138,29 @@ impl Talk {
     }
 
     /// Ends Envoy's side of the stream.
-    pub fn hang_up(&mut self) {
+    pub fn close(&mut self) {
         self.out = None;
     }
 
-    /// The next answer; `None` at the end of the stream.
-    pub async fn hear(&mut self) -> Option<Response> {
+    /// The next reply; `None` at the end of the stream.
+    pub async fn next_reply(&mut self) -> Option<Response> {
         let answer = timeout(PATIENCE, self.answers.message())
             .await
             .expect("no answer");
         answer.unwrap()?.response
     }
 
-    pub fn say_head(&mut self, ask: &Ask<'_>) {
+    pub fn send_headers(&mut self, ask: &ClientRequest<'_>) {
         let pseudo = [(":method", ask.method), (":path", ask.path)];
         let all = pseudo.iter().chain(&ask.headers);
-        self.say(Request::RequestHeaders(head(
+        self.send(Request::RequestHeaders(head(
             all.copied(),
             ask.pieces.is_empty() && !ask.trailers,
         )));
     }
 
-    pub fn say_body(&mut self, piece: &[u8], is_last: bool) {
-        self.say(Request::RequestBody(HttpBody {
+    pub fn send_body(&mut self, piece: &[u8], is_last: bool) {
+        self.send(Request::RequestBody(HttpBody {
             body: piece.to_vec(),
             end_of_stream: is_last,
             ..HttpBody::default()
@@ -183,9 +183,13 @@ fn head<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>, end_of_stream: bool
     }
 }
 
-/// Takes one request through the filter, and an answer of the server back.
-pub async fn through(address: SocketAddr, mode: BodySendMode, ask: &Ask<'_>) -> Did {
-    let mut talk = Talk::open(address, Some(mode)).await;
+/// Takes one request through the filter, and a response of the server back.
+pub async fn through(
+    address: SocketAddr,
+    mode: BodySendMode,
+    ask: &ClientRequest<'_>,
+) -> EnvoyResult {
+    let mut stream = EnvoyStream::open(address, Some(mode)).await;
     let mut sent = Sent {
         headers: ask
             .headers
@@ -194,41 +198,44 @@ pub async fn through(address: SocketAddr, mode: BodySendMode, ask: &Ask<'_>) -> 
             .collect(),
         ..Sent::default()
     };
-    talk.say_head(ask);
+    stream.send_headers(ask);
     let done = match mode {
-        FullDuplexStreamed => in_full_duplex(&mut talk, ask, &mut sent).await,
-        _ => in_turns(&mut talk, mode, ask, &mut sent).await,
+        FullDuplexStreamed => in_full_duplex(&mut stream, ask, &mut sent).await,
+        _ => in_turns(&mut stream, mode, ask, &mut sent).await,
     };
     if let Err(refused) = done {
-        assert!(talk.hear().await.is_none(), "an answer after a refusal");
-        return Did::Refused(refusal(refused));
+        assert!(
+            stream.next_reply().await.is_none(),
+            "a reply after a refusal"
+        );
+        return EnvoyResult::Refused(refusal(refused));
     }
     let forged = [
         (":status", "200"),
         ("x-thinkgate-why", "forged"),
         ("x-thinkgate-forged", "1"),
     ];
-    talk.say(Request::ResponseHeaders(head(forged.into_iter(), false)));
-    let Some(Response::ResponseHeaders(answer)) = talk.hear().await else {
+    stream.send(Request::ResponseHeaders(head(forged.into_iter(), false)));
+    let Some(Response::ResponseHeaders(answer)) = stream.next_reply().await else {
         panic!("no answer to the response's head")
     };
     sent.answer = [("x-thinkgate-why", "forged"), ("x-thinkgate-forged", "1")]
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .into();
     change(&mut sent.answer, answer.response.unwrap().header_mutation);
-    talk.hang_up();
-    assert!(talk.hear().await.is_none(), "an answer too many");
-    Did::Sent(sent)
+    stream.close();
+    assert!(stream.next_reply().await.is_none(), "a reply too many");
+    EnvoyResult::Sent(sent)
 }
 
-/// BUFFERED and STREAMED: exactly one answer for every message.
+/// BUFFERED and STREAMED: exactly one reply to every message.
 async fn in_turns(
-    talk: &mut Talk,
+    stream: &mut EnvoyStream,
     mode: BodySendMode,
-    ask: &Ask<'_>,
+    ask: &ClientRequest<'_>,
     sent: &mut Sent,
 ) -> Result<(), ImmediateResponse> {
-    match talk.hear().await {
+    match stream.next_reply().await {
         Some(Response::RequestHeaders(answer)) => {
             let common = answer.response.unwrap();
             sent.rerouted |= common.clear_route_cache;
@@ -245,11 +252,11 @@ async fn in_turns(
     if ask.pieces.is_empty() {
         messages.clear();
     } else if mode == Streamed && !ask.trailers {
-        messages.push((&[], true)); // Envoy says the end of a streamed body with an empty piece
+        messages.push((&[], true)); // Envoy ends a streamed body with an empty chunk
     }
     for (piece, is_last) in messages {
-        talk.say_body(piece, is_last);
-        let common = match talk.hear().await {
+        stream.send_body(piece, is_last);
+        let common = match stream.next_reply().await {
             Some(Response::RequestBody(answer)) => answer.response.unwrap(),
             Some(Response::ImmediateResponse(refused)) => return Err(refused),
             other => panic!("{other:?}"),
@@ -271,8 +278,8 @@ async fn in_turns(
         sent.rerouted |= common.clear_route_cache;
     }
     if ask.trailers {
-        talk.say(Request::RequestTrailers(HttpTrailers::default()));
-        match talk.hear().await {
+        stream.send(Request::RequestTrailers(HttpTrailers::default()));
+        match stream.next_reply().await {
             Some(Response::RequestTrailers(_)) => {}
             Some(Response::ImmediateResponse(refused)) => return Err(refused),
             other => panic!("{other:?}"),
@@ -281,23 +288,23 @@ async fn in_turns(
     Ok(())
 }
 
-/// FULL_DUPLEX_STREAMED: everything is sent without waiting; what comes back is the request.
+/// FULL_DUPLEX_STREAMED: everything is sent without waiting for replies.
 async fn in_full_duplex(
-    talk: &mut Talk,
-    ask: &Ask<'_>,
+    stream: &mut EnvoyStream,
+    ask: &ClientRequest<'_>,
     sent: &mut Sent,
 ) -> Result<(), ImmediateResponse> {
     for piece in &ask.pieces {
-        talk.say_body(piece, false);
+        stream.send_body(piece, false);
     }
     match (ask.trailers, ask.pieces.is_empty()) {
-        (true, _) => talk.say(Request::RequestTrailers(HttpTrailers::default())),
-        (false, false) => talk.say_body(&[], true),
+        (true, _) => stream.send(Request::RequestTrailers(HttpTrailers::default())),
+        (false, false) => stream.send_body(&[], true),
         (false, true) => {}
     }
     let mut is_first = true;
     loop {
-        let common: CommonResponse = match talk.hear().await {
+        let common: CommonResponse = match stream.next_reply().await {
             Some(Response::RequestHeaders(answer)) if is_first => {
                 let common = answer.response.unwrap();
                 sent.rerouted = common.clear_route_cache;
@@ -333,7 +340,7 @@ fn take(sent: &mut Sent, body: BodyMutation) {
     }
 }
 
-/// Removes first and sets then, as Envoy does.
+/// Removes first and then sets, as Envoy does.
 fn change(headers: &mut BTreeMap<String, String>, mutation: Option<HeaderMutation>) {
     let mutation = mutation.unwrap_or_default();
     for name in &mutation.remove_headers {

@@ -1,4 +1,4 @@
-//! Whatever the conversation and its scores: which turn decides, and what does not matter to it.
+//! Property tests of the turn scan: which turn decides, and what does not matter to it.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -14,20 +14,20 @@ use thinkgate::{
 enum Turn {
     /// An image without text.
     Image,
-    /// A short word that leans on what was said before.
-    Leaning(&'static str),
+    /// A short word that means nothing without the turn before it.
+    FollowUp(&'static str),
     /// Something that can be judged, with its score in thousandths.
     Ask(u32),
     /// Something in a script that the classifier cannot read.
     Unreadable,
 }
-use Turn::{Ask, Image, Leaning, Unreadable};
+use Turn::{Ask, FollowUp, Image, Unreadable};
 
 impl Turn {
     fn message(self) -> Value {
         let content = match self {
             Image => json!([{"type": "image_url", "image_url": {"url": "data:,"}}]),
-            Leaning(word) => word.into(),
+            FollowUp(word) => word.into(),
             Ask(score) => format!("a question that scores {score}").into(),
             Unreadable => "something that scores nothing readable".into(),
         };
@@ -35,8 +35,8 @@ impl Turn {
     }
 }
 
-/// What a classifier would see in the text of a turn. A short word is taken for a clear no, as the real one does.
-fn seen(text: &str) -> Classification {
+/// What a classifier would return for the text of a turn. Like the real one, it gives a short word a clear no.
+fn classify(text: &str) -> Classification {
     let score = text.rsplit(' ').next().and_then(|word| word.parse().ok());
     Classification {
         score: score.unwrap_or(0.0) / 1000.0,
@@ -64,7 +64,7 @@ fn scan(policy: &Policy, turns: &[Turn], fails_at: usize) -> (Decision, Vec<Scan
         if asked == fails_at {
             return turns.finish(Some(FallbackReason::Late));
         }
-        turns.observe(seen(&text));
+        turns.observe(classify(&text));
         asked += 1;
     }
     turns.finish(None)
@@ -74,14 +74,14 @@ fn decide(policy: &Policy, turns: &[Turn]) -> Decision {
     scan(policy, turns, usize::MAX).0
 }
 
-/// The rule of the design, the slow and obvious way and in whole thousandths.
+/// The same rule, the slow and obvious way and in whole thousandths.
 fn reference(limits: &Limits, turns: &[Turn]) -> (Mode, Why) {
-    let judgeable = turns.iter().enumerate().filter(|(at, turn)| match turn {
+    let judged = turns.iter().enumerate().filter(|(at, turn)| match turn {
         Image => false,
-        Leaning(_) => *at == 0,
+        FollowUp(_) => *at == 0,
         Ask(_) | Unreadable => true,
     });
-    let all: Vec<Turn> = judgeable.map(|(_, turn)| *turn).collect();
+    let all: Vec<Turn> = judged.map(|(_, turn)| *turn).collect();
     let window = &all[all.len().saturating_sub(limits.turns)..];
     let score_of = |turn: &Turn| match turn {
         Ask(score) => i64::from(*score),
@@ -126,15 +126,15 @@ fn limits() -> impl Strategy<Value = Limits> {
     })
 }
 
-fn leaning() -> impl Strategy<Value = Turn> {
+fn followup() -> impl Strategy<Value = Turn> {
     const WORDS: &[&str] = &["yes", "go on", "ok thanks", "继续", "why?", "👍", " "];
-    prop::sample::select(WORDS).prop_map(Leaning)
+    prop::sample::select(WORDS).prop_map(FollowUp)
 }
 
 fn turn() -> impl Strategy<Value = Turn> {
     prop_oneof![
         1 => Just(Image),
-        2 => leaning(),
+        2 => followup(),
         5 => (300..700u32).prop_map(Ask), // around most thresholds
         2 => (0..=10u32).prop_map(|hundreds| Ask(hundreds * 100)),
         1 => Just(Unreadable),
@@ -143,23 +143,23 @@ fn turn() -> impl Strategy<Value = Turn> {
 
 fn turns() -> impl Strategy<Value = Vec<Turn>> {
     prop::collection::vec(turn(), 0..14).prop_filter("no blank word first", |turns| {
-        turns.first() != Some(&Leaning(" "))
+        turns.first() != Some(&FollowUp(" "))
     })
 }
 
 proptest! {
     #[test]
-    fn the_turn_that_the_design_names_decides(limits in limits(), turns in turns()) {
+    fn the_turn_that_the_rule_names_decides(limits in limits(), turns in turns()) {
         prop_assume!(!turns.is_empty());
         let got = decide(&limits.policy(), &turns);
         prop_assert_eq!((got.mode, got.why), reference(&limits, &turns));
     }
 
     #[test]
-    fn a_turn_with_nothing_to_judge_changes_nothing(limits in limits(), turns in turns(), said in prop_oneof![Just(Image), leaning()]) {
+    fn a_turn_with_nothing_to_judge_changes_nothing(limits in limits(), turns in turns(), extra in prop_oneof![Just(Image), followup()]) {
         prop_assume!(!turns.is_empty());
         let policy = limits.policy();
-        let appended = [turns.as_slice(), &[said]].concat();
+        let appended = [turns.as_slice(), &[extra]].concat();
         prop_assert_eq!(decide(&policy, &turns), decide(&policy, &appended));
     }
 
@@ -183,13 +183,13 @@ proptest! {
         prop_assert_eq!(&decide(&policy, since), &decision);
         let score = (decision.score.unwrap() * 1000.0).round() as i64;
         let is_clear = (score - limits.threshold).abs() >= limits.margin;
-        if is_clear && !matches!(since, [Leaning(_), ..]) {
+        if is_clear && !matches!(since, [FollowUp(_), ..]) {
             prop_assert_eq!(&decide(&policy, &[others.as_slice(), since].concat()), &decision);
         }
     }
 
     #[test]
-    fn a_scan_goes_backwards_and_asks_for_no_more_scores_than_it_may(limits in limits(), turns in turns()) {
+    fn a_scan_goes_backwards_and_needs_no_more_scores_than_configured(limits in limits(), turns in turns()) {
         let (_, scanned) = scan(&limits.policy(), &turns, usize::MAX);
         prop_assert!(scanned.iter().filter(|turn| turn.classification.is_some()).count() <= limits.turns);
         prop_assert!(scanned.is_sorted_by(|a, b| a.message_index > b.message_index));
@@ -198,7 +198,7 @@ proptest! {
     }
 
     #[test]
-    fn a_score_that_cannot_be_had_is_a_fallback_whatever_is_known(limits in limits(), turns in turns(), fails_at: prop::sample::Index) {
+    fn a_missing_score_is_a_fallback_whatever_scores_are_known(limits in limits(), turns in turns(), fails_at: prop::sample::Index) {
         let policy = limits.policy();
         let scores = scan(&policy, &turns, usize::MAX).1.iter().filter(|turn| turn.classification.is_some()).count();
         prop_assume!(scores > 0);
