@@ -88,7 +88,7 @@ impl SseScanner {
     }
 
     /// Memory held for an unfinished line, in bytes; at most twice the longest line that is read.
-    pub fn held(&self) -> usize {
+    pub fn buffered_bytes(&self) -> usize {
         self.partial.capacity()
     }
 
@@ -205,7 +205,7 @@ mod tests {
         scanner.scan(b"data: ");
         for _ in 0..5_000 {
             scanner.scan(&[b'x'; 1000]);
-            assert!(scanner.held() <= 2 * SseScanner::MAX_LINE_BYTES);
+            assert!(scanner.buffered_bytes() <= 2 * SseScanner::MAX_LINE_BYTES);
         }
         assert!(!scanner.at_boundary());
         scanner.scan(b"\n\ndata: [DONE]\n\n");

@@ -1,4 +1,5 @@
-//! The reader of model servers' answers: what it reads does not depend on how the bytes came, and is what hyper's client reads.
+//! Fuzzes the reader of model servers' responses: the result must not depend on how the bytes are split, and must match hyper's
+//! client.
 #![no_main]
 
 use std::future::poll_fn;
@@ -15,9 +16,9 @@ use tokio::{
     runtime::{Builder, Runtime},
 };
 
-/// An answer that came to its end.
+/// A complete response.
 #[derive(Debug, PartialEq)]
-struct Whole {
+struct CompleteResponse {
     status: u16,
     headers: HeaderMap,
     body: Vec<u8>,
@@ -28,26 +29,26 @@ fuzz_target!(|stream: &[u8]| {
     let runtime = Builder::new_current_thread().build().unwrap();
     let at_once = read(&runtime, stream, usize::MAX);
     for length in [1, 2, 3, 7, 64] {
-        let in_pieces = read(&runtime, stream, length);
-        assert_eq!(in_pieces, at_once, "in pieces of {length}");
+        let in_chunks = read(&runtime, stream, length);
+        assert_eq!(in_chunks, at_once, "in chunks of {length}");
     }
     let theirs = runtime.block_on(read_by_hyper(stream));
     let is_coded = [&at_once, &theirs].into_iter().flatten().any(is_coded);
-    // hyper skips any number of zeros, and reads codings that nobody asked for as if they were none.
+    // hyper skips any number of zeros, and ignores codings that the request did not offer.
     if is_coded || has_zeros(stream) {
         return;
     }
     match (at_once, theirs) {
         (Some(mut ours), Some(mut theirs)) => {
-            // Ours is told once, or not at all beside chunks.
+            // We keep one Content-Length, and none beside chunks.
             let length = ours.headers.remove(header::CONTENT_LENGTH);
             let lengths = theirs.headers.remove(header::CONTENT_LENGTH);
             assert!(length.is_none() || lengths.is_some());
             assert_eq!(ours, theirs);
         }
-        // Nobody asked for another protocol.
+        // The request did not ask for another protocol.
         (None, Some(theirs)) if theirs.status == 101 => {}
-        // Readers do not agree on what such trailers are.
+        // Readers disagree about trailers with bare line feeds.
         (None, Some(theirs)) if theirs.trailers.is_some() && has_bare_line_feed(stream) => {}
         (None, Some(theirs)) => panic!("only hyper reads {theirs:?}"),
         (Some(ours), None) => panic!("only we read {ours:?}"),
@@ -55,16 +56,16 @@ fuzz_target!(|stream: &[u8]| {
     }
 });
 
-/// True when its body has another coding than chunks.
-fn is_coded(whole: &Whole) -> bool {
-    let codings = whole.headers.get_all(header::TRANSFER_ENCODING).iter();
+/// True when its body has a transfer coding other than chunked.
+fn is_coded(response: &CompleteResponse) -> bool {
+    let codings = response.headers.get_all(header::TRANSFER_ENCODING).iter();
     let codings: Vec<_> = codings
         .map(|coding| coding.as_bytes().to_ascii_lowercase())
         .collect();
     !codings.is_empty() && codings != [b"chunked"]
 }
 
-/// True when a chunk may be told by more digits than a size has.
+/// True when a chunk size may have more digits than we accept.
 fn has_zeros(stream: &[u8]) -> bool {
     stream.windows(12).any(|digits| digits == [b'0'; 12])
 }
@@ -77,15 +78,15 @@ fn has_bare_line_feed(stream: &[u8]) -> bool {
         .any(|(before, byte)| *byte == b'\n' && *before != b'\r')
 }
 
-/// What our reader makes of a stream that comes in pieces of this length and then ends.
-fn read(runtime: &Runtime, stream: &[u8], length: usize) -> Option<Whole> {
+/// The result of our reader for a stream that arrives in chunks of this length and then ends.
+fn read(runtime: &Runtime, stream: &[u8], length: usize) -> Option<CompleteResponse> {
     runtime.block_on(async {
         let mut reader = AnswerReader::default();
-        let mut pieces = stream.chunks(length);
+        let mut chunks = stream.chunks(length);
         let head = loop {
             match reader.head(&Method::POST) {
                 Ok(Some(head)) => break head,
-                Ok(None) => fill(&mut reader, pieces.next()?).await,
+                Ok(None) => fill(&mut reader, chunks.next()?).await,
                 Err(Malformed) => return None,
             }
         };
@@ -100,8 +101,8 @@ fn read(runtime: &Runtime, stream: &[u8], length: usize) -> Option<Whole> {
                     Err(frame) => trailers = frame.into_trailers().ok(),
                 },
                 None if reader.is_over() => break,
-                None => match pieces.next() {
-                    Some(piece) => fill(&mut reader, piece).await,
+                None => match chunks.next() {
+                    Some(chunk) => fill(&mut reader, chunk).await,
                     None => {
                         reader.close().ok()?;
                         break;
@@ -109,7 +110,7 @@ fn read(runtime: &Runtime, stream: &[u8], length: usize) -> Option<Whole> {
                 },
             }
         }
-        Some(Whole {
+        Some(CompleteResponse {
             status: head.status.as_u16(),
             headers: head.headers,
             body,
@@ -118,37 +119,37 @@ fn read(runtime: &Runtime, stream: &[u8], length: usize) -> Option<Whole> {
     })
 }
 
-async fn fill(reader: &mut AnswerReader, mut piece: &[u8]) {
-    while !piece.is_empty() {
-        let length = poll_fn(|cx| reader.poll_fill(&mut piece, cx))
+async fn fill(reader: &mut AnswerReader, mut chunk: &[u8]) {
+    while !chunk.is_empty() {
+        let length = poll_fn(|cx| reader.poll_fill(&mut chunk, cx))
             .await
             .unwrap();
         assert!(length > 0);
     }
 }
 
-async fn read_by_hyper(stream: &[u8]) -> Option<Whole> {
+async fn read_by_hyper(stream: &[u8]) -> Option<CompleteResponse> {
     let (client, mut server) = duplex(64 << 10);
     let (mut sender, connection) = http1::handshake(TokioIo::new(client)).await.unwrap();
-    let serves = async {
-        let mut asked = Vec::new();
-        while !asked.ends_with(b"\r\n\r\n") {
-            server.read_buf(&mut asked).await.unwrap();
+    let server_task = async {
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            server.read_buf(&mut request).await.unwrap();
         }
         let _ = server.write_all(stream).await;
         drop(server);
     };
-    let asks = async {
+    let client_task = async {
         let request = Request::post("/").body(Empty::<Bytes>::new()).unwrap();
         let (head, body) = sender.send_request(request).await.ok()?.into_parts();
         let body = body.collect().await.ok()?;
-        Some(Whole {
+        Some(CompleteResponse {
             status: head.status.as_u16(),
             headers: head.headers,
             trailers: body.trailers().cloned(),
             body: body.to_bytes().to_vec(),
         })
     };
-    let (_, (), whole) = tokio::join!(async { connection.await.ok() }, serves, asks);
-    whole
+    let (_, (), response) = tokio::join!(async { connection.await.ok() }, server_task, client_task);
+    response
 }

@@ -1,4 +1,4 @@
-//! The reader of configurations: whatever the file holds, it is taken or every problem says where it is.
+//! Fuzzes the configuration reader: any file is accepted, or every problem names its path.
 #![no_main]
 
 use std::{fs, path::PathBuf, sync::LazyLock};
@@ -9,7 +9,7 @@ use thinkgate::{
     routing::Family,
 };
 
-/// A file of this process alone, in memory where there is such a place.
+/// A file of this process, in memory where possible.
 static FILE: LazyLock<PathBuf> = LazyLock::new(|| {
     let memory = PathBuf::from("/dev/shm");
     let folder = if memory.is_dir() {
@@ -27,7 +27,7 @@ fuzz_target!(|text: &[u8]| {
     match read(text) {
         Ok(config) => {
             config.warnings().iter().for_each(check);
-            // What check-config prints is a configuration again, and the same one; but a hash is not printed.
+            // What check-config prints must read as the same configuration, unless it hides a hash.
             let printed = serde_yaml::to_string(&config).expect("a configuration can be printed");
             if !printed.contains("sha256:(hidden)") {
                 assert_eq!(read(printed.as_bytes()), Ok(config), "{printed}");
@@ -51,7 +51,7 @@ fn read(text: &[u8]) -> Result<Config, Vec<Problem>> {
     parsed.validated().map_err(|problems| problems.0)
 }
 
-/// A problem is one line that says where and what.
+/// A problem must name its path and have a message.
 fn check(problem: &Problem) {
     let says_where = !matches!(&*problem.path, "" | ".");
     assert!(says_where && !problem.message.is_empty(), "{problem:?}");

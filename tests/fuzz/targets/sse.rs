@@ -1,64 +1,68 @@
-//! The reader of event streams: what it has seen does not depend on how the bytes came.
+//! Fuzzes the SSE scanner: its results must not depend on how the bytes are split, and must match a simple reader's.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use thinkgate::api::{Object, SseScanner, Usage};
 
-/// Lines longer than this are looked into only when they come in one piece.
-const LONGEST: usize = 64 << 10;
+/// A longer line is only read when it arrives in one chunk.
+const MAX_LINE_BYTES: usize = 64 << 10;
 
 fuzz_target!(|stream: &[u8]| {
-    if lines(stream).iter().any(|line| line.len() > LONGEST) {
+    if lines(stream).iter().any(|line| line.len() > MAX_LINE_BYTES) {
         return read(stream.chunks(997), |_, _| {});
     }
     let mut whole = SseScanner::default();
     whole.scan(stream);
     if let Ok(text) = std::str::from_utf8(stream) {
-        assert_eq!(seen(&whole), obvious(stream, whole.usage()), "{text:?}");
+        assert_eq!(
+            results(&whole),
+            reference(stream, whole.usage()),
+            "{text:?}"
+        );
     }
-    // Byte by byte, and after each the same as when all that came at once.
+    // Byte by byte. After each byte the results are the same as for all bytes so far at once.
     read(stream.chunks(1), |scanner, so_far| {
         if stream.len() < 100 {
             let mut at_once = SseScanner::default();
             at_once.scan(&stream[..so_far]);
-            assert_eq!(seen(scanner), seen(&at_once), "after {so_far}");
+            assert_eq!(results(scanner), results(&at_once), "after {so_far}");
         } else if so_far == stream.len() {
-            assert_eq!(seen(scanner), seen(&whole));
+            assert_eq!(results(scanner), results(&whole));
         }
     });
     for size in [2, 3, 5, 64] {
         read(stream.chunks(size), |scanner, so_far| {
             if so_far == stream.len() {
-                assert_eq!(seen(scanner), seen(&whole), "in pieces of {size}");
+                assert_eq!(results(scanner), results(&whole), "in chunks of {size}");
             }
         });
     }
     let lines = stream.split_inclusive(|byte| matches!(byte, b'\r' | b'\n'));
     read(lines, |scanner, so_far| {
         if so_far == stream.len() {
-            assert_eq!(seen(scanner), seen(&whole), "line by line");
+            assert_eq!(results(scanner), results(&whole), "line by line");
         }
     });
 });
 
-/// Reads a stream in pieces, empty ones among them, and looks at the scanner after each.
-fn read<'a>(pieces: impl Iterator<Item = &'a [u8]>, look: impl Fn(&SseScanner, usize)) {
+/// Scans a stream in chunks, empty ones among them, and calls `check` after each.
+fn read<'a>(chunks: impl Iterator<Item = &'a [u8]>, check: impl Fn(&SseScanner, usize)) {
     let mut scanner = SseScanner::default();
     let mut so_far = 0;
-    for piece in pieces {
-        scanner.scan(piece);
+    for chunk in chunks {
+        scanner.scan(chunk);
         scanner.scan(b"");
-        so_far += piece.len();
+        so_far += chunk.len();
         assert!(
-            scanner.held() <= 2 * LONGEST,
-            "{} bytes are held",
-            scanner.held()
+            scanner.buffered_bytes() <= 2 * MAX_LINE_BYTES,
+            "{} bytes are buffered",
+            scanner.buffered_bytes()
         );
-        look(&scanner, so_far);
+        check(&scanner, so_far);
     }
 }
 
-fn seen(scanner: &SseScanner) -> (bool, bool, Usage) {
+fn results(scanner: &SseScanner) -> (bool, bool, Usage) {
     (
         scanner.at_boundary(),
         scanner.is_terminated(),
@@ -66,8 +70,8 @@ fn seen(scanner: &SseScanner) -> (bool, bool, Usage) {
     )
 }
 
-/// What there is to see, found the slow and obvious way. Counts are taken from the scanner.
-fn obvious(stream: &[u8], usage: Usage) -> (bool, bool, Usage) {
+/// The same results, found the slow and obvious way. The token counts are taken from the scanner.
+fn reference(stream: &[u8], usage: Usage) -> (bool, bool, Usage) {
     let lines = lines(stream);
     let Some((unfinished, lines)) = lines.split_last() else {
         return (true, false, usage);
@@ -88,13 +92,13 @@ fn obvious(stream: &[u8], usage: Usage) -> (bool, bool, Usage) {
 }
 
 fn is_error(data: &[u8]) -> bool {
-    let data = std::str::from_utf8(data).expect("looked at before");
+    let data = std::str::from_utf8(data).expect("the stream is UTF-8");
     Object::read(data).is_ok_and(|event| {
         event.repeated(&["error"]).is_none() && event.get(data, "error").is_some()
     })
 }
 
-/// The lines of a stream, whatever they end in; the last one has not ended.
+/// The lines of a stream, for all kinds of line ends. The last one is unfinished.
 fn lines(stream: &[u8]) -> Vec<&[u8]> {
     let (mut lines, mut rest) = (Vec::new(), stream);
     while let Some(at) = rest.iter().position(|byte| matches!(byte, b'\r' | b'\n')) {

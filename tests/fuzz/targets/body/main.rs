@@ -1,4 +1,4 @@
-//! The editor of request bodies: what goes on is what came, but for the fields that a change names.
+//! Fuzzes the editor of request bodies: an edit must change only the fields that it names.
 #![no_main]
 
 mod members;
@@ -14,7 +14,7 @@ use thinkgate::{
 
 use members::Members;
 
-/// Every list of changes that a family makes, once; and another model.
+/// Every distinct list of changes of a family, and another model.
 static CHANGES: LazyLock<Vec<Vec<Change>>> = LazyLock::new(|| {
     let mut lists = vec![vec![Change::Model("another/\"model\\".into())]];
     for changes in family::all().flat_map(|family| [family.reasoning, family.direct]) {
@@ -33,33 +33,40 @@ fuzz_target!(|body: &[u8]| {
     let Ok(request) = ChatRequest::read(body.clone()) else {
         return;
     };
-    let came = Members::read(&body).expect("what is taken for a JSON object is one");
+    let original = Members::read(&body).expect("an accepted body is a JSON object");
     if request.messages().is_err() {
-        return; // refused before anything is changed
+        return; // refused before any edit
     }
     assert_eq!(apply(&request, &[]), body);
     for changes in &*CHANGES {
-        let goes = apply(&request, changes);
-        let told = || format!("{changes:?}\n{}", String::from_utf8_lossy(&goes));
-        let goes = Members::read(&goes).unwrap_or_else(|| panic!("no JSON: {}", told()));
-        let wanted = came.changed(changes);
-        assert!(goes.are(&wanted, changes), "{}\nwanted {wanted:?}", told());
+        let edited = apply(&request, changes);
+        let shown = || format!("{changes:?}\n{}", String::from_utf8_lossy(&edited));
+        let edited = Members::read(&edited).unwrap_or_else(|| panic!("no JSON: {}", shown()));
+        let wanted = original.changed(changes);
+        assert!(
+            edited.equal(&wanted, changes),
+            "{}\nwanted {wanted:?}",
+            shown()
+        );
     }
 });
 
-/// A request that is not judged, whose model gets another name.
+/// Renames the model of a request that is not judged.
 fn renamed(body: &Bytes) {
     if let Ok(Some(named)) = ModelField::find(Some("application/json"), body) {
-        let goes = named.rename(body, "another/\"model\\");
-        let came = Members::read(body).expect("a name is found in a JSON object only");
-        let wanted = came.changed(&[Change::Model("another/\"model\\".into())]);
-        assert_eq!(Members::read(&goes), Some(wanted));
+        let edited = named.rename(body, "another/\"model\\");
+        let original = Members::read(body).expect("a name is only found in a JSON object");
+        let wanted = original.changed(&[Change::Model("another/\"model\\".into())]);
+        assert_eq!(Members::read(&edited), Some(wanted));
     }
     let upload = Some("multipart/form-data; boundary=x");
     if let Ok(Some(named)) = ModelField::find(upload, body) {
-        let goes = named.rename(body, "another");
-        assert_eq!(goes.len() + named.name.len(), body.len() + "another".len());
-        let again = ModelField::find(upload, &goes).expect("still one name");
+        let edited = named.rename(body, "another");
+        assert_eq!(
+            edited.len() + named.name.len(),
+            body.len() + "another".len()
+        );
+        let again = ModelField::find(upload, &edited).expect("still one name");
         assert_eq!(again.expect("still a name").name, "another");
     }
 }

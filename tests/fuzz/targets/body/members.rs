@@ -9,18 +9,18 @@ use serde::{
 use serde_json::{Value, json, value::RawValue};
 use thinkgate::api::Change;
 
-/// The members of an object in their order, keys unescaped, values as they are written.
+/// The members of an object in order: keys unescaped, values as raw JSON.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Members(Vec<(String, String)>);
 
 impl Members {
-    /// `None`: this is no JSON object.
+    /// `None` when the text is no JSON object.
     pub fn read(text: &[u8]) -> Option<Self> {
         serde_json::from_slice(text).ok()
     }
 
-    /// True when both say the same: what `changes` touch but for its blanks, all else to the byte.
-    pub fn are(&self, others: &Self, changes: &[Change]) -> bool {
+    /// True when both are equal: byte for byte, except white space in the fields that `changes` touch.
+    pub fn equal(&self, others: &Self, changes: &[Change]) -> bool {
         let is_touched = |key: &str| {
             changes.iter().any(|change| match change {
                 Change::Set(path, _) => path.first() == Some(&key),
@@ -34,7 +34,7 @@ impl Members {
         self.0.len() == others.0.len() && self.0.iter().zip(&others.0).all(is_same)
     }
 
-    /// With every change made.
+    /// A copy with every change applied.
     pub fn changed(&self, changes: &[Change]) -> Self {
         let mut members = self.clone();
         for change in changes {
@@ -52,7 +52,7 @@ impl Members {
         members
     }
 
-    /// Sets the last of equal keys, or adds one.
+    /// Sets the last of equal keys, or adds the key.
     fn set(&mut self, path: &[&str], json: &str) {
         let (key, inner) = path.split_first().expect("a path names something");
         let there = self.0.iter_mut().rev().find(|(name, _)| name == key);
@@ -71,8 +71,8 @@ impl Members {
         }
     }
 
-    /// Appends to the last text of a message of this role: of the user the last message, of the system the first. `or`: a
-    /// message to put first when there is none.
+    /// Appends to the last text of a message of this role: the last message of the user, or the first of the system. `or`: the
+    /// message to insert when there is none.
     fn append(&mut self, is_meant: impl Fn(&str) -> bool, text: &str, or: Option<String>) {
         let (_, messages) = self
             .0
@@ -121,7 +121,7 @@ impl Members {
     }
 }
 
-/// True for the same values, but for blanks between their tokens and the spelling of keys.
+/// True when two values are equal except for white space between tokens and the spelling of keys.
 fn same(one: &str, other: &str) -> bool {
     if one == other {
         return true;
@@ -147,7 +147,7 @@ fn same(one: &str, other: &str) -> bool {
     }
 }
 
-/// A message with more text; `None` when it has none.
+/// A message with more text; `None` when it has no text.
 fn appended(message: &str, more: &str) -> Option<String> {
     let mut message = Members::read(message.as_bytes())?;
     let (_, content) = message
@@ -183,7 +183,7 @@ fn appended(message: &str, more: &str) -> Option<String> {
     None
 }
 
-/// A JSON string with more in it; what is there stays as it is written.
+/// A JSON string with more text; its own text stays byte for byte.
 fn longer(text: &str, more: &str) -> String {
     let more = json!(more).to_string();
     format!("{}{}", &text[..text.len() - 1], &more[1..])

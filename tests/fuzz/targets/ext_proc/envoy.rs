@@ -1,4 +1,4 @@
-//! Envoy's filter as far as it judges answers: what it would take for a fault of ours ends the process here.
+//! Envoy's filter as far as it checks replies: a reply that Envoy would reject fails the fuzz target.
 
 use envoy_types::pb::envoy::{
     extensions::filters::http::ext_proc::v3::processing_mode::BodySendMode,
@@ -8,12 +8,12 @@ use envoy_types::pb::envoy::{
     },
 };
 
-/// The most that one `streamed_response` may carry.
-const CHUNK: usize = 64 << 10;
+/// The most bytes that one `streamed_response` may carry.
+const MAX_CHUNK_BYTES: usize = 64 << 10;
 
-/// How far a direction of the exchange is, in what Envoy said and in what was answered.
+/// How far one direction has come, in Envoy's messages or in the replies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Reached {
+enum Progress {
     Nothing,
     Head,
     Body,
@@ -25,57 +25,57 @@ enum Reached {
 #[derive(Debug)]
 pub struct Envoy {
     mode: BodySendMode,
-    /// What was said and what was answered: of the request, of the answer.
-    said: [Reached; 2],
-    answered: [Reached; 2],
-    /// True while everything was said as Envoy says it; what else is answered to is of no matter.
+    /// The messages and the replies so far: for the request, for the response.
+    sent: [Progress; 2],
+    answered: [Progress; 2],
+    /// True while all messages are in an order that Envoy sends. Other replies are not checked.
     pub is_sane: bool,
     is_first: bool,
-    is_mode_said: bool,
+    is_mode_named: bool,
     observes: bool,
     is_refused: bool,
-    /// The request's body as it came and as it goes on.
-    pub came: Vec<u8>,
-    pub goes: Vec<u8>,
+    /// The request's body as Envoy sent it and as it is forwarded.
+    pub original: Vec<u8>,
+    pub forwarded: Vec<u8>,
 }
 
 impl Default for Envoy {
     fn default() -> Self {
         Self {
-            mode: BodySendMode::Streamed, // an old Envoy that does not say
-            said: [Reached::Nothing; 2],
-            answered: [Reached::Nothing; 2],
+            mode: BodySendMode::Streamed, // an old Envoy that names no mode
+            sent: [Progress::Nothing; 2],
+            answered: [Progress::Nothing; 2],
             is_sane: true,
             is_first: true,
-            is_mode_said: false,
+            is_mode_named: false,
             observes: false,
             is_refused: false,
-            came: Vec::new(),
-            goes: Vec::new(),
+            original: Vec::new(),
+            forwarded: Vec::new(),
         }
     }
 }
 
 impl Envoy {
-    /// Envoy says this.
-    pub fn says(&mut self, message: &ProcessingRequest) {
+    /// Envoy sends a message.
+    pub fn on_message(&mut self, message: &ProcessingRequest) {
         if let Some(config) = &message.protocol_config {
             let mode = BodySendMode::try_from(config.request_body_mode);
             self.is_sane &= self.is_first
                 && mode.is_ok()
                 && config.request_body_mode == config.response_body_mode;
             self.mode = mode.unwrap_or_default();
-            self.is_mode_said = true;
+            self.is_mode_named = true;
         }
-        // An Envoy that only observes does so from the first message to the last, and nothing it is told counts.
+        // An Envoy that only observes does so from the first message to the last, and ignores replies.
         self.observes |= self.is_first && message.observability_mode;
         self.is_sane &= self.observes == message.observability_mode;
         self.is_first = false;
-        use Reached::{Body, End, Head, Nothing, Trailers};
-        let (way, now) = match &message.request {
+        use Progress::{Body, End, Head, Nothing, Trailers};
+        let (direction, now) = match &message.request {
             Some(Request::RequestHeaders(head)) => (0, if head.end_of_stream { End } else { Head }),
             Some(Request::RequestBody(body)) => {
-                self.came.extend_from_slice(&body.body);
+                self.original.extend_from_slice(&body.body);
                 (0, if body.end_of_stream { End } else { Body })
             }
             Some(Request::RequestTrailers(_)) => (0, Trailers),
@@ -90,10 +90,11 @@ impl Envoy {
             &message.request,
             Some(Request::RequestHeaders(_) | Request::ResponseHeaders(_))
         );
-        let before = self.said[way];
+        let before = self.sent[direction];
         self.is_sane &= match is_head {
             true => {
-                before == Nothing && (way == 0 || self.said[0] >= End || self.answered[0] >= Head)
+                before == Nothing
+                    && (direction == 0 || self.sent[0] >= End || self.answered[0] >= Head)
             }
             false => {
                 matches!(before, Head | Body)
@@ -104,49 +105,46 @@ impl Envoy {
             // One message is the whole body; only trailers may follow.
             self.is_sane &= before == Head;
         }
-        self.said[way] = now;
+        self.sent[direction] = now;
     }
 
-    /// Envoy hears what was answered to its last message.
-    pub fn hears(
+    /// Envoy gets the replies to its last message.
+    pub fn on_replies(
         &mut self,
         message: &ProcessingRequest,
-        answers: &[ProcessingResponse],
+        replies: &[ProcessingResponse],
         is_over: bool,
     ) {
         if message.observability_mode {
-            return assert!(
-                answers.is_empty(),
-                "an answer to a filter that only observes"
-            );
+            return assert!(replies.is_empty(), "a reply to a filter that only observes");
         }
         let is_refused = |answer: &ProcessingResponse| {
             matches!(answer.response, Some(Response::ImmediateResponse(_)))
         };
-        if answers.iter().any(is_refused) {
+        if replies.iter().any(is_refused) {
             assert!(
-                answers.len() == 1 && is_over,
-                "something beside a refusal: {answers:?}"
+                replies.len() == 1 && is_over,
+                "more than one reply with a refusal: {replies:?}"
             );
             self.is_refused = true;
             return;
         }
-        assert!(!is_over, "an end without a word");
+        assert!(!is_over, "an end without a reply");
         if self.mode != BodySendMode::FullDuplexStreamed {
             let due = usize::from(message.request.is_some());
-            assert!(answers.len() <= due, "too many answers: {answers:?}");
+            assert!(replies.len() <= due, "too many replies: {replies:?}");
             assert!(
-                answers.len() == due || !self.is_sane,
-                "no answer to {message:?}"
+                replies.len() == due || !self.is_sane,
+                "no reply to {message:?}"
             );
         }
-        for answer in answers {
-            self.hear(message, answer);
+        for answer in replies {
+            self.check_reply(message, answer);
         }
     }
 
-    fn hear(&mut self, message: &ProcessingRequest, answer: &ProcessingResponse) {
-        let response = answer.response.as_ref().expect("an answer says something");
+    fn check_reply(&mut self, message: &ProcessingRequest, answer: &ProcessingResponse) {
+        let response = answer.response.as_ref().expect("a reply has a response");
         let is_full = self.mode == BodySendMode::FullDuplexStreamed;
         if !is_full {
             let is_of_its_kind = matches!(
@@ -174,38 +172,38 @@ impl Envoy {
         if !self.is_sane {
             return;
         }
-        let (way, now) = match response {
-            Response::RequestHeaders(_) => (0, Reached::Head),
-            Response::ResponseHeaders(_) => (1, Reached::Head),
+        let (direction, now) = match response {
+            Response::RequestHeaders(_) => (0, Progress::Head),
+            Response::ResponseHeaders(_) => (1, Progress::Head),
             Response::RequestBody(body) => (0, self.body(message, 0, body.response.as_ref())),
             Response::ResponseBody(body) => (1, self.body(message, 1, body.response.as_ref())),
-            Response::RequestTrailers(_) => (0, Reached::Trailers),
-            Response::ResponseTrailers(_) => (1, Reached::Trailers),
+            Response::RequestTrailers(_) => (0, Progress::Trailers),
+            Response::ResponseTrailers(_) => (1, Progress::Trailers),
             other => panic!("{other:?}"),
         };
-        let before = self.answered[way];
+        let before = self.answered[direction];
         match now {
-            Reached::Head => assert_eq!(before, Reached::Nothing, "a head twice"),
+            Progress::Head => assert_eq!(before, Progress::Nothing, "headers twice"),
             _ => assert!(
-                matches!(before, Reached::Head | Reached::Body),
+                matches!(before, Progress::Head | Progress::Body),
                 "{now:?} after {before:?}"
             ),
         }
         assert!(
-            !is_full || now <= self.said[way] || self.said[way] >= Reached::End,
-            "{now:?} was not said"
+            !is_full || now <= self.sent[direction] || self.sent[direction] >= Progress::End,
+            "{now:?} was not sent by Envoy"
         );
-        self.answered[way] = now;
+        self.answered[direction] = now;
     }
 
-    /// A piece of a body is answered.
+    /// Checks the reply to a chunk of a body.
     fn body(
         &mut self,
         message: &ProcessingRequest,
-        way: usize,
+        direction: usize,
         common: Option<&CommonResponse>,
-    ) -> Reached {
-        let common = common.expect("a body answer says something");
+    ) -> Progress {
+        let common = common.expect("a body reply has a response");
         let mutation = common
             .body_mutation
             .as_ref()
@@ -215,29 +213,32 @@ impl Envoy {
                 panic!("full duplex takes streamed responses only: {mutation:?}")
             };
             assert!(
-                piece.body.len() <= CHUNK,
-                "a piece of {} bytes",
+                piece.body.len() <= MAX_CHUNK_BYTES,
+                "a chunk of {} bytes",
                 piece.body.len()
             );
-            if way == 0 {
-                self.goes.extend_from_slice(&piece.body);
+            if direction == 0 {
+                self.forwarded.extend_from_slice(&piece.body);
             }
             return if piece.end_of_stream {
-                Reached::End
+                Progress::End
             } else {
-                Reached::Body
+                Progress::Body
             };
         }
-        let (Some(Request::RequestBody(came)), 0) = (message.request.as_ref(), way) else {
-            assert!(mutation.is_none(), "the answer's body is not ours");
-            return Reached::Body;
+        let (Some(Request::RequestBody(chunk)), 0) = (message.request.as_ref(), direction) else {
+            assert!(
+                mutation.is_none(),
+                "the response's body is not ours to change"
+            );
+            return Progress::Body;
         };
         let head = common.header_mutation.as_ref();
         match mutation {
-            None => self.goes.extend_from_slice(&came.body),
+            None => self.forwarded.extend_from_slice(&chunk.body),
             Some(Mutation::ClearBody(true)) => {}
             Some(Mutation::Body(body)) => {
-                self.goes.extend_from_slice(body);
+                self.forwarded.extend_from_slice(body);
                 for option in head.iter().flat_map(|head| &head.set_headers) {
                     let pair = option.header.as_ref().expect("a header to set");
                     if pair.key == "content-length" {
@@ -247,17 +248,24 @@ impl Envoy {
             }
             other => panic!("{other:?}"),
         }
-        let has_gone = self.mode == BodySendMode::Streamed && self.is_mode_said;
-        assert!(!has_gone || head.is_none(), "the head has gone");
-        Reached::Body
+        let has_gone = self.mode == BodySendMode::Streamed && self.is_mode_named;
+        assert!(
+            !has_gone || head.is_none(),
+            "the headers are already forwarded"
+        );
+        Progress::Body
     }
 
-    /// True when all of the request was said and, as far as it is known, has gone on.
-    pub fn has_gone(&self) -> bool {
+    /// True when the whole request was sent and, as far as Envoy can tell, forwarded.
+    pub fn is_forwarded(&self) -> bool {
         let is_all = match self.mode {
-            BodySendMode::FullDuplexStreamed => self.answered[0] >= Reached::End,
-            _ => self.answered[0] >= Reached::Head,
+            BodySendMode::FullDuplexStreamed => self.answered[0] >= Progress::End,
+            _ => self.answered[0] >= Progress::Head,
         };
-        self.is_sane && !self.observes && !self.is_refused && self.said[0] >= Reached::End && is_all
+        self.is_sane
+            && !self.observes
+            && !self.is_refused
+            && self.sent[0] >= Progress::End
+            && is_all
     }
 }

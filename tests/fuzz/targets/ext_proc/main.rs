@@ -1,4 +1,4 @@
-//! The Envoy door: whatever is said in a stream, what is answered is something Envoy can take.
+//! Fuzzes the Envoy door: for any messages of a stream, Envoy can accept the replies.
 #![no_main]
 
 mod envoy;
@@ -18,7 +18,7 @@ use tokio::runtime::{Builder, Runtime};
 use envoy::Envoy;
 use script::Script;
 
-/// The gateways that answer, and where they run.
+/// The gateways, and the runtime they run on.
 struct Gateways {
     runtime: Runtime,
     plain: Arc<AppState>,
@@ -73,34 +73,30 @@ fuzz_target!(|input: &[u8]| {
     let mut envoy = Envoy::default();
     let mut session = Session::new(state.clone());
     for message in script.messages {
-        envoy.says(&message);
+        envoy.on_message(&message);
         let mut replies = ReplyQueue::new();
         GATEWAYS
             .runtime
             .block_on(session.on_message(message.clone(), &mut replies));
-        envoy.hears(&message, replies.make_contiguous(), session.is_over());
+        envoy.on_replies(&message, replies.make_contiguous(), session.is_over());
         if session.is_over() {
             break; // the stream ends here
         }
     }
-    if envoy.has_gone() {
+    if envoy.is_forwarded() {
         let is_json = |body: &[u8]| serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok();
-        let (came, goes) = (&envoy.came, &envoy.goes);
+        let (original, forwarded) = (&envoy.original, &envoy.forwarded);
         assert!(
-            came == goes || is_json(goes),
+            original == forwarded || is_json(forwarded),
             "{}",
-            String::from_utf8_lossy(goes)
+            String::from_utf8_lossy(forwarded)
         );
         assert_eq!(
-            came.is_empty(),
-            goes.is_empty(),
-            "a body is lost, or made up"
+            original.is_empty(),
+            forwarded.is_empty(),
+            "a body is lost or invented"
         );
     }
     drop(session);
-    assert_eq!(
-        state.places.taken(),
-        0,
-        "a place in flight is not given back"
-    );
+    assert_eq!(state.places.taken(), 0, "a permit was not released");
 });

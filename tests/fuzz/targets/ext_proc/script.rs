@@ -1,4 +1,4 @@
-//! What Envoy says in one stream, as text that people can write and a fuzzer can cut: a line a message, its first byte the kind.
+//! The messages of one stream as text that people can write and a fuzzer can cut: one line per message, its first byte is the kind.
 //!
 //! | line | message |
 //! |---|---|
@@ -24,16 +24,16 @@ use prost::Message;
 /// One stream.
 #[derive(Debug, Default)]
 pub struct Script {
-    /// Asks for keys.
+    /// Requires keys.
     pub is_keyed: bool,
-    /// Knows no models, so that any name is taken.
+    /// Has no models, so that any name is accepted.
     pub is_open: bool,
-    /// What is said, in order.
+    /// The messages, in order.
     pub messages: Vec<ProcessingRequest>,
 }
 
 impl Script {
-    /// Reads a script; there is nothing that is none. Input that begins with a zero byte is messages with their lengths.
+    /// Reads a script; any input is one. Input that begins with a zero byte is length-prefixed messages.
     pub fn read(input: &[u8]) -> Self {
         if let Some(mut rest) = input.strip_prefix(&[0]) {
             let next = || ProcessingRequest::decode_length_delimited(&mut rest).ok();
@@ -75,7 +75,7 @@ impl Script {
             };
             script.messages.push(ProcessingRequest {
                 request: Some(request),
-                protocol_config: config.take(), // Envoy says it in its first message
+                protocol_config: config.take(), // Envoy sends it with its first message
                 observability_mode,
                 ..ProcessingRequest::default()
             });
