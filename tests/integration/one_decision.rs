@@ -8,7 +8,7 @@ use super::{
     commands::run_with_input,
     support::{
         EASY, Gateway, HARD, Server, chat, config,
-        envoy::{Ask, Buffered, FullDuplexStreamed, through},
+        envoy::{Buffered, ClientRequest, FullDuplexStreamed, through},
     },
 };
 
@@ -175,7 +175,7 @@ async fn two_hundred_requests_are_decided_alike_wherever_they_are_asked() {
         assert_eq!(answer.status, 200, "{request}: {}", answer.text());
         let answered = shown_by_headers(|name| answer.header(name));
         let mode = [Buffered, FullDuplexStreamed][index % 2];
-        let sent = through(gateway.envoy.unwrap(), mode, &Ask::chat(request)).await;
+        let sent = through(gateway.envoy.unwrap(), mode, &ClientRequest::chat(request)).await;
         let sent = sent.sent();
         let through_envoy = shown_by_headers(|name| sent.answer.get(name).map(String::as_str));
         assert_eq!(classified, explained, "{request}");

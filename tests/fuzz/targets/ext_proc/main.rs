@@ -98,5 +98,5 @@ fuzz_target!(|input: &[u8]| {
         );
     }
     drop(session);
-    assert_eq!(state.places.taken(), 0, "a permit was not released");
+    assert_eq!(state.concurrency.in_use(), 0, "a permit was not released");
 });
