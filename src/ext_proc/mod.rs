@@ -4,7 +4,6 @@
 //! and body to forward. It also shows us the headers of the response, but not its body. One gRPC stream is one HTTP request and
 //! one [`Session`].
 
-mod body;
 mod headers;
 mod mode;
 mod mutation;

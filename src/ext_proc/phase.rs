@@ -2,8 +2,11 @@
 
 use std::{mem, time::Instant};
 
-use super::{body::BodyBuffer, mutation::HeaderChange};
-use crate::{pipeline::AdmittedRequest, routing::Mode};
+use super::mutation::HeaderChange;
+use crate::{
+    pipeline::{AdmittedRequest, BodyBuffer},
+    routing::Mode,
+};
 
 /// The phase of a request.
 pub enum Phase {

@@ -10,7 +10,6 @@ use envoy_types::pb::envoy::service::ext_proc::v3::{
 use http::{HeaderValue, StatusCode, header};
 
 use super::{
-    body::BodyBuffer,
     headers::HeadersView,
     mode::BodyMode,
     mutation::{Direction, HeaderChange, ImmediateReply},
@@ -21,7 +20,7 @@ use super::{
 use crate::{
     api::{CHAT, is_media_type},
     error::Error,
-    pipeline::{self, AdmittedRequest, REQUEST_ID, RequestId, RequestInfo},
+    pipeline::{self, AdmittedRequest, BodyBuffer, REQUEST_ID, RequestId, RequestInfo},
     state::AppState,
     telemetry::Outcome,
 };
@@ -174,8 +173,8 @@ impl Session {
         let caller = admitted.caller.clone();
         self.phase = Phase::forwarded(admitted);
         let found = match listed.strip_prefix('/') {
-            None => pipeline::list(&self.state, caller.as_deref()),
-            Some(id) => pipeline::one(&self.state, caller.as_deref(), id)?,
+            None => pipeline::list_models(&self.state, caller.as_deref()),
+            Some(id) => pipeline::get_model(&self.state, caller.as_deref(), id)?,
         };
         if let Some(admitted) = self.phase.admitted() {
             admitted.record.status = StatusCode::OK.as_u16();
@@ -313,7 +312,7 @@ impl Session {
                 self.finish(RequestEnd::Trailers, replies).await
             }
             // In the other modes a body can only be sent in the reply to its last chunk.
-            (Phase::ReadingBody(pending), _) if pending.body.len() > 0 => Err(Error::invalid(
+            (Phase::ReadingBody(pending), _) if !pending.body.is_empty() => Err(Error::invalid(
                 "A request body that ends in trailers cannot be judged in Envoy's STREAMED mode.",
             )),
             _ => {
@@ -334,7 +333,7 @@ impl Session {
         let Phase::ReadingBody(pending) = &mut self.phase else {
             return Ok(());
         };
-        let body = mem::take(&mut pending.body).into_bytes();
+        let body = pending.body.take();
         let prepared = match &pending.purpose {
             BodyPurpose::Decide(requested_mode) => {
                 let (prepared, decision_headers) =

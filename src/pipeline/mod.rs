@@ -4,6 +4,7 @@
 //! same at both, because both call this module.
 
 mod admit;
+mod body_buffer;
 mod concurrency;
 mod decision_headers;
 mod models;
@@ -16,9 +17,10 @@ use std::{sync::Arc, time::Instant};
 use bytes::Bytes;
 
 pub use admit::{AdmittedRequest, RequestInfo, guard, reject};
+pub use body_buffer::BodyBuffer;
 pub use concurrency::{ConcurrencyLimit, Permit};
 pub use decision_headers::{MODEL, decision_headers};
-pub use models::{check_without_body, list, one};
+pub use models::{check_without_body, get_model, list_models};
 pub use paths::{DENIED, UNVERSIONED, is_inference, listed_models, percent_decoded, route_label};
 pub use request_id::{REQUEST_ID, RequestId};
 pub use requested_mode::{MODE, requested_mode};

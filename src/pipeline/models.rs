@@ -68,7 +68,7 @@ pub fn check_without_body(
 }
 
 /// The answer to `GET /v1/models`.
-pub fn list(state: &AppState, caller: Option<&Caller>) -> Value {
+pub fn list_models(state: &AppState, caller: Option<&Caller>) -> Value {
     let catalog = state.catalog.load();
     match caller.and_then(Caller::models) {
         None => catalog.list(),
@@ -83,7 +83,7 @@ pub fn list(state: &AppState, caller: Option<&Caller>) -> Value {
 ///
 /// # Errors
 /// When there is no such model, or not for this key.
-pub fn one(state: &AppState, caller: Option<&Caller>, id: &str) -> Result<Value, Error> {
+pub fn get_model(state: &AppState, caller: Option<&Caller>, id: &str) -> Result<Value, Error> {
     let catalog = state.catalog.load();
     resolve(&catalog, caller, Some(id))?;
     catalog.entry(id).ok_or(Error::Internal) // what resolves has an entry

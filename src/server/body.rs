@@ -1,7 +1,7 @@
 //! Reads a request's body within its limits.
 
 use axum::body::Body;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::HeaderMap;
 use http_body::Body as _;
 use http_body_util::BodyExt;
@@ -10,13 +10,14 @@ use tokio::time::{Instant, timeout_at};
 use crate::{
     config::Server,
     error::{Error, Limit},
+    pipeline::BodyBuffer,
     upstream::content_length,
 };
 
 /// The most that is allocated because of a `content-length` alone, in bytes; more is allocated as the bytes arrive.
 const MAX_PREALLOCATED: u64 = 1 << 20;
 
-/// The whole body.
+/// Reads the whole body.
 ///
 /// # Errors
 /// Over `server.max_body_bytes`, a pause over `server.body_idle_ms`, `server.body_ms` in all, or an early end; with the rest of
@@ -32,8 +33,8 @@ pub async fn read(
         return Err((Error::BodyTooLarge { limit }, body));
     }
     let latest = Instant::now() + limits.body_timeout();
-    let mut first = Bytes::new();
-    let mut all = BytesMut::new();
+    let expected = announced.unwrap_or(0).min(MAX_PREALLOCATED);
+    let mut buffer = BodyBuffer::expecting(expected as usize);
     loop {
         let pause = Instant::now() + limits.body_idle_timeout();
         let frame = match timeout_at(pause.min(latest), body.frame()).await {
@@ -51,24 +52,15 @@ pub async fn read(
         let Ok(data) = frame.into_data() else {
             continue;
         }; // trailers say nothing we need
-        if (first.len() + all.len() + data.len()) as u64 > limit {
+        if (buffer.len() + data.len()) as u64 > limit {
             return Err((Error::BodyTooLarge { limit }, body));
         }
-        // Most bodies come in one piece, which is then used as it is.
-        if first.is_empty() && all.is_empty() {
-            first = data;
-        } else {
-            if all.is_empty() {
-                all.reserve(announced.unwrap_or(0).min(MAX_PREALLOCATED) as usize);
-                all.extend_from_slice(&std::mem::take(&mut first));
-            }
-            all.extend_from_slice(&data);
-        }
+        buffer.push(data);
         if body.is_end_stream() {
             break;
         }
     }
-    Ok(if all.is_empty() { first } else { all.freeze() })
+    Ok(buffer.take())
 }
 
 #[cfg(test)]

@@ -9,26 +9,26 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::Response;
 use http_body::{Body, Frame, SizeHint};
 
-use crate::upstream::RelayBody;
+use crate::{pipeline::BodyBuffer, upstream::RelayBody};
 
-/// Coalesceed at most, in bytes: a client that is slower than the server is not read ahead for.
+/// The most bytes that are coalesced into one chunk. It bounds what is read ahead for a client that is slower than its server.
 const MAX_BYTES: usize = 64 << 10;
 
-/// A body whose pieces are coalesced.
+/// A body that yields the chunks of another one, coalesced.
 pub struct Coalesce<B: Body> {
     inner: B,
-    buffer: Buffer,
-    /// What came behind the pieces that are buffer.
+    buffer: BodyBuffer,
+    /// What followed the buffered chunks: trailers, an error, or the end.
     next: Option<Option<Result<Frame<Bytes>, B::Error>>>,
-    /// True once what came before a failure had its turn to be written.
+    /// True once the connection had a turn to write what came before an error.
     is_flushed: bool,
 }
 
-/// An answer whose pieces are coalesced.
+/// A response whose body is coalesced.
 pub fn coalesced(response: Response<RelayBody>) -> Response<axum::body::Body> {
     response.map(|body| axum::body::Body::new(Coalesce::new(body)))
 }
@@ -37,14 +37,14 @@ impl<B: Body<Data = Bytes> + Unpin> Coalesce<B> {
     fn new(inner: B) -> Self {
         Self {
             inner,
-            buffer: Buffer::default(),
+            buffer: BodyBuffer::default(),
             next: None,
             is_flushed: false,
         }
     }
 
-    /// What came behind the pieces. A failure is told a turn later: told of it, hyper closes the connection with what it has not
-    /// written yet, the head included.
+    /// What followed the buffered chunks. An error is held back for one turn: once hyper sees it, it closes the connection, with
+    /// what is not written yet, the response head included.
     fn poll_next_item(&mut self, cx: &Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let fails = matches!(self.next, Some(Some(Err(_))));
         if fails && !mem::replace(&mut self.is_flushed, true) {
@@ -70,7 +70,7 @@ where
         if this.next.is_some() {
             return this.poll_next_item(cx);
         }
-        while this.buffer.length < MAX_BYTES {
+        while this.buffer.len() < MAX_BYTES {
             match Pin::new(&mut this.inner).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                     Ok(data) => this.buffer.push(data),
@@ -83,16 +83,16 @@ where
                     this.next = Some(end);
                     break;
                 }
-                Poll::Pending if this.buffer.length == 0 => return Poll::Pending,
+                Poll::Pending if this.buffer.is_empty() => return Poll::Pending,
                 Poll::Pending => break,
             }
             if this.inner.is_end_stream() {
                 break;
             }
         }
-        match this.buffer.take() {
-            Some(data) => Poll::Ready(Some(Ok(Frame::data(data)))),
-            None => this.poll_next_item(cx),
+        match this.buffer.is_empty() {
+            true => this.poll_next_item(cx),
+            false => Poll::Ready(Some(Ok(Frame::data(this.buffer.take())))),
         }
     }
 
@@ -105,38 +105,6 @@ where
 
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
-    }
-}
-
-/// Pieces that go on together; one alone is not copied.
-#[derive(Debug, Default)]
-struct Buffer {
-    first: Bytes,
-    all: BytesMut,
-    length: usize,
-}
-
-impl Buffer {
-    fn push(&mut self, data: Bytes) {
-        if self.length == 0 {
-            self.first = data.clone();
-        } else {
-            if self.all.is_empty() {
-                self.all.extend_from_slice(&self.first);
-            }
-            self.all.extend_from_slice(&data);
-        }
-        self.length += data.len();
-    }
-
-    fn take(&mut self) -> Option<Bytes> {
-        let is_one = self.all.is_empty();
-        let first = mem::take(&mut self.first);
-        match mem::take(&mut self.length) {
-            0 => None,
-            _ if is_one => Some(first),
-            _ => Some(self.all.split().freeze()),
-        }
     }
 }
 

@@ -19,7 +19,7 @@ use crate::{
 /// `GET /v1/models`.
 pub async fn list(State(state): State<Arc<AppState>>, request: Request<Body>) -> Response {
     let caller = Authenticated::caller(request.extensions());
-    json(&pipeline::list(&state, caller.map(AsRef::as_ref)))
+    json(&pipeline::list_models(&state, caller.map(AsRef::as_ref)))
 }
 
 /// `GET /v1/models/{id}`; the id may contain `/`, raw or as `%2F`.
@@ -29,7 +29,7 @@ pub async fn one(State(state): State<Arc<AppState>>, request: Request<Body>) -> 
         .unwrap_or_default()
         .trim_start_matches('/');
     let caller = Authenticated::caller(request.extensions());
-    match pipeline::one(&state, caller.map(AsRef::as_ref), id) {
+    match pipeline::get_model(&state, caller.map(AsRef::as_ref), id) {
         Ok(entry) => json(&entry),
         Err(error) => error.into_response(),
     }
