@@ -103,7 +103,7 @@ pub struct Ops {
 #[serde(default)]
 pub struct Auth {
     /// The keys. Every route but `/health`, `/ready` and `/metrics` needs one, and a client's key is never forwarded. Without keys
-    /// every client is served, and its Authorization header is forwarded to the endpoint.
+    /// every client is served, and its Authorization header is forwarded to endpoints that have no `api_key`.
     pub keys: Vec<Key>,
 }
 
