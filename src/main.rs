@@ -30,7 +30,7 @@ fn main() -> ExitCode {
     thinkgate::cli::main()
 }
 
-/// Replaces this process by the same program with these variables set. Returns only if that fails; then the program goes on
+/// Replaces this process by the same program with these variables set. Returns only if that fails; then the program continues
 /// without them.
 fn re_execute_with(variables: impl Iterator<Item = (&'static str, &'static str)>) {
     let mut args = env::args_os();

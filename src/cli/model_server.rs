@@ -67,8 +67,8 @@ async fn chat(Json(request): Json<Request>) -> Response {
 /// The usage object, with words counted as tokens.
 fn usage(reasoning: Option<&str>, content: &str) -> Value {
     let words = |text: &str| text.split_whitespace().count();
-    let (thought, said) = (reasoning.map_or(0, words), words(content));
-    json!({"prompt_tokens": 20, "completion_tokens": thought + said, "total_tokens": 20 + thought + said,
+    let (thought, answered) = (reasoning.map_or(0, words), words(content));
+    json!({"prompt_tokens": 20, "completion_tokens": thought + answered, "total_tokens": 20 + thought + answered,
            "completion_tokens_details": {"reasoning_tokens": thought}})
 }
 

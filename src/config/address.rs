@@ -106,10 +106,10 @@ mod tests {
             "http://sk-1@h",
             "h?sk-1",
         ] {
-            let said = BaseUrl::parse(wrong).unwrap_err();
-            assert!(!said.contains("sk-1"), "{said}");
+            let message = BaseUrl::parse(wrong).unwrap_err();
+            assert!(!message.contains("sk-1"), "{message}");
         }
-        let said = BaseUrl::parse("vllm:8000").unwrap_err();
-        assert!(said.starts_with("`vllm:8000` must begin"), "{said}");
+        let message = BaseUrl::parse("vllm:8000").unwrap_err();
+        assert!(message.starts_with("`vllm:8000` must begin"), "{message}");
     }
 }
