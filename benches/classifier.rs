@@ -1,7 +1,7 @@
-//! How long a decision takes: the default model behind its queue, in this process.
+//! Measures how long a classification takes, with the default model and its worker threads in this process.
 //!
 //! ```text
-//! cargo bench --bench classifier [-- one|many|remembered|start]
+//! cargo bench --bench classifier [-- one|many|cached|start]
 //! ```
 
 #![allow(
@@ -9,7 +9,7 @@
     clippy::expect_used,
     clippy::panic,
     missing_docs,
-    reason = "a bench that cannot go on should say where it stopped"
+    reason = "a bench that fails should name the place"
 )]
 
 mod model;
@@ -24,13 +24,7 @@ use tokio::runtime::Runtime;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-criterion_group!(
-    benches,
-    one_at_a_time,
-    many_at_once,
-    remembered,
-    start_to_ready
-);
+criterion_group!(benches, one_at_a_time, many_at_once, cached, start_to_ready);
 
 fn main() {
     model::without_telemetry();
@@ -40,14 +34,14 @@ fn main() {
 
 const CALLERS: usize = 32;
 
-/// From the call to the score, with nobody else in the queue.
+/// From the call to the score, with an empty queue.
 fn one_at_a_time(criterion: &mut Criterion) {
     let (runtime, classifier) = (runtime(), Classifier::start(&model::options(0)).unwrap());
     let mut group = criterion.benchmark_group("one at a time");
     for tokens in [16, 64, 128] {
         let text = model::text(tokens, 0);
         let seen = runtime.block_on(classifier.classify(&text)).unwrap();
-        assert_eq!(seen.tokens, tokens, "the text has the length it should");
+        assert_eq!(seen.tokens, tokens, "the text has the wrong length");
         group.bench_function(BenchmarkId::from_parameter(tokens), |bencher| {
             bencher.iter(|| runtime.block_on(classifier.classify(&text)).unwrap());
         });
@@ -55,14 +49,14 @@ fn one_at_a_time(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// From the first call to the last score, with as many callers as connections of scripts/compare.
+/// From the first call to the last score, with as many callers as scripts/compare has connections.
 fn many_at_once(criterion: &mut Criterion) {
     let (runtime, classifier) = (runtime(), Classifier::start(&model::options(0)).unwrap());
     let mut group = criterion.benchmark_group("many at once");
     group.throughput(Throughput::Elements(CALLERS as u64));
     group.sample_size(20);
     for tokens in [16, 64, 128] {
-        // Of different lengths, as they come: rows of like length run together.
+        // Of different lengths, because only rows of similar length run together.
         let lengths = (0..CALLERS).map(|number| tokens - tokens / 2 * number / CALLERS);
         let texts: Vec<String> = lengths
             .enumerate()
@@ -80,10 +74,10 @@ fn many_at_once(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// A score that is known: the text is cut and hashed, and nothing else.
-fn remembered(criterion: &mut Criterion) {
+/// A score from the cache: the text is only cut and hashed.
+fn cached(criterion: &mut Criterion) {
     let (runtime, classifier) = (runtime(), Classifier::start(&model::options(1024)).unwrap());
-    let mut group = criterion.benchmark_group("remembered");
+    let mut group = criterion.benchmark_group("cached");
     for tokens in [64, 8192] {
         let text = model::text(tokens, 0);
         group.throughput(Throughput::Bytes(text.len() as u64));
@@ -94,7 +88,7 @@ fn remembered(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Loading the model as often as there are sessions, and running each once in its largest shapes.
+/// Loads every session and runs each once in its largest shapes.
 fn start_to_ready(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("start");
     group.sample_size(10);

@@ -1,22 +1,22 @@
-//! What a decision costs over ONNX Runtime's own `run` in the same shape: tokenising, the queue, a thread that wakes, reading
-//! the labels.
+//! Compares a classification with ONNX Runtime's bare `run` in the same shape. The difference is tokenising, the queue, waking a worker
+//! thread and reading the labels.
 //!
 //! ```text
 //! cargo bench --bench overhead                   # the default model
-//! cargo bench --bench overhead -- FOLDER         # another that scripts/export_onnx.py wrote, on one thread
+//! cargo bench --bench overhead -- FOLDER         # another model from scripts/export_onnx.py, on one thread
 //! ```
 //!
-//! A machine is never equally fast for two minutes, so both sides, and the runtime once more as the control, take turns of some
-//! 40 ms. A round gives the ratio of its medians; of 25 rounds the middle ratio is shown, and the 8th and 18th, between which
-//! the true one lies with 95 % (a sign test: nothing is assumed of the noise). The control shows what a difference of nothing
-//! looks like in the same minute. The bare runtime has a process of its own, since there may be one environment in each.
+//! The speed of a machine changes within minutes, so both sides, and the bare runtime once more as the control, take turns of 40 ms. A
+//! round gives the ratio of its medians. The output shows the median ratio of 25 rounds, and the 8th and 18th: a confidence interval of
+//! 95 % by the sign test, which assumes nothing about the noise. The control shows what no difference looks like at the same time. The
+//! bare runtime runs in another process, because a process can have only one environment of ONNX Runtime.
 
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     missing_docs,
-    reason = "a bench that cannot go on should say where it stopped"
+    reason = "a bench that fails should name the place"
 )]
 
 mod model;
@@ -45,14 +45,14 @@ use tokio::runtime::Runtime;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const ROUNDS: usize = 25;
-/// The rounds, by rank, between which the median lies with 95 %.
-const LIKELY: [usize; 2] = [7, 17];
+/// The ranks of the ratios that bound the 95 % confidence interval of the median.
+const INTERVAL: [usize; 2] = [7, 17];
 const TURN: Duration = Duration::from_millis(40);
-/// Calls at the beginning of a turn that do not count: the other side has had the caches.
-const COLD: usize = 2;
-/// The threshold of an exit, which a run may override.
-const SURE: &str = "early_sure";
-/// The argument that makes this program the bare runtime.
+/// The first calls of a turn, which do not count, because the other side has used the processor's caches.
+const WARM_UP_CALLS: usize = 2;
+/// The initializer with the threshold of the early exit. A run may override it.
+const EXIT_THRESHOLD: &str = "early_sure";
+/// The argument with which this program runs as the bare runtime.
 const BARE: &str = "bare-runtime";
 
 fn main() {
@@ -60,12 +60,12 @@ fn main() {
     if env::args().any(|argument| argument == BARE) {
         return serve_bare(&model::options(0));
     }
-    let given: Vec<String> = env::args()
+    let folders: Vec<String> = env::args()
         .skip(1)
         .filter(|argument| !argument.starts_with('-'))
         .collect();
-    for folder in &given {
-        // Else the default would be measured in the name of another.
+    for folder in &folders {
+        // Otherwise a mistyped name would silently measure the default model.
         assert!(Path::new(folder).is_dir(), "{folder} is no folder");
     }
     println!(
@@ -78,94 +78,98 @@ fn main() {
             threads: 1,
             ..model::options(0)
         };
-        let mut sides = Sides::start(&options);
-        for leaves in [false, true]
+        let mut comparison = Comparison::start(&options);
+        for leaves_early in [false, true]
             .into_iter()
-            .take(if given.is_empty() { 2 } else { 1 })
+            .take(if folders.is_empty() { 2 } else { 1 })
         {
             for tokens in [16, 64, 128] {
-                let text = Text { leaves, tokens };
-                println!("| {name} | {text} | {} |", sides.compare(text));
+                let text = Text {
+                    leaves_early,
+                    tokens,
+                };
+                println!("| {name} | {text} | {} |", comparison.run(text));
             }
         }
     }
 }
 
-/// A text by how far it goes and how long it is; written as a row of the table has it, and as the other process is told.
+/// A kind of text. Its `Display` form is part of a table row, and the request to the other process.
 #[derive(Clone, Copy)]
 struct Text {
-    /// True for one that leaves the default model at its exit.
-    leaves: bool,
+    /// True when it leaves the default model at its early exit.
+    leaves_early: bool,
     tokens: usize,
 }
 
 impl Display for Text {
     fn fmt(&self, to: &mut Formatter<'_>) -> fmt::Result {
-        let leaves = if self.leaves { "yes" } else { "no" };
+        let leaves = if self.leaves_early { "yes" } else { "no" };
         write!(to, "{} | {leaves}", self.tokens)
     }
 }
 
 impl Text {
-    fn told(line: &str) -> Self {
+    fn parse(line: &str) -> Self {
         let (tokens, leaves) = line.split_once(" | ").unwrap();
         Self {
-            leaves: leaves == "yes",
+            leaves_early: leaves == "yes",
             tokens: tokens.parse().unwrap(),
         }
     }
 
-    fn words(self) -> String {
-        match self.leaves {
-            true => model::plain_text(self.tokens),
+    fn content(self) -> String {
+        match self.leaves_early {
+            true => model::early_exit_text(self.tokens),
             false => model::text(self.tokens, 0),
         }
     }
 }
 
-/// Both ways to the logits of a text.
-struct Sides {
+/// The classifier and the bare runtime.
+struct Comparison {
     runtime: Runtime,
     classifier: Classifier,
     tokenizer: Tokenizer,
-    bare: Bare,
+    bare: BareRuntime,
 }
 
-impl Sides {
+impl Comparison {
     fn start(options: &config::Classifier) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().build();
         Self {
             runtime: runtime.unwrap(),
             classifier: Classifier::start(options).unwrap(),
             tokenizer: tokenizer(options),
-            bare: Bare::start(&options.model_folder()),
+            bare: BareRuntime::start(&options.model_folder()),
         }
     }
 
-    fn compare(&mut self, which: Text) -> String {
-        let text = which.words();
+    /// The columns of one table row.
+    fn run(&mut self, kind: Text) -> String {
+        let text = kind.content();
         let (mut ours, mut control, mut bare) = (Vec::new(), Vec::new(), Vec::new());
         for round in 0..ROUNDS {
             let mut medians = [0.0; 3];
-            // Who comes first changes, so that nobody gains by it.
-            for place in 0..3 {
-                let side = (round + place) % 3;
+            // The order rotates, so that it favours no side.
+            for position in 0..3 {
+                let side = (round + position) % 3;
                 medians[side] = match side {
                     0 => self.classify(&text),
-                    _ => self.bare.turn(which),
+                    _ => self.bare.turn(kind),
                 };
             }
             ours.push(medians[0] / medians[1]);
             control.push(medians[2] / medians[1]);
             bare.push(medians[1]);
         }
-        let tokenising = turn(|| drop(read(&self.tokenizer, &text)));
+        let tokenising = turn(|| drop(encode(&self.tokenizer, &text)));
         let wakes = two_wakes();
-        let likely = |ratios: &[f64]| {
-            let [low, high] = LIKELY.map(|rank| sorted(ratios)[rank]);
+        let with_interval = |ratios: &[f64]| {
+            let [low, high] = INTERVAL.map(|rank| sorted(ratios)[rank]);
             format!("{:.3} ({low:.3} to {high:.3})", median(ratios))
         };
-        let (bare, ours, control) = (median(&bare), likely(&ours), likely(&control));
+        let (bare, ours, control) = (median(&bare), with_interval(&ours), with_interval(&control));
         format!("{bare:.0} | {tokenising:.0} | {wakes:.0} | {ours} | {control}")
     }
 
@@ -175,36 +179,36 @@ impl Sides {
     }
 }
 
-/// The other process: it is told of a text and answers with the median of a turn.
-struct Bare {
+/// The other process. It reads a kind of text and answers with the median time of a turn.
+struct BareRuntime {
     process: Child,
-    to: ChildStdin,
-    from: BufReader<ChildStdout>,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
 }
 
-impl Drop for Bare {
+impl Drop for BareRuntime {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 }
 
-impl Bare {
+impl BareRuntime {
     fn start(model: &Path) -> Self {
         let mut program = Command::new(env::current_exe().unwrap());
         let piped = program.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = piped.arg(BARE).arg(model).spawn().unwrap();
         Self {
-            to: process.stdin.take().unwrap(),
-            from: BufReader::new(process.stdout.take().unwrap()),
+            input: process.stdin.take().unwrap(),
+            output: BufReader::new(process.stdout.take().unwrap()),
             process,
         }
     }
 
     fn turn(&mut self, text: Text) -> f64 {
-        writeln!(self.to, "{text}").unwrap();
+        writeln!(self.input, "{text}").unwrap();
         let mut answer = String::new();
-        self.from.read_line(&mut answer).unwrap();
+        self.output.read_line(&mut answer).unwrap();
         answer.trim().parse().unwrap()
     }
 }
@@ -212,38 +216,43 @@ impl Bare {
 fn serve_bare(options: &config::Classifier) {
     let (mut session, tokenizer) = (session(options), tokenizer(options));
     for line in stdin().lines() {
-        let text = Text::told(&line.unwrap());
-        let ids = read(&tokenizer, &text.words());
-        assert_eq!(ids.len(), text.tokens, "the text has the length it should");
-        if let Some(left) = left_early(&mut session, &ids) {
-            assert_eq!(left, text.leaves, "the text leaves where it should");
+        let text = Text::parse(&line.unwrap());
+        let ids = encode(&tokenizer, &text.content());
+        assert_eq!(ids.len(), text.tokens, "the text has the wrong length");
+        if let Some(left_early) = left_early(&mut session, &ids) {
+            assert_eq!(
+                left_early, text.leaves_early,
+                "the text leaves at the wrong place"
+            );
         }
         println!("{}", turn(|| drop(logits(&mut session, &ids, None))));
     }
 }
 
-/// Whether a text leaves the model at an exit, if the model has one: then the answer is the exit's own.
+/// True when a text leaves the model at its early exit: then its logits are those of the exit. `None` without an exit.
 fn left_early(session: &mut Session, ids: &[i64]) -> Option<bool> {
     let overridable = session.overridable_initializers();
-    let has_exit = overridable.iter().any(|value| value.name() == SURE);
+    let has_exit = overridable
+        .iter()
+        .any(|value| value.name() == EXIT_THRESHOLD);
     has_exit.then(|| logits(session, ids, None) == logits(session, ids, Some([f32::NEG_INFINITY])))
 }
 
-fn logits(session: &mut Session, ids: &[i64], sure: Option<[f32; 1]>) -> Vec<f32> {
+fn logits(session: &mut Session, ids: &[i64], threshold: Option<[f32; 1]>) -> Vec<f32> {
     let (shape, mask) = ([1, ids.len()], vec![1_i64; ids.len()]);
     let mut inputs = ort::inputs![
         "input_ids" => TensorRef::from_array_view((shape, ids)).unwrap(),
         "attention_mask" => TensorRef::from_array_view((shape, mask.as_slice())).unwrap(),
     ];
-    if let Some(sure) = &sure {
-        let sure = TensorRef::from_array_view(([0_usize; 0], sure.as_slice())).unwrap();
-        inputs.push((SURE.into(), sure.into()));
+    if let Some(threshold) = &threshold {
+        let threshold = TensorRef::from_array_view(([0_usize; 0], threshold.as_slice())).unwrap();
+        inputs.push((EXIT_THRESHOLD.into(), threshold.into()));
     }
     let outputs = session.run(inputs).unwrap();
     outputs["logits"].try_extract_tensor().unwrap().1.to_vec()
 }
 
-/// The runtime's session, as the classifier's is built for a small model.
+/// A session with the settings that the classifier uses for a small model.
 fn session(options: &config::Classifier) -> Session {
     let environment = ort::init_from(options.runtime_library())
         .unwrap()
@@ -269,38 +278,38 @@ fn tokenizer(options: &config::Classifier) -> Tokenizer {
     Tokenizer::from_file(options.model_folder().join("tokenizer.json")).unwrap()
 }
 
-fn read(tokenizer: &Tokenizer, text: &str) -> Vec<i64> {
+fn encode(tokenizer: &Tokenizer, text: &str) -> Vec<i64> {
     let encoding = tokenizer.encode_fast(text, true).unwrap();
     encoding.get_ids().iter().map(|id| i64::from(*id)).collect()
 }
 
-/// What the system takes to wake a thread that sleeps, and to be woken by it: the least that work on a thread of its own costs.
+/// The time to wake a sleeping thread and to be woken by it: the minimum cost of a worker thread.
 fn two_wakes() -> f64 {
-    let (asleep, asked) = channel::<()>();
-    let (answer, answered) = channel::<()>();
+    let (send_request, requests) = channel::<()>();
+    let (send_answer, answers) = channel::<()>();
     let thread = thread::spawn(move || {
-        while asked.recv().is_ok() {
-            answer.send(()).unwrap();
+        while requests.recv().is_ok() {
+            send_answer.send(()).unwrap();
         }
     });
     let took = turn(|| {
-        asleep.send(()).unwrap();
-        answered.recv().unwrap();
+        send_request.send(()).unwrap();
+        answers.recv().unwrap();
     });
-    drop(asleep);
+    drop(send_request);
     thread.join().unwrap();
     took
 }
 
-/// Microseconds a call takes, the median of a turn.
+/// The median time of a call in microseconds, over one turn.
 fn turn(mut call: impl FnMut()) -> f64 {
-    let (began, mut times) = (Instant::now(), Vec::new());
-    while began.elapsed() < TURN || times.len() <= COLD {
+    let (started, mut times) = (Instant::now(), Vec::new());
+    while started.elapsed() < TURN || times.len() <= WARM_UP_CALLS {
         let called = Instant::now();
         call();
         times.push(called.elapsed().as_secs_f64() * 1e6);
     }
-    median(&times[COLD..])
+    median(&times[WARM_UP_CALLS..])
 }
 
 fn sorted(values: &[f64]) -> Vec<f64> {

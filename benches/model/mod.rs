@@ -1,19 +1,20 @@
-//! The model, and texts of a length.
+//! The model of the benches, and texts of a given length.
 
 use std::{env, os::unix::process::CommandExt, path::PathBuf, process::Command};
 
 use thinkgate::config::Classifier;
 
-/// Tokens that frame a text.
-const FRAME: usize = 2;
-/// Each word is one token of the default router's.
-const GREY: &str = "the price of a share may fall when more people want to sell than to buy and a bank that holds many of them could \
+/// Special tokens before and after a text.
+const SPECIAL_TOKENS: usize = 2;
+/// Words of texts that need all layers of the default model. Each word is one token.
+const HARD: &str = "the price of a share may fall when more people want to sell than to buy and a bank that holds many of them could \
     lose its trust so which rule should the state change before the next crisis and why would firms follow it";
-const PLAIN: &str = "please set an alarm for seven in the morning and play some quiet music in the kitchen then turn off the lights \
+/// Words of texts that leave the default model at its early exit.
+const EASY: &str = "please set an alarm for seven in the morning and play some quiet music in the kitchen then turn off the lights \
     in the hall and tell me what the weather will be like at the beach on sunday for my family";
 
-/// As the gateway loads it by default, but for a deadline that nothing here is to miss. `cache`: scores that are kept. The model is
-/// another where a folder is given: `cargo bench --bench NAME -- FOLDER`; its vocabulary must hold the words below.
+/// The default configuration, with a deadline that no bench reaches. `cache`: scores that are kept. To measure another model, name its
+/// folder: `cargo bench --bench NAME -- FOLDER`. Its vocabulary must contain the words above.
 pub fn options(cache: usize) -> Classifier {
     let mut settings = Classifier {
         deadline_ms: 60_000,
@@ -27,22 +28,23 @@ pub fn options(cache: usize) -> Classifier {
     settings
 }
 
-/// A text of so many tokens, special ones included; another for every number. Those tried go through the default router's layers.
+/// A text of this many tokens, including special ones, different for every number. The tested ones need all layers of the default model.
 pub fn text(tokens: usize, number: usize) -> String {
-    walk(GREY, tokens, number)
+    text_of(HARD, tokens, number)
 }
 
-/// The same, of one that leaves the default router at its exit.
-#[allow(dead_code, reason = "not every bench asks for one")]
-pub fn plain_text(tokens: usize) -> String {
-    walk(PLAIN, tokens, 0)
+/// A text of this many tokens that leaves the default model at its early exit.
+#[allow(dead_code, reason = "not every bench uses it")]
+pub fn early_exit_text(tokens: usize) -> String {
+    text_of(EASY, tokens, 0)
 }
 
-fn walk(words: &str, tokens: usize, number: usize) -> String {
+/// A text of these words, different for every number.
+fn text_of(words: &str, tokens: usize, number: usize) -> String {
     let words: Vec<&str> = words.split_whitespace().collect();
-    // The digits of the number, written in words, and then a walk through the list.
+    // First the digits of the number, written in words, so that texts differ; then words of the list.
     let mut state = number;
-    let text: Vec<&str> = (0..tokens - FRAME)
+    let text: Vec<&str> = (0..tokens - SPECIAL_TOKENS)
         .map(|place| {
             let word = words[(state + place * 7) % words.len()];
             state /= words.len();
@@ -52,12 +54,12 @@ fn walk(words: &str, tokens: usize, number: usize) -> String {
     text.join(" ")
 }
 
-/// Starts this program anew with ONNX Runtime's telemetry off, as the gateway does.
+/// Runs this program again with the telemetry of ONNX Runtime switched off, as the gateway does.
 pub fn without_telemetry() {
     const OFF: &str = "ORT_DISABLE_TELEMETRY";
     if env::var_os(OFF).is_none() {
         let mut program = Command::new(env::current_exe().unwrap());
         let error = program.args(env::args_os().skip(1)).env(OFF, "1").exec();
-        panic!("cannot start anew: {error}");
+        panic!("cannot run this program again: {error}");
     }
 }

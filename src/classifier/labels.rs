@@ -70,6 +70,33 @@ impl EarlyExit {
     }
 }
 
+impl ConfigJson {
+    /// The labels in the order of their ids. `None` when the ids are not 0, 1, 2, ..
+    fn labels(&self) -> Option<Vec<String>> {
+        (0..self.id2label.len())
+            .map(|id| self.id2label.get(&id.to_string()).cloned())
+            .collect()
+    }
+}
+
+impl ThinkgateSection {
+    /// For each label, whether it means reasoning. The error says why the labels cannot be split.
+    fn reasoning(&self, labels: &[String]) -> Result<Vec<bool>, String> {
+        let mut reasoning_labels = self.reasoning_labels.iter();
+        if let Some(unknown) = reasoning_labels.find(|label| !labels.contains(label)) {
+            return Err(format!(
+                "thinkgate.reasoning_labels names `{unknown}`, which is no label"
+            ));
+        }
+        let is_reasoning = |label: &String| self.reasoning_labels.contains(label);
+        let reasoning: Vec<bool> = labels.iter().map(is_reasoning).collect();
+        if reasoning.contains(&true) && reasoning.contains(&false) {
+            return Ok(reasoning);
+        }
+        Err("thinkgate.reasoning_labels must name some of the labels, not all or none".into())
+    }
+}
+
 impl Labels {
     /// Reads `config.json`.
     pub fn load(file: &Path) -> Result<Self, LoadError> {
@@ -80,9 +107,8 @@ impl Labels {
         let text = std::fs::read(file).map_err(|error| broken(error.to_string()))?;
         let config: ConfigJson =
             serde_json::from_slice(&text).map_err(|error| broken(error.to_string()))?;
-        let labels = (0..config.id2label.len())
-            .map(|id| config.id2label.get(&id.to_string()).cloned())
-            .collect::<Option<Vec<String>>>()
+        let labels = config
+            .labels()
             .ok_or_else(|| broken("id2label must number its labels from 0".into()))?;
         let bad_labels = |why: String| LoadError::Labels {
             file: file.to_owned(),
@@ -92,24 +118,7 @@ impl Labels {
         let section = config
             .thinkgate
             .ok_or_else(|| bad_labels("thinkgate.reasoning_labels is missing".into()))?;
-        if let Some(stray) = section
-            .reasoning_labels
-            .iter()
-            .find(|label| !labels.contains(label))
-        {
-            return Err(bad_labels(format!(
-                "thinkgate.reasoning_labels names `{stray}`, which is no label"
-            )));
-        }
-        let reasoning: Vec<bool> = labels
-            .iter()
-            .map(|label| section.reasoning_labels.contains(label))
-            .collect();
-        if !reasoning.contains(&true) || !reasoning.contains(&false) {
-            return Err(bad_labels(
-                "thinkgate.reasoning_labels must name some of the labels, not all or none".into(),
-            ));
-        }
+        let reasoning = section.reasoning(&labels).map_err(bad_labels)?;
         let domains = section.domain_labels.into_iter().map(Arc::from).collect();
         Ok(Self {
             reasoning,

@@ -4,18 +4,17 @@
 //! busy run as batches. A request with a deadline never waits for space in the queue; it is refused, and the router falls back. Scores are
 //! cached by the hash of the text that was read, so each is computed once. A score does not depend on the batch.
 
-mod backlog;
 mod cache_stats;
 mod error;
 mod excerpt;
-mod idle;
 mod inference;
 mod labels;
 mod model;
 mod parallelism;
-mod queue;
+mod scheduler;
 mod session;
 mod tokenizer;
+mod worker;
 
 use std::{sync::Arc, time::Duration};
 
@@ -29,7 +28,8 @@ pub use error::LoadError;
 use self::{
     excerpt::{Excerpt, Fingerprint},
     model::Model,
-    queue::{Queue, Request},
+    scheduler::Request,
+    worker::WorkerPool,
 };
 use crate::config;
 
@@ -93,7 +93,7 @@ impl FallbackReason {
 /// A running classifier. Dropping it ends its worker threads.
 #[derive(Debug)]
 pub struct Classifier {
-    queue: Queue,
+    workers: WorkerPool,
     cache: Option<Cache<Fingerprint, Classification>>,
     stats: Arc<CacheStats>,
     max_tokens: usize,
@@ -113,7 +113,11 @@ impl Classifier {
             (model.max_tokens(), model.domains().to_vec())
         });
         Ok(Self {
-            queue: Queue::start(models, move || Model::load(&reload_options), options.queue)?,
+            workers: WorkerPool::start(
+                models,
+                move || Model::load(&reload_options),
+                options.queue,
+            )?,
             cache: (options.cache > 0).then(|| Cache::new(options.cache)),
             stats: Arc::default(),
             max_tokens,
@@ -151,7 +155,7 @@ impl Classifier {
 
     /// True when the model failed permanently. Every further decision falls back.
     pub fn is_down(&self) -> bool {
-        self.queue.is_down()
+        self.workers.is_down()
     }
 
     /// Hits and misses of the score cache.
@@ -188,7 +192,9 @@ impl Classifier {
     ) -> Result<Classification, FallbackReason> {
         self.stats.record_miss();
         let (reply, answer) = oneshot::channel();
-        self.queue.push(Request { excerpt, reply }, limit).await?;
+        self.workers
+            .submit(Request { excerpt, reply }, limit)
+            .await?;
         answer.await.unwrap_or(Err(FallbackReason::Failed))
     }
 }

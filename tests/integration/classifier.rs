@@ -1,4 +1,4 @@
-//! The classifier as the gateway uses it: other directories, limits, trouble.
+//! The classifier behind the gateway: other models, limits and failures.
 
 use std::{
     fs,
@@ -11,7 +11,7 @@ use thinkgate::app;
 use super::support::{EASY, Gateway, HARD, Server, chat, config, fixture};
 
 #[tokio::test]
-async fn another_directory_gives_other_decisions_and_a_subject_classifier_works() {
+async fn another_model_gives_other_decisions_and_a_subject_classifier_works() {
     let server = Server::friendly().await;
     let tiny = Gateway::before(&server).await;
     let yaml = format!(
@@ -60,8 +60,8 @@ async fn a_domain_can_force_a_mode() {
         gateway.chat(&chat(EASY)).await.decision(),
         ("reasoning", "classifier")
     );
-    let stray = config(&[&server], "routing: { domains: { cooking: direct } }");
-    let error = app::build(stray).unwrap_err().to_string();
+    let unknown_domain = config(&[&server], "routing: { domains: { cooking: direct } }");
+    let error = app::build(unknown_domain).unwrap_err().to_string();
     assert!(
         error.contains("routing.domains.cooking") && error.contains(&label),
         "{error}"
@@ -69,14 +69,14 @@ async fn a_domain_can_force_a_mode() {
 }
 
 #[tokio::test]
-async fn a_prompt_of_five_megabytes_is_decided_within_the_deadline() {
+async fn a_prompt_of_five_megabytes_is_classified_within_the_deadline() {
     let server = Server::friendly().await;
     let gateway = Gateway::with(&server, "classifier: { deadline_ms: 1000 }").await;
     let prompt = format!("{} {} {HARD}", HARD, "lorem ipsum ".repeat(450_000));
     let answer = gateway.chat(&chat(&prompt)).await;
     assert_eq!(answer.decision().1, "classifier");
-    let told = gateway.post("/explain", &chat(&prompt)).await.json();
-    assert_eq!(told["turns"][0]["truncated"], true);
+    let explained = gateway.post("/explain", &chat(&prompt)).await.json();
+    assert_eq!(explained["turns"][0]["truncated"], true);
 }
 
 #[tokio::test]
@@ -143,7 +143,7 @@ async fn a_full_queue_refuses_at_once_and_the_request_falls_back() {
 }
 
 #[tokio::test]
-async fn the_same_prompt_from_many_clients_at_once_is_judged_once() {
+async fn the_same_prompt_from_many_clients_at_once_is_classified_once() {
     let server = Server::friendly().await;
     let gateway = Gateway::with(&server, "classifier: { deadline_ms: 10000 }").await;
     let prompt = chat(&"why ".repeat(900));
@@ -163,7 +163,7 @@ async fn the_same_prompt_from_many_clients_at_once_is_judged_once() {
 }
 
 #[tokio::test]
-async fn what_is_missing_or_broken_is_one_message_with_the_file_and_the_command() {
+async fn a_missing_or_broken_file_is_one_message_with_the_file_and_the_command() {
     let error_of = |change: &dyn Fn(&Path)| {
         let dir = tempfile::tempdir().unwrap();
         for file in ["model.onnx", "tokenizer.json", "config.json"] {
@@ -176,7 +176,7 @@ async fn what_is_missing_or_broken_is_one_message_with_the_file_and_the_command(
     let replace = |file: &'static str, text: &'static str| {
         move |dir: &Path| fs::write(dir.join(file), text).unwrap()
     };
-    for (error, says) in [
+    for (error, expected) in [
         (
             error_of(&|dir| fs::remove_file(dir.join("model.onnx")).unwrap()),
             "model.onnx is missing",
@@ -210,7 +210,7 @@ async fn what_is_missing_or_broken_is_one_message_with_the_file_and_the_command(
         ),
     ] {
         assert!(
-            error.contains(says) && error.contains("scripts/export_onnx.py"),
+            error.contains(expected) && error.contains("scripts/export_onnx.py"),
             "{error}"
         );
         assert_eq!(error.lines().count(), 1, "{error}");

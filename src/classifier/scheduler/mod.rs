@@ -1,0 +1,254 @@
+//! Decides which queued requests run next, and which of them run together. It has no threads and reads no clock.
+//!
+//! A model with an early exit has two lanes. While requests wait, they first run up to the exit only, many at once. Those about which the
+//! exit is not confident are queued again, for all layers. So an easy text does not wait behind the long runs of others, and the
+//! estimated wait for a long run is known before the request is admitted to it. Each worker alternates between the lanes, so neither
+//! starves.
+
+mod backlog;
+mod batch;
+
+use std::{collections::VecDeque, sync::Arc, time::Instant};
+
+use tokio::sync::oneshot;
+
+pub use backlog::Backlog;
+pub use batch::Batch;
+
+use self::{backlog::Reservation, batch::Caller};
+use super::{
+    Classification, FallbackReason,
+    excerpt::Excerpt,
+    inference::{ExitMode, Inference},
+};
+
+/// A text to classify, and where the result goes.
+pub struct Request {
+    /// The text.
+    pub excerpt: Excerpt,
+    /// Closed when the caller has left: the client is gone or its deadline has passed.
+    pub reply: oneshot::Sender<Result<Classification, FallbackReason>>,
+}
+
+/// A request in a lane.
+pub struct Queued {
+    request: Request,
+    reservation: Reservation,
+    queued_at: Instant,
+    due: Option<Instant>,
+}
+
+/// Requests that wait for the same part of the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    /// New requests, which run up to the early exit. Without an exit, all requests.
+    Exit,
+    /// Requests about which the exit was not confident.
+    Full,
+}
+
+/// What the scheduler needs to know of a worker's past.
+#[derive(Debug)]
+pub struct WorkerHistory {
+    previous: Lane,
+    full_lane_done_at: Instant,
+}
+
+/// The two lanes.
+pub struct Scheduler {
+    exit: LaneQueue,
+    full: LaneQueue,
+    workers: usize,
+    /// The most requests with a due time in the full lane.
+    full_lane_capacity: usize,
+    is_closed: bool,
+}
+
+struct LaneQueue {
+    queue: VecDeque<Queued>,
+    backlog: Arc<Backlog>,
+}
+
+impl Queued {
+    /// Puts a request into the backlog of its lane. `due`: when the answer would probably be too late for the caller, if ever.
+    pub fn new(
+        request: Request,
+        backlog: &Arc<Backlog>,
+        cost: u64,
+        due: Option<Instant>,
+        now: Instant,
+    ) -> Self {
+        Self {
+            request,
+            reservation: backlog.reserve(cost),
+            queued_at: now,
+            due,
+        }
+    }
+}
+
+impl WorkerHistory {
+    /// The history of a worker that starts now.
+    pub fn new(now: Instant) -> Self {
+        Self {
+            previous: Lane::Full,
+            full_lane_done_at: now,
+        }
+    }
+
+    /// Records that the worker has finished a batch of this lane.
+    pub fn record_done(&mut self, lane: Lane, now: Instant) {
+        if lane == Lane::Full {
+            self.full_lane_done_at = now;
+        }
+    }
+}
+
+impl LaneQueue {
+    fn new(workers: usize) -> Self {
+        Self {
+            queue: VecDeque::new(),
+            backlog: Arc::new(Backlog::new(workers)),
+        }
+    }
+}
+
+impl Scheduler {
+    /// Empty lanes for this many workers.
+    pub fn new(workers: usize, full_lane_capacity: usize) -> Self {
+        Self {
+            exit: LaneQueue::new(workers),
+            full: LaneQueue::new(workers),
+            workers: workers.max(1),
+            full_lane_capacity,
+            is_closed: false,
+        }
+    }
+
+    /// The backlog that a new request joins.
+    pub fn backlog(&self) -> &Arc<Backlog> {
+        &self.exit.backlog
+    }
+
+    /// Queues a new request. Gives it back when the scheduler is closed.
+    pub fn push(&mut self, queued: Queued) -> Result<(), Queued> {
+        if self.is_closed {
+            return Err(queued);
+        }
+        self.exit.queue.push_back(queued);
+        Ok(())
+    }
+
+    /// Takes no more new requests. Those that are queued still run.
+    pub fn close(&mut self) {
+        self.is_closed = true;
+    }
+
+    /// True after [`close`](Self::close).
+    pub fn is_closed(&self) -> bool {
+        self.is_closed
+    }
+
+    /// Removes all queued requests. Their callers fall back.
+    pub fn clear(&mut self) {
+        self.exit.queue.clear();
+        self.full.queue.clear();
+    }
+
+    /// True when more than one request waits for all layers, so that a second worker is useful.
+    pub fn has_full_lane_queue(&self) -> bool {
+        self.full.queue.len() > 1
+    }
+
+    /// The next batch for a worker, or `None` when no request waits. It holds no more than the model's limits, and no more than this
+    /// worker's share of the lane.
+    pub fn next_batch(
+        &mut self,
+        model: &impl Inference,
+        history: &mut WorkerHistory,
+        now: Instant,
+    ) -> Option<Batch> {
+        let order = match history.previous {
+            Lane::Exit => [Lane::Full, Lane::Exit],
+            Lane::Full => [Lane::Exit, Lane::Full],
+        };
+        let lane = order
+            .into_iter()
+            .find(|lane| !self.lane(*lane).queue.is_empty())?;
+        let has_exit = model.has_exit();
+        let is_alone = self.exit.queue.len() + self.full.queue.len() == 1;
+        let exit_mode = match lane {
+            _ if !has_exit => ExitMode::Auto,
+            Lane::Full => ExitMode::Full,
+            Lane::Exit if is_alone => ExitMode::Auto,
+            Lane::Exit => ExitMode::ExitOnly,
+        };
+        let queued = self.take(lane, model, exit_mode);
+        // A request in the full lane has also waited for the exit batches in between, so the lane's speed includes them.
+        let started = match (lane, queued.first()) {
+            (Lane::Full, Some(first)) => first.queued_at.max(history.full_lane_done_at),
+            _ => now,
+        };
+        history.previous = lane;
+        // A single text in auto mode may or may not have run through all layers, so it says nothing about the speed of its lane.
+        let is_measured = exit_mode != ExitMode::Auto || !has_exit;
+        let measures = is_measured.then(|| self.lane(lane).backlog.clone());
+        Some(Batch::new(lane, exit_mode, queued, started, measures))
+    }
+
+    /// Queues the requests that the exit left without an answer for all layers. Refuses those that would probably be answered too late.
+    /// `max_cost`: [`Inference::max_cost`].
+    pub fn requeue(&mut self, unanswered: Vec<(Excerpt, Caller)>, max_cost: u64, now: Instant) {
+        for (excerpt, caller) in unanswered {
+            let Caller {
+                reply,
+                reservation,
+                due,
+            } = caller;
+            drop(reservation);
+            let cost = excerpt.cost.min(max_cost);
+            let LaneQueue { queue, backlog } = &mut self.full;
+            let is_full = due.is_some() && queue.len() >= self.full_lane_capacity;
+            if is_full || backlog.is_too_late(cost, due, now) {
+                let _ = reply.send(Err(FallbackReason::Full)); // the caller may have left
+                continue;
+            }
+            let request = Request { excerpt, reply };
+            queue.push_back(Queued::new(request, backlog, cost, due, now));
+        }
+    }
+
+    /// Takes requests from the front of a lane that is not empty.
+    fn take(&mut self, lane: Lane, model: &impl Inference, exit_mode: ExitMode) -> Vec<Queued> {
+        let limits = model.batch_limits(exit_mode);
+        let workers = self.workers;
+        let queue = &mut self.lane_mut(lane).queue;
+        let share = queue.len().saturating_sub(1) / workers + 1;
+        let (mut batch, mut cost) = (Vec::new(), 0);
+        while batch.is_empty() || (batch.len() < limits.rows.min(share) && cost < limits.cost) {
+            let Some(queued) = queue.pop_front() else {
+                break;
+            };
+            cost += queued.request.excerpt.cost;
+            batch.push(queued);
+        }
+        batch
+    }
+
+    fn lane(&self, lane: Lane) -> &LaneQueue {
+        match lane {
+            Lane::Exit => &self.exit,
+            Lane::Full => &self.full,
+        }
+    }
+
+    fn lane_mut(&mut self, lane: Lane) -> &mut LaneQueue {
+        match lane {
+            Lane::Exit => &mut self.exit,
+            Lane::Full => &mut self.full,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

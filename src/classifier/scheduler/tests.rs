@@ -1,0 +1,303 @@
+//! Which requests are admitted and in which order they run, with simulated workers in simulated time.
+
+use std::time::Duration;
+
+use super::*;
+use crate::classifier::{error::InferenceError, inference::BatchLimits};
+
+/// How long a run up to the exit takes.
+const EXIT: Duration = Duration::from_millis(1);
+/// How long all layers take for one text.
+const LAYERS: Duration = Duration::from_millis(20);
+
+/// A model that is confident about "plain" at its exit, or one without an exit.
+struct FakeModel {
+    has_exit: bool,
+}
+
+impl FakeModel {
+    fn leaves_early(&self, text: &str) -> bool {
+        self.has_exit && text == "plain"
+    }
+
+    /// How long a batch takes.
+    fn duration(&self, excerpts: &[Excerpt], exit_mode: ExitMode) -> Duration {
+        let needs_layers = |excerpt: &&Excerpt| !self.leaves_early(&excerpt.head);
+        match exit_mode {
+            ExitMode::ExitOnly => EXIT,
+            _ => EXIT.max(LAYERS * excerpts.iter().filter(needs_layers).count() as u32),
+        }
+    }
+}
+
+impl Inference for FakeModel {
+    fn classify(
+        &mut self,
+        excerpts: &[Excerpt],
+        exit_mode: ExitMode,
+        done: &mut dyn FnMut(usize, Result<Option<Classification>, InferenceError>),
+    ) {
+        for (index, excerpt) in excerpts.iter().enumerate() {
+            let classification = Classification {
+                score: 0.1,
+                domain: None,
+                tokens: 1,
+                truncated: false,
+                unreadable: false,
+            };
+            let is_answer = exit_mode != ExitMode::ExitOnly || self.leaves_early(&excerpt.head);
+            done(index, Ok(is_answer.then_some(classification)));
+        }
+    }
+
+    fn has_exit(&self) -> bool {
+        self.has_exit
+    }
+
+    fn max_cost(&self) -> u64 {
+        Excerpt::max_cost(10)
+    }
+
+    fn batch_limits(&self, exit_mode: ExitMode) -> BatchLimits {
+        BatchLimits {
+            rows: if exit_mode == ExitMode::Full { 1 } else { 16 },
+            cost: u64::MAX,
+        }
+    }
+}
+
+type Answer = oneshot::Receiver<Result<Classification, FallbackReason>>;
+
+struct Worker {
+    history: WorkerHistory,
+    running: Option<(Batch, Instant)>,
+}
+
+struct Simulation {
+    scheduler: Scheduler,
+    model: FakeModel,
+    workers: Vec<Worker>,
+    now: Instant,
+    /// The mode of every batch that has started.
+    runs: Vec<ExitMode>,
+}
+
+impl Simulation {
+    fn new(workers: usize, has_exit: bool) -> Self {
+        let now = Instant::now();
+        let worker = || Worker {
+            history: WorkerHistory::new(now),
+            running: None,
+        };
+        Self {
+            scheduler: Scheduler::new(workers, 256),
+            model: FakeModel { has_exit },
+            workers: (0..workers).map(|_| worker()).collect(),
+            now,
+            runs: Vec::new(),
+        }
+    }
+
+    /// Submits a request as the worker pool does.
+    fn submit(&mut self, text: &str, limit: Option<Duration>) -> Result<Answer, FallbackReason> {
+        let (reply, answer) = oneshot::channel();
+        let excerpt = Excerpt::of(text, 1_000);
+        let backlog = self.scheduler.backlog().clone();
+        let (cost, due) = (excerpt.cost, limit.map(|limit| self.now + limit));
+        if backlog.is_too_late(cost, due, self.now) {
+            return Err(FallbackReason::Full);
+        }
+        let request = Request { excerpt, reply };
+        let queued = Queued::new(request, &backlog, cost, due, self.now);
+        assert!(self.scheduler.push(queued).is_ok());
+        Ok(answer)
+    }
+
+    fn submit_all(&mut self, text: &str, count: usize) -> Vec<Answer> {
+        (0..count)
+            .map(|_| self.submit(text, None).unwrap())
+            .collect()
+    }
+
+    /// Starts a batch on every free worker, then moves the time to when the first one is done. False when there is nothing to do.
+    fn step(&mut self) -> bool {
+        for worker in self.workers.iter_mut().filter(|w| w.running.is_none()) {
+            let batch = self
+                .scheduler
+                .next_batch(&self.model, &mut worker.history, self.now);
+            if let Some(batch) = batch {
+                let took = self.model.duration(&batch.excerpts, batch.exit_mode);
+                self.runs.push(batch.exit_mode);
+                worker.running = Some((batch, self.now + took));
+            }
+        }
+        let busy = self.workers.iter_mut().filter(|w| w.running.is_some());
+        let Some(worker) = busy.min_by_key(|w| w.running.as_ref().map(|(_, done)| *done)) else {
+            return false;
+        };
+        let Some((batch, done)) = worker.running.take() else {
+            return false;
+        };
+        self.now = done;
+        let (lane, exit_mode) = (batch.lane, batch.exit_mode);
+        let (excerpts, mut callers) = batch.into_parts();
+        self.model
+            .classify(&excerpts, exit_mode, &mut |index, result| {
+                callers.answer(index, result, done);
+            });
+        let unanswered = callers.unanswered(excerpts);
+        self.scheduler
+            .requeue(unanswered, self.model.max_cost(), done);
+        worker.history.record_done(lane, done);
+        true
+    }
+
+    fn run_until_idle(&mut self) {
+        while self.step() {}
+    }
+
+    fn full_runs(&self) -> usize {
+        let is_full = |run: &&ExitMode| **run == ExitMode::Full;
+        self.runs.iter().filter(is_full).count()
+    }
+}
+
+#[test]
+fn requests_that_would_be_late_are_refused_and_the_others_are_in_time() {
+    let mut simulation = Simulation::new(1, false);
+    let mut first = simulation.submit("first", None).unwrap();
+    simulation.run_until_idle();
+    assert!(first.try_recv().unwrap().is_ok());
+    let (submitted, limit) = (simulation.now, Duration::from_millis(210));
+    let mut answers = Vec::new();
+    for _ in 0..100 {
+        match simulation.submit("later", Some(limit)) {
+            Ok(answer) => answers.push(answer),
+            Err(reason) => assert_eq!(reason, FallbackReason::Full),
+        }
+    }
+    assert_eq!(answers.len(), 10, "210 ms are enough for ten of 20 ms");
+    simulation.run_until_idle();
+    for mut answer in answers {
+        assert!(answer.try_recv().unwrap().is_ok());
+    }
+    assert!(simulation.now - submitted <= limit);
+}
+
+#[test]
+fn two_workers_share_what_waits() {
+    let mut simulation = Simulation::new(2, false);
+    let submitted = simulation.now;
+    let answers = simulation.submit_all("a text", 8);
+    simulation.run_until_idle();
+    for mut answer in answers {
+        assert!(answer.try_recv().unwrap().is_ok());
+    }
+    let took = simulation.now - submitted;
+    assert!(took < LAYERS * 7, "{took:?}");
+}
+
+#[test]
+fn a_plain_text_does_not_wait_behind_those_that_need_all_layers() {
+    let mut simulation = Simulation::new(1, true);
+    let hard = simulation.submit_all("hard", 20);
+    for _ in 0..3 {
+        let (submitted, full_runs) = (simulation.now, simulation.full_runs());
+        let mut answer = simulation.submit("plain", None).unwrap();
+        while answer.try_recv().is_err() {
+            assert!(simulation.step(), "the plain text is never answered");
+        }
+        let waited = simulation.now - submitted;
+        assert!(waited < LAYERS * 6, "{waited:?}");
+        assert!(simulation.full_runs() - full_runs < 6);
+    }
+    assert!(simulation.full_runs() < 20 - 4, "the others still wait");
+    simulation.run_until_idle();
+    for mut answer in hard {
+        assert!(answer.try_recv().unwrap().is_ok());
+    }
+}
+
+#[test]
+fn texts_that_need_all_layers_get_their_turn_under_endless_plain_texts() {
+    let mut simulation = Simulation::new(2, true);
+    let mut plain = simulation.submit_all("plain", 20);
+    for _ in 0..10 {
+        simulation.step();
+    }
+    let submitted = simulation.now;
+    let mut hard = simulation.submit_all("hard", 8);
+    while !hard.is_empty() {
+        simulation.step();
+        hard.retain_mut(|answer| answer.try_recv().is_err());
+        plain.retain_mut(|answer| answer.try_recv().is_err());
+        plain.extend(simulation.submit_all("plain", 20 - plain.len()));
+        let waited = simulation.now - submitted;
+        assert!(waited < LAYERS * 40, "{waited:?}");
+    }
+}
+
+#[test]
+fn late_texts_that_need_all_layers_are_refused_and_plain_ones_are_not() {
+    let mut simulation = Simulation::new(1, true);
+    for _ in 0..3 {
+        let answers = simulation.submit_all("hard", 2);
+        simulation.run_until_idle();
+        for mut answer in answers {
+            assert!(answer.try_recv().unwrap().is_ok());
+        }
+    }
+    let (submitted, limit) = (simulation.now, LAYERS * 10);
+    let mut answers = Vec::new();
+    for number in 0..100 {
+        let text = if number % 4 == 0 { "plain" } else { "hard" };
+        answers.push((text, simulation.submit(text, Some(limit)).unwrap()));
+    }
+    simulation.run_until_idle();
+    let mut classified = 0;
+    for (text, mut answer) in answers {
+        match answer.try_recv().unwrap() {
+            Ok(_) if text == "hard" => classified += 1,
+            Ok(_) => (),
+            Err(reason) => assert_eq!((text, reason), ("hard", FallbackReason::Full)),
+        }
+    }
+    assert!((1..=12).contains(&classified), "{classified} of 75");
+    let took = simulation.now - submitted;
+    assert!(took < LAYERS * 20, "too many are admitted: {took:?}");
+}
+
+#[test]
+fn a_long_text_is_not_refused_for_the_part_that_the_layers_do_not_read() {
+    let mut simulation = Simulation::new(1, true);
+    for _ in 0..3 {
+        let answers = simulation.submit_all("hard", 3);
+        simulation.run_until_idle();
+        drop(answers);
+    }
+    let long = "hard ".repeat(1_000);
+    let mut answers = Vec::new();
+    for _ in 0..3 {
+        answers.push(simulation.submit(&long, Some(LAYERS * 10)).unwrap());
+    }
+    simulation.run_until_idle();
+    for mut answer in answers {
+        assert_eq!(answer.try_recv().unwrap().map(|seen| seen.score), Ok(0.1));
+    }
+}
+
+#[test]
+fn a_request_whose_caller_has_left_does_not_run() {
+    let mut simulation = Simulation::new(1, false);
+    let answers = simulation.submit_all("a text", 4);
+    drop(answers);
+    let batch = simulation
+        .scheduler
+        .next_batch(
+            &simulation.model,
+            &mut simulation.workers[0].history,
+            simulation.now,
+        )
+        .unwrap();
+    assert_eq!((batch.len, batch.excerpts.len()), (4, 0));
+}
