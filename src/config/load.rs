@@ -12,6 +12,7 @@ use serde_path_to_error::Segment;
 
 use super::{
     BaseUrl, Config, Problem, Problems, Secret,
+    problem::is_within,
     provenance::{RemovedIndices, may_hold_keys, source, unknown_setting},
     serde_messages::in_plain_words,
     yaml_file::YamlFile,
@@ -110,11 +111,8 @@ fn environment(problems: &mut Vec<Problem>) -> Env {
     let ours = |key: &str| key.eq_ignore_ascii_case("listen") || key.contains("__");
     let files_only = |key: &str| {
         let key = key.to_ascii_lowercase();
-        let below = |section: &&str| {
-            key.strip_prefix(section)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with("__"))
-        };
-        FILES_ONLY.iter().any(below)
+        let mut sections = FILES_ONLY.iter();
+        sections.any(|section| is_within(&key, section, &["__"]))
     };
     let env = Env::prefixed("THINKGATE_").filter(move |key| ours(key.as_str()));
     let misplaced = env.iter().filter(|(key, _)| files_only(key.as_str()));

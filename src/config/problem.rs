@@ -22,12 +22,17 @@ impl Problem {
 
     /// Returns true if one path is part of the other. Then one problem may follow from the other.
     fn overlaps(&self, other: &Self) -> bool {
-        let is_below = |path: &str, section: &str| {
-            let rest = path.strip_prefix(section);
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
-        };
-        is_below(&self.path, &other.path) || is_below(&other.path, &self.path)
+        let is_within = |path: &str, section: &str| is_within(path, section, &[".", "["]);
+        is_within(&self.path, &other.path) || is_within(&other.path, &self.path)
     }
+}
+
+/// Returns true if `path` is `section` or a part of it. `separators`: what may follow the section's name in a longer path.
+pub(super) fn is_within(path: &str, section: &str, separators: &[&str]) -> bool {
+    path.strip_prefix(section).is_some_and(|rest| {
+        let mut separators = separators.iter();
+        rest.is_empty() || separators.any(|separator| rest.starts_with(separator))
+    })
 }
 
 impl fmt::Display for Problem {

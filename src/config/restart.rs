@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use super::{Config, Secret, Tls};
+use super::{Config, Secret, Tls, problem::is_within};
 
 /// The sections that a reload cannot change, because sockets, the classifier and logging are built once at the start.
 const RESTART_ONLY: [&str; 8] = [
@@ -24,14 +24,11 @@ impl Config {
         let mut changed = Vec::new();
         let values = |config: &Self| serde_json::to_value(config).unwrap_or_default(); // plain data
         differences("", &values(self), &values(other), &mut changed);
-        let is_below = |path: &str, section: &str| {
-            path.strip_prefix(section)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        };
         // A certificate may move to other files; TLS as such cannot be turned on or off.
         let is_certificate = |path: &str| path.ends_with("tls.cert") || path.ends_with("tls.key");
         changed.retain(|path| {
-            !is_certificate(path) && RESTART_ONLY.iter().any(|section| is_below(path, section))
+            let mut sections = RESTART_ONLY.iter();
+            !is_certificate(path) && sections.any(|section| is_within(path, section, &["."]))
         });
         changed
     }

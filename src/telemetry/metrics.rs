@@ -326,7 +326,7 @@ fn register_health_gauge(meter: &Meter, health: &Arc<Mutex<ServerHealth>>) {
     let health = health.clone();
     meter
         .u64_observable_gauge("thinkgate.endpoint.healthy")
-        .with_description("1 while the server's health checks say that it is well")
+        .with_description("1 if the server is healthy by its health checks, else 0")
         .with_callback(move |gauge| {
             for (server, healthy) in &*health.lock() {
                 gauge.observe(u64::from(*healthy), &[label("server", server.clone())]);

@@ -7,8 +7,9 @@ use reqwest::{RequestBuilder, Response};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    ModelServer, ServerKeys,
+    keys::ServerKeys,
     retry_budget::RetryBudget,
+    server::ModelServer,
     wire::{self, ConnectionPool},
 };
 use crate::{

@@ -3,8 +3,9 @@
 use http::Method;
 
 use super::{
-    Client, Listing, ModelServer,
-    client::{read_limited, root_cause},
+    catalog::Listing,
+    client::{Client, read_limited, root_cause},
+    server::ModelServer,
 };
 
 /// The longest model list that is read, in bytes: about ten thousand models.

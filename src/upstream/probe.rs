@@ -14,7 +14,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::time::timeout;
 
-use super::{Client, ModelServer, client::read_limited};
+use super::{
+    client::{Client, read_limited},
+    server::ModelServer,
+};
 use crate::{
     api::{Change, ChatRequest, apply},
     routing::{Family, Mode},

@@ -12,8 +12,8 @@ use http::{HeaderValue, Uri};
 use parking_lot::Mutex;
 
 use super::{
-    Health,
     breaker::{Breaker, BreakerConfig, Transition},
+    health::Health,
 };
 use crate::{
     api::CHAT,
@@ -52,7 +52,7 @@ pub struct Endpoint {
     origin: Option<Origin>,
     key: Option<HeaderValue>,
     pub(super) weight: u32,
-    breaker: BreakerConfig,
+    breaker_config: BreakerConfig,
     health: Arc<Health>,
     state: Arc<EndpointState>,
 }
@@ -91,7 +91,7 @@ struct EndpointState {
 
 impl Endpoint {
     /// A new endpoint for the model that the gateway calls `name`.
-    pub fn new(name: &str, spec: EndpointSpec, breaker: BreakerConfig) -> Self {
+    pub fn new(name: &str, spec: EndpointSpec, breaker_config: BreakerConfig) -> Self {
         let served_name = spec.model.as_deref().unwrap_or(name);
         Self {
             model_header: HeaderValue::try_from(served_name).ok(),
@@ -108,7 +108,7 @@ impl Endpoint {
             probed: spec.probed,
             key: spec.key,
             weight: spec.weight,
-            breaker,
+            breaker_config,
             health: spec.health,
             state: Arc::default(),
         }
@@ -216,13 +216,13 @@ impl Endpoint {
 
     /// Records the first byte of an answer's body.
     pub fn on_first_byte(&self, sent: Instant) {
-        self.log_transition(self.state.breaker.first_byte(sent, self.breaker));
+        self.log_transition(self.state.breaker.first_byte(sent, self.breaker_config));
     }
 
     /// Records that the server was unreachable, or did not answer a request to the end.
     pub fn on_failure(&self, sent: Instant) {
         let breaker = &self.state.breaker;
-        self.log_transition(breaker.failed(sent, Instant::now(), self.breaker));
+        self.log_transition(breaker.failed(sent, Instant::now(), self.breaker_config));
     }
 
     fn log_transition(&self, transition: Transition) {
@@ -241,7 +241,7 @@ impl Endpoint {
 
     /// Takes the place that [`Endpoint::is_up`] offered. Returns false if another request took an ejected endpoint's trial first.
     pub(super) fn try_admit(&self, now: Instant) -> bool {
-        self.state.breaker.try_admit(now, self.breaker)
+        self.state.breaker.try_admit(now, self.breaker_config)
     }
 
     /// Counts a request as running here until the guard is dropped.
@@ -300,14 +300,14 @@ pub mod tests {
 
     /// Fails until the endpoint is ejected.
     pub fn trip(endpoint: &Endpoint) {
-        trip_for(endpoint, endpoint.breaker.open);
+        trip_for(endpoint, endpoint.breaker_config.open);
     }
 
     /// The same, for `open`.
     pub fn trip_for(endpoint: &Endpoint, open: Duration) {
         let config = BreakerConfig {
             open,
-            ..endpoint.breaker
+            ..endpoint.breaker_config
         };
         for _ in 0..config.failures {
             let now = Instant::now();

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use rand::{Rng, RngExt};
 
-use super::Endpoint;
+use super::endpoint::Endpoint;
 
 /// The endpoints of a model, and what one request has tried of them.
 #[derive(Debug, Clone, Copy)]

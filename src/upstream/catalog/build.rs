@@ -12,8 +12,9 @@ use crate::{
     config::{self, BaseUrl, Config},
     routing::Family,
     upstream::{
-        Health, ProbeFindings, ServerKeys,
-        balance::{BreakerConfig, Endpoint, EndpointSpec},
+        balance::{BreakerConfig, Endpoint, EndpointSpec, Health},
+        keys::ServerKeys,
+        probe::ProbeFindings,
     },
 };
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{config::BaseUrl, upstream::ProbeFindings};
+use crate::{config::BaseUrl, upstream::probe::ProbeFindings};
 
 /// A server's answer to `GET /v1/models`.
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -19,7 +19,11 @@ pub use self::{
     facts::{Listing, Listings, ServerFacts},
     model::{EnvoyModel, Model},
 };
-use super::{Endpoint, Health, ServerKeys, model_servers};
+use super::{
+    balance::{Endpoint, Health},
+    keys::ServerKeys,
+    server::model_servers,
+};
 use crate::{
     config::{self, BaseUrl, Config},
     error::Error,

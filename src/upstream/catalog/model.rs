@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::HeaderValue;
 use serde_json::{Value, json};
 
-use crate::{routing::Family, upstream::Endpoint};
+use crate::{routing::Family, upstream::balance::Endpoint};
 
 /// One model under the name that clients use.
 #[derive(Debug)]

@@ -14,7 +14,7 @@ use super::{headers::ForwardHeaders, request_body::RequestBody, response::Upstre
 use crate::{
     error::{Error, Limit},
     telemetry::{AttemptOutcome, inject},
-    upstream::{Client, Endpoint, wire::ClientError},
+    upstream::{balance::Endpoint, client::Client, wire::ClientError},
 };
 
 /// A reused connection that the server closed while it was idle fails within this time. If it fails later, the server may have

@@ -15,8 +15,8 @@ use super::{
 use crate::{
     error::{Error, Limit},
     upstream::{
-        Client, Endpoint,
-        balance::{Candidates, InFlight},
+        balance::{Candidates, Endpoint, InFlight},
+        client::Client,
     },
 };
 

@@ -26,7 +26,7 @@ use self::{
     relay_body::AnsweredAttempt,
     switch_rejection::SwitchCheck,
 };
-use super::{Client, Endpoint, Model};
+use super::{balance::Endpoint, catalog::Model, client::Client};
 use crate::{
     error::Error,
     routing::Rendered,

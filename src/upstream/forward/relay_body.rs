@@ -18,7 +18,10 @@ use crate::{
     error::Error,
     pipeline::Permit,
     telemetry::{Outcome, Record},
-    upstream::{Client, Endpoint, balance::InFlight},
+    upstream::{
+        balance::{Endpoint, InFlight},
+        client::Client,
+    },
 };
 
 /// A body that is relayed from a model server to a client. Dropping it closes the request to the server and writes the record.
