@@ -1,57 +1,57 @@
-//! Why a request failed: one closed list, and the only place where a failure becomes a status, a body and a reason.
+//! Every way in which a request can fail, with its status, its body and its reason. Nothing else maps a failure to a status.
 //!
-//! The body is OpenAI's error object, `{"error":{"message","type","param","code"}}`, because that is what every client
-//! library of ours parses. Internal detail goes to the log, never to the client.
+//! The body is OpenAI's error object, `{"error":{"message","type","param","code"}}`, which every OpenAI client library parses.
+//! Internal detail goes to the log, never to the client.
 
 use std::{fmt, time::Duration};
 
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
-/// Everything a request can suffer before or while it is answered.
+/// A failure of one request, before or during its response.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The body, a header or the path cannot be what the client meant.
+    /// The body, a header or the path is invalid.
     #[error("{message}")]
     Invalid {
-        /// What is wrong and what would be right.
+        /// What is wrong, and what would be right.
         message: String,
-        /// The field at fault, as OpenAI's `param`.
+        /// The invalid field: OpenAI's `param`.
         param: Option<String>,
     },
-    /// No key, or one that is not configured.
+    /// The request has no API key, or one that is not configured.
     #[error("{0}")]
     Unauthorized(&'static str),
-    /// A model name that is neither configured nor discovered.
+    /// There is no configured or discovered model of this name.
     #[error("The model `{model}` does not exist. Models here: {known}.")]
     ModelNotFound {
-        /// The name the client sent.
+        /// The name that the client sent.
         model: String,
-        /// The names that would have worked, for the message.
+        /// The names that exist, for the message.
         known: String,
     },
-    /// A model that the key of the request may not be used for, whether there is one or not.
+    /// The API key may not be used for this model, which may or may not exist.
     #[error("{}", not_allowed(.0.as_deref()))]
     ModelNotAllowed(
-        /// The name the client sent, if it sent one.
+        /// The name that the client sent, if any.
         Option<String>,
     ),
-    /// A path that is not ours.
+    /// The gateway has no such path.
     #[error("{0}")]
     RouteNotFound(String),
-    /// A path that is ours with a method that is not.
+    /// The path does not take this method.
     #[error("Method {0} is not allowed here.")]
     MethodNotAllowed(String),
-    /// A body over `server.max_body_bytes`.
+    /// The body is larger than `server.max_body_bytes`.
     #[error("The request body is larger than the limit of {limit} bytes (server.max_body_bytes).")]
     BodyTooLarge {
         /// The limit, in bytes.
         limit: u64,
     },
-    /// The key's `requests_per_minute` are used up.
+    /// The `requests_per_minute` of the API key are used up.
     #[error("The rate limit of this API key is reached; try again in {retry_s} s.")]
     RateLimited {
-        /// When the next request may come, in whole seconds, at least one.
+        /// When the next request may come, in whole seconds, at least 1.
         retry_s: u64,
     },
     /// `server.max_in_flight` requests are already being served.
@@ -60,54 +60,54 @@ pub enum Error {
     /// No endpoint of the model can take the request.
     #[error("No endpoint is available for {0}; try again shortly.")]
     NoEndpoint(String),
-    /// Every endpoint that was tried refused the connection, or its name did not resolve.
+    /// No endpoint could be connected to, or no host name resolved.
     #[error("Could not connect to the model server.")]
     Unreachable,
-    /// The connection ended before the answer did.
+    /// The connection to the model server ended before its response did.
     #[error("The model server closed the connection before its answer was complete.")]
     Reset,
-    /// A named limit passed.
+    /// The model server exceeded a time limit.
     #[error("The model server did not answer within {setting} = {limit_ms} ms.")]
     Timeout {
-        /// Which limit, by its name in the configuration.
+        /// The limit, as the configuration names it.
         setting: Limit,
         /// Its value, in milliseconds.
         limit_ms: u64,
     },
-    /// The gateway was told to stop, and the time for running answers to finish is over.
+    /// The gateway is shutting down, and the drain time is over.
     #[error("The gateway is stopping; send the request again.")]
     Stopping,
-    /// The client took longer over its body than a limit allows.
+    /// The client sent its body too slowly.
     #[error("The request body came too slowly: over {setting} = {limit_ms} ms.")]
     BodyTimeout {
-        /// Which limit, by its name in the configuration.
+        /// The limit, as the configuration names it.
         setting: Limit,
         /// Its value, in milliseconds.
         limit_ms: u64,
     },
-    /// The client stopped sending before its body was complete.
+    /// The client stopped before its body was complete.
     #[error("The request body ended early.")]
     IncompleteBody,
-    /// A defect of ours.
+    /// A bug in the gateway.
     #[error("Internal error.")]
     Internal,
 }
 
-/// The waits of a request that have a limit, by their names in the configuration: on its client under `server`, on a model server
+/// The time limits of a request, as the configuration names them. Those on the client are under `server`, those on the model server
 /// under `upstream`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
-    /// For the whole request body.
+    /// The whole request body.
     Body,
-    /// Between two pieces of it.
+    /// The time between two pieces of the request body.
     BodyIdle,
-    /// Until the connection stands.
+    /// The connection to the model server.
     Connect,
-    /// From the request sent to the response headers.
+    /// From the sent request to the response headers.
     Headers,
     /// From the response headers to the first body byte.
     FirstChunk,
-    /// Between two body chunks.
+    /// The time between two chunks of the response body.
     Idle,
 }
 
@@ -124,7 +124,7 @@ impl fmt::Display for Limit {
     }
 }
 
-/// Names no model but the client's own: which others there are is not for this key to know.
+/// The message names only the client's model: the key may not learn which others exist.
 fn not_allowed(model: Option<&str>) -> String {
     match model {
         Some(model) => format!("This API key may not be used for the model `{model}`."),
@@ -133,7 +133,7 @@ fn not_allowed(model: Option<&str>) -> String {
 }
 
 impl Error {
-    /// A 400 without a field to blame.
+    /// A 400 without a field.
     pub fn invalid(message: impl Into<String>) -> Self {
         Self::Invalid {
             message: message.into(),
@@ -141,7 +141,7 @@ impl Error {
         }
     }
 
-    /// A 400 that names the field at fault.
+    /// A 400 that names the invalid field.
     pub fn invalid_field(param: impl Into<String>, message: impl Into<String>) -> Self {
         Self::Invalid {
             message: message.into(),
@@ -149,7 +149,7 @@ impl Error {
         }
     }
 
-    /// A 504 by the name of the limit that passed.
+    /// A 504 that names the exceeded limit.
     pub fn timeout(setting: Limit, limit: Duration) -> Self {
         let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
         Self::Timeout { setting, limit_ms }
@@ -182,7 +182,7 @@ impl Error {
         }
     }
 
-    /// OpenAI's `code` of the error, when there is one; also the reason in the log line and the metrics.
+    /// OpenAI's `code` of the error, if any. It is also the reason in the log and the metrics.
     pub fn code(&self) -> Option<&'static str> {
         match self {
             Self::Unauthorized(_) => Some("invalid_api_key"),
@@ -200,7 +200,7 @@ impl Error {
         }
     }
 
-    /// A short word for logs and metrics; always there, from a closed set.
+    /// A short word for logs and metrics, from a closed set.
     pub fn reason(&self) -> &'static str {
         self.code().unwrap_or(match self {
             Self::BodyTooLarge { .. } => "too_large",
@@ -212,7 +212,7 @@ impl Error {
         })
     }
 
-    /// Seconds for a `Retry-After` header, for failures that pass by themselves.
+    /// Seconds for the `Retry-After` header, for failures that pass without a change to the request.
     pub fn retry_after(&self) -> Option<u64> {
         match self {
             Self::RateLimited { retry_s } => Some(*retry_s),
@@ -221,13 +221,13 @@ impl Error {
         }
     }
 
-    /// The headers that go with the body.
+    /// The headers of the error response.
     pub fn headers(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> + use<> {
         let json = HeaderValue::from_static("application/json");
         let retry_after = self.retry_after().map(HeaderValue::from);
         let bearer =
             matches!(self, Self::Unauthorized(_)).then(|| HeaderValue::from_static("Bearer"));
-        // What still comes of a body that is waited for no longer is no request (RFC 9110, 15.5.9).
+        // The rest of the body may still come, and must not be read as the next request (RFC 9110, 15.5.9).
         let close =
             matches!(self, Self::BodyTimeout { .. }).then(|| HeaderValue::from_static("close"));
         [
@@ -252,7 +252,7 @@ impl Error {
         }})
     }
 
-    /// The event that tells a client in the middle of an SSE stream why nothing more will come.
+    /// The SSE event that ends a stream with this error.
     pub fn sse_event(&self) -> String {
         let error = json!({"error": {"message": self.to_string(), "type": self.kind(), "code": self.code()}});
         format!("data: {error}\n\n")
@@ -264,7 +264,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_body_is_openais() {
+    fn the_body_is_openais_error_object() {
         let error = Error::Timeout {
             setting: Limit::Idle,
             limit_ms: 5,
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_is_told_when_to_come_back() {
+    fn failures_that_pass_have_a_retry_after() {
         assert_eq!(Error::Overloaded.retry_after(), Some(1));
         assert_eq!(Error::NoEndpoint("model `m`".into()).retry_after(), Some(1));
         assert_eq!(Error::RateLimited { retry_s: 7 }.retry_after(), Some(7));

@@ -35,8 +35,8 @@ const BODY_WINDOW: u32 = 1 << 20;
 /// # Errors
 /// What cannot be built: certificates, the classifier, a key, or the client for model servers.
 pub fn build(config: Config) -> anyhow::Result<AppState> {
-    let metrics = Arc::new(Metrics::new()?);
     let (certificates, classifier) = load_assets(&config)?;
+    let metrics = Arc::new(Metrics::new(config.telemetry.otlp.as_ref())?);
     let cache_stats = classifier.cache_stats().clone();
     metrics.register_score_counter(move || {
         [
@@ -173,11 +173,11 @@ pub struct Listener {
 }
 
 impl Listener {
-    fn server<A>(self, handler: A, settings: ServerSettings) -> HttpServer<A> {
+    fn server<S>(self, service: S, settings: ServerSettings) -> HttpServer<S> {
         HttpServer {
             listener: self.socket,
             tls: self.tls,
-            handler,
+            service,
             settings,
         }
     }
@@ -283,6 +283,7 @@ pub async fn run(
     all_done.cancel();
     tasks.close();
     tasks.wait().await;
+    state.metrics.shutdown().await;
     Ok(())
 }
 

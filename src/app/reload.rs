@@ -194,7 +194,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_reload_that_panics_shows_as_one_that_failed() {
-        let metrics = Metrics::new().unwrap();
+        let metrics = Metrics::new(None).unwrap();
         metrics.set_reload_ok(true);
         let mut files = FileHashes::default();
         let panics = spawn_blocking(|| -> FileHashes { panic!("a defect") }).await;

@@ -1,4 +1,4 @@
-//! Who may come in, for which models, and how often: bearer keys, compared in constant time.
+//! API keys: which are valid, for which models, and for how many requests per minute. They are compared in constant time.
 
 mod rate_limit;
 
@@ -13,44 +13,44 @@ use crate::{
     error::Error,
 };
 
-/// The configured keys. Only their hashes are kept, so that all have one length and none can be printed.
+/// The configured keys. Only hashes are kept: they have one length, and no key can be printed.
 #[derive(Debug, Default)]
 pub struct Keys(Vec<(Digest, Arc<Caller>)>);
 
-/// Whose key a request came with, and what it may be used for.
+/// The owner of an API key, and what the key may be used for.
 #[derive(Debug)]
 pub struct Caller {
-    /// The name of the key; appears in the log.
+    /// The name of the key; it appears in the log.
     pub name: Arc<str>,
-    /// The models and aliases it may be used for, by the names that clients write; `None` is all.
+    /// See [`Self::models`].
     models: Option<BTreeSet<String>>,
-    /// Shared with the same key of an earlier configuration.
+    /// Shared with the same key of the configuration before.
     limiter: Option<Arc<RateLimiter>>,
 }
 
 impl Keys {
-    /// Reads the keys that the configuration names. `before`: those of the configuration that this one replaces; a key that
-    /// is there already under its name, with the same rate, goes on with what it has left of it.
+    /// Loads the keys that the configuration names. `previous`: the keys that these replace. A key with the same name and the same
+    /// limit as before keeps its remaining requests.
     ///
     /// # Errors
-    /// Which variable or file is missing.
-    pub fn new(settings: &Auth, before: Option<&Self>) -> Result<Self, String> {
+    /// Which environment variable or file is missing.
+    pub fn new(settings: &Auth, previous: Option<&Self>) -> Result<Self, String> {
         let keys = settings.keys.iter().map(|key| {
-            let known = before.and_then(|before| before.caller(&key.name));
-            Ok((key.key.digest()?, Arc::new(Caller::new(key, known))))
+            let before = previous.and_then(|keys| keys.caller(&key.name));
+            Ok((key.key.digest()?, Arc::new(Caller::new(key, before))))
         });
         keys.collect::<Result<_, String>>().map(Self)
     }
 
-    /// True when everybody may come in, and their credentials are meant for the model server.
+    /// True when no keys are configured. Then every client may send requests, and its credentials are forwarded.
     pub fn allow_anonymous(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whose key the request carries; `None` when everybody may come in.
+    /// Finds the owner of the request's key; `None` when no keys are configured.
     ///
     /// # Errors
-    /// A 401 when it carries none, or one that is not configured.
+    /// A 401 when the request has no key, or one that is not configured.
     pub fn authenticate(&self, headers: &HeaderMap) -> Result<Option<Arc<Caller>>, Error> {
         if self.allow_anonymous() {
             return Ok(None);
@@ -59,16 +59,17 @@ impl Keys {
             "No API key: send it as `Authorization: Bearer KEY`.",
         ))?;
         let key = Digest::of(key);
-        // Every key is compared, so that the time tells nothing of which one was close.
-        let matching =
-            |found, (known, caller): &(Digest, Arc<Caller>)| match bool::from(known.ct_eq(&key)) {
-                true => Some(caller.clone()),
-                false => found,
-            };
-        let owner = self.0.iter().fold(None, matching);
-        owner
-            .map(Some)
-            .ok_or(Error::Unauthorized("Incorrect API key."))
+        // Every key is compared, so that the time does not depend on which key matches.
+        let mut owner = None;
+        for (configured, caller) in &self.0 {
+            if configured.ct_eq(&key).into() {
+                owner = Some(caller.clone());
+            }
+        }
+        match owner {
+            Some(_) => Ok(owner),
+            None => Err(Error::Unauthorized("Incorrect API key.")),
+        }
     }
 
     fn caller(&self, name: &str) -> Option<&Caller> {
@@ -78,37 +79,38 @@ impl Keys {
 }
 
 impl Caller {
-    fn new(key: &Key, known: Option<&Self>) -> Self {
+    fn new(key: &Key, before: Option<&Self>) -> Self {
         let rate = key.requests_per_minute.and_then(NonZeroU32::new);
         Self {
             name: key.name.as_str().into(),
             models: key.models.clone().map(BTreeSet::from_iter),
             limiter: rate.map(|rate| {
-                known
-                    .and_then(|known| known.limiter.clone())
-                    .filter(|known| known.per_minute() == rate)
+                before
+                    .and_then(|before| before.limiter.clone())
+                    .filter(|limiter| limiter.per_minute() == rate)
                     .unwrap_or_else(|| Arc::new(RateLimiter::new(rate)))
             }),
         }
     }
 
-    /// The models and aliases the key may be used for, by the names that clients write; `None` is all.
+    /// The models and aliases that the key may be used for, as clients name them; `None` is all.
     pub fn models(&self) -> Option<&BTreeSet<String>> {
         self.models.as_ref()
     }
 
-    /// Counts one more request against the rate of the key.
+    /// Counts one request against the limit of the key.
     ///
     /// # Errors
-    /// A 429 when it has none left.
+    /// A 429 when the key has no request left.
     pub fn check_rate(&self) -> Result<(), Error> {
-        self.limiter
-            .as_ref()
-            .map_or(Ok(()), |limiter| limiter.check())
+        match &self.limiter {
+            Some(limiter) => limiter.check(),
+            None => Ok(()),
+        }
     }
 }
 
-/// The key of a request, as OpenAI's clients send it, or Anthropic's.
+/// The key in the `Authorization` header, as OpenAI's clients send it, or in `x-api-key`, as Anthropic's do.
 fn key_from_headers(headers: &HeaderMap) -> Option<&str> {
     let bearer = headers
         .get(header::AUTHORIZATION)
@@ -134,17 +136,21 @@ mod tests {
         }
     }
 
-    fn keys(keys: Vec<Key>, before: Option<&Keys>) -> Keys {
-        Keys::new(&Auth { keys }, before).unwrap()
+    fn keys(keys: Vec<Key>, previous: Option<&Keys>) -> Keys {
+        Keys::new(&Auth { keys }, previous).unwrap()
     }
 
-    fn admit(keys: &Keys, header: &'static str, value: &str) -> Result<Option<Arc<Caller>>, Error> {
+    fn authenticate(
+        keys: &Keys,
+        header: &'static str,
+        value: &str,
+    ) -> Result<Option<Arc<Caller>>, Error> {
         let pair = (header.parse().unwrap(), value.parse().unwrap());
         keys.authenticate(&HeaderMap::from_iter([pair]))
     }
 
     #[test]
-    fn a_key_lets_its_owner_in_and_nobody_else() {
+    fn only_a_configured_key_is_accepted() {
         let known = keys(
             vec![key("alice", "sk-a", None), key("bob", "sk-b", None)],
             None,
@@ -153,7 +159,7 @@ mod tests {
             ("authorization", "Bearer sk-b", "bob"),
             ("x-api-key", "sk-a", "alice"),
         ] {
-            let caller = admit(&known, header, value).unwrap().unwrap();
+            let caller = authenticate(&known, header, value).unwrap().unwrap();
             assert_eq!(&*caller.name, owner);
         }
         for (header, value) in [
@@ -162,7 +168,10 @@ mod tests {
             ("authorization", "Bearer "),
             ("x-other", "sk-a"),
         ] {
-            assert!(admit(&known, header, value).is_err(), "{header}: {value}");
+            assert!(
+                authenticate(&known, header, value).is_err(),
+                "{header}: {value}"
+            );
         }
         assert!(
             Keys::default()
@@ -173,14 +182,14 @@ mod tests {
     }
 
     #[test]
-    fn a_new_configuration_gives_nobody_their_requests_again() {
+    fn a_new_configuration_does_not_reset_the_limits() {
         let take = |keys: &Keys, key: &str| {
-            let caller = admit(keys, "x-api-key", key).unwrap().unwrap();
+            let caller = authenticate(keys, "x-api-key", key).unwrap().unwrap();
             caller.check_rate().is_ok()
         };
         let first = keys(vec![key("alice", "sk-a", Some(1))], None);
         assert!(take(&first, "sk-a") && !take(&first, "sk-a"));
-        // The same key, and a new one of the same owner.
+        // The same key, and a new key of the same owner.
         for secret in ["sk-a", "sk-new"] {
             let next = keys(
                 vec![key("bob", "sk-b", None), key("alice", secret, Some(1))],
@@ -188,7 +197,7 @@ mod tests {
             );
             assert!(!take(&next, secret));
         }
-        // Another rate, no rate, another owner: nothing is used yet.
+        // Another limit, another owner, no limit: none of the requests is used.
         let next = keys(
             vec![key("alice", "sk-a", Some(2)), key("carol", "sk-c", Some(1))],
             Some(&first),

@@ -1,4 +1,4 @@
-//! How often a key may be used: as many requests at once as it has a minute, then at that pace.
+//! Limits the requests per minute of one API key. A whole minute's requests may come at once; then they come at that rate.
 
 use std::{fmt, num::NonZeroU32, time::Duration};
 
@@ -9,14 +9,14 @@ use governor::{
 
 use crate::error::Error;
 
-/// The requests of one key, counted.
+/// Counts the requests of one API key.
 pub struct RateLimiter {
     per_minute: NonZeroU32,
     limiter: DefaultDirectRateLimiter,
 }
 
 impl RateLimiter {
-    /// A rate of which nothing is used yet.
+    /// Creates a limiter with all its requests left.
     pub fn new(per_minute: NonZeroU32) -> Self {
         Self {
             per_minute,
@@ -24,29 +24,33 @@ impl RateLimiter {
         }
     }
 
-    /// Requests a minute.
+    /// The limit, in requests per minute.
     pub fn per_minute(&self) -> NonZeroU32 {
         self.per_minute
     }
 
-    /// Counts one more request.
+    /// Counts one request.
     ///
     /// # Errors
-    /// A 429 when there is none left; that one is not counted.
+    /// A 429 when none is left; that request is not counted.
     pub fn check(&self) -> Result<(), Error> {
-        self.limiter.check().map_err(|later| Error::RateLimited {
-            retry_s: retry_after_seconds(later.wait_time_from(DefaultClock::default().now())),
-        })
+        self.limiter
+            .check()
+            .map_err(|not_until| Error::RateLimited {
+                retry_s: retry_after_seconds(
+                    not_until.wait_time_from(DefaultClock::default().now()),
+                ),
+            })
     }
 }
 
 impl fmt::Debug for RateLimiter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} a minute", self.per_minute)
+        write!(f, "{} per minute", self.per_minute)
     }
 }
 
-/// Rounded up, and never none: a client that comes back at once would be refused again.
+/// The wait in whole seconds, rounded up and at least one: a client that retries at once would be refused again.
 fn retry_after_seconds(wait: Duration) -> u64 {
     (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
 }
@@ -56,12 +60,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_minutes_worth_passes_at_once_and_then_a_client_is_told_when_to_come_back() {
-        let rate = RateLimiter::new(const { NonZeroU32::new(3).unwrap() });
+    fn a_minutes_requests_pass_at_once_and_then_the_error_says_when_to_retry() {
+        let limiter = RateLimiter::new(const { NonZeroU32::new(3).unwrap() });
         for _ in 0..3 {
-            rate.check().unwrap();
+            limiter.check().unwrap();
         }
-        let Err(Error::RateLimited { retry_s }) = rate.check() else {
+        let Err(Error::RateLimited { retry_s }) = limiter.check() else {
             panic!("a fourth one passed")
         };
         assert!((1..=20).contains(&retry_s), "{retry_s}");

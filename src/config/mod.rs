@@ -248,7 +248,7 @@ pub struct Telemetry {
     pub log: String,
     /// The format of log lines on standard error: `json`, one object per line, or `text`.
     pub format: LogFormat,
-    /// The collector that gets traces by OTLP over HTTP, such as `http://127.0.0.1:4318`. Without it, there are no traces.
+    /// The collector that gets traces and metrics by OTLP over HTTP, such as `http://127.0.0.1:4318`. Without it, none are sent.
     pub otlp: Option<BaseUrl>,
 }
 

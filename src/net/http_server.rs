@@ -1,4 +1,4 @@
-//! Connections of either door: accepted, served, and ended in order.
+//! Accepts connections on one socket, serves HTTP on them, and drains them at shutdown.
 
 use std::{
     io,
@@ -22,30 +22,30 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     HttpService, ServerSettings, Workers,
-    in_flight::RequestTracker,
+    request_tracker::RequestTracker,
     write_timeout::{StreamExecutor, WriteTimeoutStream},
 };
 
-/// A pause after an accept that failed for want of file descriptors, so that the loop does not spin.
+/// Pause after a failed accept, so that the loop does not spin while there are no file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// What is cut has this long to say so to its client.
+/// Time that aborted answers have to send their client an error.
 const ABORT_GRACE: Duration = Duration::from_secs(1);
 
-/// A socket and what is served on it.
-pub struct HttpServer<A> {
-    /// Where connections come in.
+/// A listening socket and the service that answers its requests.
+pub struct HttpServer<S> {
+    /// The listening socket.
     pub listener: TcpListener,
-    /// What answers them.
-    pub handler: A,
-    /// With a certificate: TLS on every connection.
+    /// Answers the requests.
+    pub service: S,
+    /// TLS for every connection, when there is a certificate.
     pub tls: Option<TlsAcceptor>,
-    /// How connections are treated.
+    /// Limits and timeouts of the connections.
     pub settings: ServerSettings,
 }
 
-impl<A: HttpService> HttpServer<A> {
-    /// Serves until `stop`; then lets what runs finish, until shortly after `abort`. With nothing in flight it returns at once.
+impl<S: HttpService> HttpServer<S> {
+    /// Serves until `stop`, then waits for running requests until shortly after `abort`. With none it returns at once.
     pub async fn serve(
         self,
         workers: &Workers,
@@ -54,7 +54,7 @@ impl<A: HttpService> HttpServer<A> {
     ) {
         let Self {
             listener,
-            handler,
+            service,
             tls,
             settings,
         } = self;
@@ -64,36 +64,36 @@ impl<A: HttpService> HttpServer<A> {
             workers: workers.round_robin(),
             settings,
             stop: stop.clone(),
-            handler,
+            service,
             tls,
         };
         loop {
             tokio::select! {
-                accepted = listener.accept() => acceptor.accepted(accepted, &mut connections).await,
+                accepted = listener.accept() => acceptor.spawn(accepted, &mut connections).await,
                 Some(_) = connections.join_next() => {}
                 () = stop.cancelled() => break,
             }
         }
-        // Late comers are not told to stop but allowed one request: told at once, they would end before it is read.
+        // A connection accepted from now on serves one request. With a cancelled `stop` it would close before it reads any.
         acceptor.builder = Arc::new(settings.builder_without_keep_alive());
         acceptor.stop = CancellationToken::new();
-        let late = settings.accept_while_draining.then_some(listener); // closed otherwise, so that nobody waits in its queue
-        let drained = async {
+        let listener = settings.accept_while_draining.then_some(listener); // closed otherwise, so that no one waits in its queue
+        let drain = async {
             while !connections.is_empty() {
                 tokio::select! {
-                    // A probe that asks whether we are ready hears that we are not, and a client that comes late is served.
-                    accepted = next_of(late.as_ref()) => acceptor.accepted(accepted, &mut connections).await,
+                    // Readiness probes learn that the gateway is not ready, and late clients are served.
+                    accepted = accept(listener.as_ref()) => acceptor.spawn(accepted, &mut connections).await,
                     _ = connections.join_next() => {}
                 }
             }
         };
-        let had_their_time = async {
+        let aborted = async {
             abort.cancelled().await;
             sleep(ABORT_GRACE).await;
         };
         tokio::select! {
-            () = drained => return,
-            () = had_their_time => {}
+            () = drain => return,
+            () = aborted => {}
         }
         tracing::warn!(
             connections = connections.len(),
@@ -103,26 +103,26 @@ impl<A: HttpService> HttpServer<A> {
     }
 }
 
-/// The next connection, if there is a socket to wait at.
-async fn next_of(listener: Option<&TcpListener>) -> io::Result<(TcpStream, SocketAddr)> {
+/// Accepts the next connection; waits for ever without a socket.
+async fn accept(listener: Option<&TcpListener>) -> io::Result<(TcpStream, SocketAddr)> {
     match listener {
         Some(listener) => listener.accept().await,
         None => std::future::pending().await,
     }
 }
 
-/// Gives connections to workers in turn.
-struct Acceptor<W, A> {
+/// Spawns a task for each accepted connection, on the workers in turn.
+struct Acceptor<W, S> {
     builder: Arc<Builder<StreamExecutor>>,
     workers: W,
-    handler: A,
+    service: S,
     tls: Option<TlsAcceptor>,
     settings: ServerSettings,
     stop: CancellationToken,
 }
 
-impl<'a, W: Iterator<Item = &'a Handle>, A: HttpService> Acceptor<W, A> {
-    async fn accepted(
+impl<'a, W: Iterator<Item = &'a Handle>, S: HttpService> Acceptor<W, S> {
+    async fn spawn(
         &mut self,
         accepted: io::Result<(TcpStream, SocketAddr)>,
         connections: &mut JoinSet<()>,
@@ -134,81 +134,81 @@ impl<'a, W: Iterator<Item = &'a Handle>, A: HttpService> Acceptor<W, A> {
                 return sleep(ACCEPT_PAUSE).await;
             }
         };
-        let connection = Connection {
-            handler: self.handler.clone(),
+        let connection = ServerConnection {
+            service: self.service.clone(),
             builder: self.builder.clone(),
             settings: self.settings,
             stop: self.stop.clone(),
         };
         if let Some(worker) = self.workers.next() {
-            let opened = connection.open(stream, self.tls.clone());
-            connections.spawn_on(opened, worker);
+            let task = connection.run(stream, self.tls.clone());
+            connections.spawn_on(task, worker);
         }
     }
 }
 
-/// What a connection needs to be served.
-struct Connection<A> {
-    handler: A,
+/// Serves one accepted connection.
+struct ServerConnection<S> {
+    service: S,
     builder: Arc<Builder<StreamExecutor>>,
     settings: ServerSettings,
     stop: CancellationToken,
 }
 
-impl<A: HttpService> Connection<A> {
-    /// Shakes hands if need be, and serves.
-    async fn open(self, stream: net::TcpStream, tls: Option<TlsAcceptor>) {
-        // Registered here, so that this thread hears of its bytes.
+impl<S: HttpService> ServerConnection<S> {
+    /// Does the TLS handshake, if there is one, and serves.
+    async fn run(self, stream: net::TcpStream, tls: Option<TlsAcceptor>) {
+        // Registered on the worker's thread, whose runtime then polls the socket.
         let Ok(stream) = TcpStream::from_std(stream) else {
             return;
         };
-        let _ = stream.set_nodelay(true); // an event leaves when it arrives; on a socket without the option it still leaves
+        let _ = stream.set_nodelay(true); // streamed events must not wait; a socket without the option works too
         let stream = WriteTimeoutStream::new(self.settings.write_timeout, stream);
         let Some(tls) = tls else {
             return self.serve(stream).await;
         };
         tokio::select! {
-            shaken = timeout(self.settings.header_timeout, tls.accept(stream)) => match shaken {
+            handshake = timeout(self.settings.header_timeout, tls.accept(stream)) => match handshake {
                 Ok(Ok(stream)) => self.serve(stream).await,
                 Ok(Err(error)) => tracing::debug!(%error, "no TLS handshake"),
                 Err(_) => tracing::debug!("no TLS handshake in time"),
             },
-            () = self.stop.cancelled() => {} // as without TLS: on it nothing was asked yet
+            () = self.stop.cancelled() => {} // no request was sent yet
         }
     }
 
-    async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: S) {
+    async fn serve<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: IO) {
         let Self {
-            handler,
+            service,
             builder,
             settings,
             stop,
         } = self;
         let requests = Arc::new(RequestTracker::default());
-        let answers = requests.clone();
-        let service = service_fn(move |request| answers.clone().handle(handler.clone(), request));
+        let tracker = requests.clone();
+        let service = service_fn(move |request| tracker.clone().handle(service.clone(), request));
         let connection = builder.serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);
-        // HTTP/1 limits the time for headers itself, but only from the bytes on that tell it from HTTP/2.
-        let idles = async {
+        // hyper limits the time for HTTP/1 headers, but only from the first bytes, which tell HTTP/1 from HTTP/2.
+        let idle = async {
             requests.idle_for(settings.header_timeout).await;
             if settings.keep_idle && requests.any_seen() {
                 std::future::pending::<()>().await;
             }
         };
-        let is_over = async {
+        let close = async {
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = idles => {}
+                () = idle => {}
             }
         };
-        // Asked when it has something to say, not whenever the connection has: `stop` has one lock for all of them.
-        let mut is_over = FuturesUnordered::from_iter([is_over]);
+        // Polled only when it is woken, not with every poll of the connection: polling `stop` locks a mutex of all connections.
+        let mut close = FuturesUnordered::from_iter([close]);
         let served = tokio::select! {
             served = connection.as_mut() => served,
-            _ = is_over.next() => {
+            _ = close.next() => {
                 connection.as_mut().graceful_shutdown();
-                // Over HTTP/2 the last of an answer may wait for a client that never asks for it.
+                // Over HTTP/2 a client that never asks for the rest of an answer would keep the connection open.
                 tokio::select! {
                     served = connection => served,
                     () = requests.idle_for(settings.write_timeout) => return,
@@ -216,7 +216,7 @@ impl<A: HttpService> Connection<A> {
             }
         };
         if let Err(error) = served {
-            tracing::debug!(%error, "connection ended"); // the client left, or sent what is not HTTP
+            tracing::debug!(%error, "connection ended"); // the client left, or what it sent is not HTTP
         }
     }
 }

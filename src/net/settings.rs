@@ -1,4 +1,4 @@
-//! How the connections of a door are treated.
+//! The limits and timeouts of a server's connections.
 
 use std::time::Duration;
 
@@ -7,32 +7,31 @@ use hyper_util::{rt::TokioTimer, server::conn::auto::Builder};
 use super::write_timeout::StreamExecutor;
 use crate::config::Server;
 
-/// A peer that answers no ping for this long is gone (HTTP/2). Without it a stream of a peer that lost its power would stay.
-const PING_INTERVAL: Duration = Duration::from_secs(20);
+/// Interval and timeout of HTTP/2 pings. A peer that lost its power answers none, and its streams would stay for ever.
+const PING: Duration = Duration::from_secs(20);
 
-/// The headers of a request over HTTP/2, in bytes: about what hyper takes over HTTP/1; its own choice here is 16 KB.
+/// Limit on the headers of a request over HTTP/2, in bytes: about hyper's limit over HTTP/1. Its default for HTTP/2 is 16 KB.
 const MAX_HEADER_LIST: u32 = 400 << 10;
 
-/// How the connections of a door are treated.
+/// The limits and timeouts of a server's connections.
 #[derive(Debug, Clone, Copy)]
 pub struct ServerSettings {
-    /// How long a client may take to send its request headers, counted from the connection or the answer before, or to shake
-    /// hands.
+    /// Time limit for the headers of a request, from the connection or the response before; also for the TLS handshake.
     pub header_timeout: Duration,
-    /// How long it may take nothing of what is to be sent.
+    /// Time limit for a client that reads nothing while there is something to send.
     pub write_timeout: Duration,
-    /// True: a connection on which something was asked stays, however long nothing more is.
+    /// Keep a connection that has had a request open, however long it is idle.
     pub keep_idle: bool,
-    /// True: connections that come during the drain are served, one request each. False: they are refused.
+    /// Serve one request on each connection that comes during the drain. Otherwise such connections are refused.
     pub accept_while_draining: bool,
-    /// HTTP/2 streams at a time on one connection; `None` leaves the protocol's default.
+    /// Concurrent HTTP/2 streams on one connection; `None` is the protocol's default.
     pub max_streams: Option<u32>,
-    /// How many body bytes of one HTTP/2 stream may be on their way unread; `None` leaves the protocol's default.
+    /// Body bytes of one HTTP/2 stream that may be sent before they are read; `None` is the protocol's default.
     pub stream_window: Option<u32>,
 }
 
 impl ServerSettings {
-    /// As the settings of the HTTP door say.
+    /// The settings of the HTTP server.
     pub fn from_config(settings: &Server) -> Self {
         Self {
             header_timeout: settings.headers_timeout(),
@@ -44,14 +43,14 @@ impl ServerSettings {
         }
     }
 
-    /// For connections of one request.
+    /// Builds connections that serve one request each.
     pub(super) fn builder_without_keep_alive(&self) -> Builder<StreamExecutor> {
         let mut builder = self.builder();
         builder.http1().keep_alive(false);
         builder
     }
 
-    /// For as many as come.
+    /// Builds connections that serve any number of requests.
     pub(super) fn builder(&self) -> Builder<StreamExecutor> {
         let mut builder = Builder::new(StreamExecutor::new(self.write_timeout));
         builder
@@ -62,13 +61,13 @@ impl ServerSettings {
         http2
             .timer(TokioTimer::new())
             .max_header_list_size(MAX_HEADER_LIST)
-            .keep_alive_interval(PING_INTERVAL)
-            .keep_alive_timeout(PING_INTERVAL);
+            .keep_alive_interval(PING)
+            .keep_alive_timeout(PING);
         if let Some(streams) = self.max_streams {
             http2.max_concurrent_streams(streams);
         }
         if let Some(window) = self.stream_window {
-            // The connection's window is shared by its streams; sixteen large bodies may be on their way at a time.
+            // The streams share the connection's window, which has room for sixteen large bodies.
             http2
                 .initial_stream_window_size(window)
                 .initial_connection_window_size(window.saturating_mul(16));

@@ -1,4 +1,4 @@
-//! TLS by `rustls`: the choice of its cryptography, once per process, and certificates from files.
+//! TLS by `rustls`: the cryptography provider of the process, and certificates from files.
 
 use std::{fmt, path::Path, sync::Arc};
 
@@ -14,46 +14,49 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::config::{Config, Problem, Problems, Tls};
 
-/// Chooses `ring` for every client and server of the process; later calls change nothing.
+/// Installs `ring` as the cryptography of every client and server in the process. Later calls change nothing.
 pub fn install_crypto_provider() {
     let _ = ring::default_provider().install_default();
 }
 
-/// A certificate with its chain and its key.
+/// A certificate with its chain and its private key.
 pub type Certificate = Arc<CertifiedKey>;
 
-/// The certificates of the doors that have one.
+/// The certificates of the servers that use TLS.
 #[derive(Debug)]
 pub struct Certificates {
-    /// Of the HTTP door.
+    /// The certificate of the HTTP server.
     pub server: Option<Certificate>,
-    /// Of the Envoy door.
+    /// The certificate of the Envoy server.
     pub ext_proc: Option<Certificate>,
 }
 
 impl Certificates {
-    /// Reads the files that the configuration names.
+    /// Loads the files that the configuration names.
     ///
     /// # Errors
-    /// Of either door, which file is missing, is not PEM, or does not fit the other.
+    /// For each server, which file is missing or not PEM, or that the key does not belong to the certificate.
     pub fn load(config: &Config) -> Result<Self, Problems> {
-        let read = |path: &str, files: Option<&Tls>| {
-            let read = files.map(certificate).transpose();
-            read.map_err(|error| Problem::new(path, format!("{error:#}")))
+        let load = |path: &str, files: Option<&Tls>| {
+            let loaded = files.map(load_certificate).transpose();
+            loaded.map_err(|error| Problem::new(path, format!("{error:#}")))
         };
-        let envoy = config.ext_proc.as_ref().and_then(|door| door.tls.as_ref());
-        let server = read("server.tls", config.server.tls.as_ref());
-        match (server, read("ext_proc.tls", envoy)) {
+        let envoy = config
+            .ext_proc
+            .as_ref()
+            .and_then(|ext_proc| ext_proc.tls.as_ref());
+        let server = load("server.tls", config.server.tls.as_ref());
+        match (server, load("ext_proc.tls", envoy)) {
             (Ok(server), Ok(ext_proc)) => Ok(Self { server, ext_proc }),
             (server, ext_proc) => {
-                let wrong = [server.err(), ext_proc.err()];
-                Err(Problems(wrong.into_iter().flatten().collect()))
+                let problems = [server.err(), ext_proc.err()];
+                Err(Problems(problems.into_iter().flatten().collect()))
             }
         }
     }
 }
 
-fn certificate(files: &Tls) -> anyhow::Result<Certificate> {
+fn load_certificate(files: &Tls) -> anyhow::Result<Certificate> {
     let at = |file: &Path| file.display().to_string();
     let chain = CertificateDer::pem_file_iter(&files.cert)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
@@ -68,7 +71,8 @@ fn certificate(files: &Tls) -> anyhow::Result<Certificate> {
     Ok(Arc::new(certificate))
 }
 
-/// Accepts connections with the certificate that `current` names when they come. `alpn`: the protocols offered, such as `h2`.
+/// Builds an acceptor that asks `current` for the certificate of each connection, so that a renewed one is used at once.
+/// `alpn`: the protocols that are offered, such as `h2`.
 pub fn acceptor(
     current: impl Fn() -> Option<Certificate> + Send + Sync + 'static,
     alpn: &[&str],

@@ -1,8 +1,8 @@
-//! One thread per processor, each with a runtime of its own; a connection stays where it was put.
+//! One thread per processor, each with a runtime of its own. A connection stays on the thread that it was given to.
 //!
-//! Everything that belongs to a request (the client's connection, its handler, the connection to the model server) then runs
-//! on one thread: nothing is woken across threads, and no lock is fought for. Work stealing would pay for itself if requests
-//! computed; here the only computing is the classifier's, which has threads of its own.
+//! Everything that belongs to a request (the client's connection, the handler, the connection to the model server) runs on one
+//! thread, so that no task wakes another thread and no lock is contended. Work stealing would help requests that compute much, but
+//! only the classifier does, and it has threads of its own.
 
 use std::{cell::Cell, io, num::NonZeroUsize, thread};
 
@@ -13,7 +13,7 @@ thread_local! {
     static INDEX: Cell<usize> = const { Cell::new(0) };
 }
 
-/// The threads that serve connections; they end when this is dropped.
+/// The threads that serve connections. Dropping it ends them.
 #[derive(Debug)]
 pub struct Workers {
     handles: Vec<Handle>,
@@ -22,12 +22,12 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// How many there are: as many as the process may use processors.
+    /// The number of threads: one for each processor that the process may use.
     pub fn count() -> usize {
         thread::available_parallelism().map_or(1, NonZeroUsize::get)
     }
 
-    /// Which worker the caller runs on; 0 outside of them.
+    /// The index of the worker that the caller runs on; 0 outside of the workers.
     pub fn current_index() -> usize {
         INDEX.get()
     }
@@ -35,7 +35,7 @@ impl Workers {
     /// Starts the threads.
     ///
     /// # Errors
-    /// When the system gives no thread or no event queue.
+    /// When the system provides no thread or no event queue.
     pub fn start() -> io::Result<Self> {
         let mut workers = Self {
             handles: Vec::new(),
@@ -49,7 +49,7 @@ impl Workers {
             let run = move || {
                 INDEX.set(index);
                 runtime.block_on(shutdown.cancelled());
-                runtime.shutdown_background(); // a name that is still being looked up does not delay the exit
+                runtime.shutdown_background(); // a running name lookup must not delay the exit
             };
             let thread = thread::Builder::new().name(format!("worker-{index}"));
             workers.threads.push(thread.spawn(run)?);
@@ -57,7 +57,7 @@ impl Workers {
         Ok(workers)
     }
 
-    /// The workers in turn, for ever.
+    /// The workers in turn, without end.
     pub fn round_robin(&self) -> impl Iterator<Item = &Handle> {
         self.handles.iter().cycle()
     }
@@ -67,7 +67,7 @@ impl Drop for Workers {
     fn drop(&mut self) {
         self.shutdown.cancel();
         for thread in self.threads.drain(..) {
-            let _ = thread.join(); // one that panicked has said so
+            let _ = thread.join(); // the panic hook has reported a panic
         }
     }
 }

@@ -1,6 +1,6 @@
-//! Clients that stop reading: a limit on how long one may take nothing, of its socket or, over HTTP/2, of one of its answers.
+//! Ends connections whose client stops reading: the whole socket, or over HTTP/2 one stream.
 //!
-//! A timer runs only while something waits to be taken; who reads pays nothing.
+//! A timer runs only while bytes wait to be read. A client that reads costs nothing.
 
 use std::{
     cell::Cell,
@@ -17,7 +17,7 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-/// How long something waits to be taken.
+/// Measures how long a client has read nothing.
 #[derive(Debug)]
 struct StallTimer {
     limit: Duration,
@@ -29,12 +29,12 @@ impl StallTimer {
         Self { limit, timer: None }
     }
 
-    /// Some of it was taken, or nothing waits.
+    /// The client read something, or there is nothing to read.
     fn reset(&mut self) {
         self.timer = None;
     }
 
-    /// It waits; ready when it has for too long.
+    /// Ready when the client has read nothing for the whole limit. The first call starts the timer.
     fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let limit = self.limit;
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(limit)));
@@ -42,7 +42,7 @@ impl StallTimer {
     }
 }
 
-/// A socket that fails when its peer takes nothing for too long. Below TLS, so that a handshake is held to it too.
+/// A socket whose writes fail when the client reads nothing for too long. It lies below TLS, so that it limits the handshake too.
 #[derive(Debug)]
 pub struct WriteTimeoutStream<S> {
     inner: S,
@@ -50,7 +50,7 @@ pub struct WriteTimeoutStream<S> {
 }
 
 impl<S> WriteTimeoutStream<S> {
-    /// `stream`, of which something has to be taken within `limit` once it is full.
+    /// Wraps `stream`. `limit`: how long a write may wait for room.
     pub fn new(limit: Duration, stream: S) -> Self {
         Self {
             inner: stream,
@@ -109,7 +109,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeoutStream<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx) // a socket holds nothing back
+        Pin::new(&mut self.inner).poll_flush(cx) // a socket buffers nothing
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -118,22 +118,22 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeoutStream<S> {
 }
 
 thread_local! {
-    /// What the stream that is polled heard last of its answer.
+    /// The progress of the HTTP/2 stream that is being polled on this thread.
     static PROGRESS: Cell<Progress> = const { Cell::new(Progress::NotPolled) };
 }
 
-/// What a stream of HTTP/2 hears of its answer, or the answer's body, in one turn.
+/// What one poll of an HTTP/2 stream got from its handler or response body.
 #[derive(Debug, Clone, Copy)]
 enum Progress {
-    /// It did not ask: its client gives no room.
+    /// They were not polled: the client gives the stream no room.
     NotPolled,
-    /// It got a piece.
+    /// They had something to send.
     Ready,
-    /// There is none yet.
+    /// They had nothing to send yet.
     Pending,
 }
 
-/// Notes what an answer, or its body, says to the stream that asks.
+/// Records the result of polling a handler or a response body, for the stream that polls it.
 pub fn record_progress<T>(polled: Poll<T>) -> Poll<T> {
     PROGRESS.set(match polled {
         Poll::Ready(_) => Progress::Ready,
@@ -142,14 +142,14 @@ pub fn record_progress<T>(polled: Poll<T>) -> Poll<T> {
     polled
 }
 
-/// Runs the streams of HTTP/2, each until its client takes nothing of it for too long; then it is reset.
+/// Runs HTTP/2 streams, and resets one whose client reads nothing for too long.
 #[derive(Debug, Clone, Copy)]
 pub struct StreamExecutor {
     limit: Duration,
 }
 
 impl StreamExecutor {
-    /// StreamExecutor of which something has to be taken within `limit`.
+    /// `limit`: how long a client may read nothing of a stream.
     pub fn new(limit: Duration) -> Self {
         Self { limit }
     }
@@ -161,6 +161,7 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for StreamExecutor {
     }
 }
 
+/// Runs a stream to its end, or until its client has read nothing for `limit`.
 async fn run_until_stalled(stream: impl Future<Output = ()>, limit: Duration) {
     let mut stream = pin!(stream);
     let mut stall = StallTimer::new(limit);
@@ -171,7 +172,7 @@ async fn run_until_stalled(stream: impl Future<Output = ()>, limit: Duration) {
         }
         match PROGRESS.get() {
             Progress::NotPolled => {}
-            Progress::Ready => stall.reset(), // there was room for the one before
+            Progress::Ready => stall.reset(), // the client made room for the piece before
             Progress::Pending => {
                 stall.reset();
                 return Poll::Pending;
@@ -194,7 +195,7 @@ mod tests {
     const LIMIT: Duration = Duration::from_secs(10);
 
     #[tokio::test(start_paused = true)]
-    async fn a_peer_that_takes_nothing_ends_the_write_and_one_that_takes_little_does_not() {
+    async fn a_client_that_reads_nothing_ends_the_write_and_one_that_reads_slowly_does_not() {
         let (near, mut far) = duplex(10);
         let mut socket = WriteTimeoutStream::new(LIMIT, near);
         let began = Instant::now();
@@ -214,27 +215,27 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_stream_that_is_read_slowly_and_steadily_goes_on() {
+    async fn a_stream_that_is_read_slowly_and_steadily_continues() {
         let began = Instant::now();
-        let read = async {
+        let stream = async {
             for _ in 0..20 {
                 sleep(LIMIT - Duration::from_secs(1)).await; // the client gives no room
-                let _ = record_progress(Poll::Ready(())); // and takes another piece, which is there already
+                let _ = record_progress(Poll::Ready(())); // and then takes one piece
             }
         };
-        run_until_stalled(read, LIMIT).await;
+        run_until_stalled(stream, LIMIT).await;
         assert!(began.elapsed() > 15 * LIMIT, "{:?}", began.elapsed());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_stream_may_wait_for_us_for_ever_and_for_its_client_only_so_long() {
+    async fn a_stream_may_wait_for_its_handler_for_ever_and_for_its_client_only_so_long() {
         let began = Instant::now();
-        let ours = async {
-            let mut thinks = pin!(sleep(100 * LIMIT));
-            poll_fn(|cx| record_progress(thinks.as_mut().poll(cx))).await;
+        let stream = async {
+            let mut handler = pin!(sleep(100 * LIMIT));
+            poll_fn(|cx| record_progress(handler.as_mut().poll(cx))).await;
             std::future::pending().await
         };
-        run_until_stalled(ours, LIMIT).await;
+        run_until_stalled(stream, LIMIT).await;
         assert_eq!(began.elapsed(), 101 * LIMIT);
     }
 }

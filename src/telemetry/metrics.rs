@@ -1,45 +1,45 @@
-//! The instruments, all in one place, and their Prometheus text.
+//! All metric instruments. Prometheus reads them at `/metrics`; with `telemetry.otlp` they are also pushed to the collector.
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use opentelemetry::{
     KeyValue, StringValue,
-    metrics::{Counter, Gauge, Histogram, Meter, MeterProvider, UpDownCounter},
+    metrics::{Counter, Gauge, Histogram, HistogramBuilder, Meter, MeterProvider, UpDownCounter},
 };
+use opentelemetry_otlp::{MetricExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use parking_lot::Mutex;
 use prometheus::{Encoder, Registry, TextEncoder};
+use tokio::{task::spawn_blocking, time::timeout};
 
-use super::{
-    alike::{Count, Kinds, Spread},
-    record::Record,
-};
+use super::{LAST_EXPORT, otlp, record::Record};
+use crate::config::BaseUrl;
 
-/// Bounds for waits on a model, in seconds.
-const LONG: [f64; 14] = [
+/// Histogram bounds for times that a model server takes, in seconds.
+const MODEL_SECONDS: [f64; 14] = [
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0,
 ];
-/// Bounds for our own work, in seconds.
-const SHORT: [f64; 12] = [
+/// Histogram bounds for times that the gateway takes itself, in seconds.
+const OWN_SECONDS: [f64; 12] = [
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0,
 ];
-/// Bounds for P(reasoning).
+/// Histogram bounds for P(reasoning).
 const SCORE: [f64; 9] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9];
 
-/// How one attempt at an endpoint went.
+/// How one attempt at an endpoint ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AttemptOutcome {
-    /// It answered, with whatever status.
+    /// The endpoint answered, with any status that is relayed.
     Answered,
-    /// It answered that another should be asked.
+    /// The endpoint answered with a status that sends the request to another endpoint.
     Refused,
-    /// No connection.
+    /// No connection was made.
     Unreachable,
     /// The connection ended before the answer.
     Reset,
-    /// A limit passed.
+    /// A time limit passed.
     Timeout,
-    /// A kept connection was found dead, and the request is sent once more.
+    /// A reused connection was dead; the same endpoint gets the request once more.
     Replaced,
 }
 
@@ -56,19 +56,19 @@ impl AttemptOutcome {
     }
 }
 
-/// What the health checks say of every server that is checked.
+/// The latest health check of each server: true when it is healthy.
 type ServerHealth = BTreeMap<String, bool>;
 
-/// All instruments. Labels are closed sets or configured and discovered names, never a client's text.
+/// All instruments. Labels are closed sets, or names that are configured or discovered; never a client's text.
 pub struct Metrics {
     registry: Registry,
     meter: Meter,
-    _provider: SdkMeterProvider,
+    provider: SdkMeterProvider,
     requests: Counter<u64>,
     in_flight: UpDownCounter<i64>,
-    duration: Histogram<f64>,
-    stage: Histogram<f64>,
-    classify: Histogram<f64>,
+    request_duration: Histogram<f64>,
+    upstream_duration: Histogram<f64>,
+    decision_duration: Histogram<f64>,
     score: Histogram<f64>,
     fallbacks: Counter<u64>,
     attempts: Counter<u64>,
@@ -76,8 +76,6 @@ pub struct Metrics {
     health: Arc<Mutex<ServerHealth>>,
     reload_ok: Gauge<u64>,
     tokens: Counter<u64>,
-    alike: Kinds<Kind, Alike>,
-    attempted: Kinds<(Arc<str>, Arc<str>, AttemptOutcome), Count>,
 }
 
 impl fmt::Debug for Metrics {
@@ -87,25 +85,24 @@ impl fmt::Debug for Metrics {
 }
 
 impl Metrics {
-    /// A fresh set of instruments with a registry of its own.
+    /// Creates the instruments. `collector`: where they are pushed by OTLP, every 60 s or `OTEL_METRIC_EXPORT_INTERVAL` ms.
     ///
     /// # Errors
-    /// When the exporter cannot be built; it cannot fail on a fresh registry.
-    pub fn new() -> anyhow::Result<Self> {
+    /// When the collector's address or the HTTP client cannot be used.
+    pub fn new(collector: Option<&BaseUrl>) -> anyhow::Result<Self> {
         let registry = Registry::new();
-        let exporter = opentelemetry_prometheus::exporter()
-            .with_registry(registry.clone())
-            .scope_info_enabled(false)
-            .without_target_info()
-            .build()?;
-        let provider = SdkMeterProvider::builder().with_reader(exporter).build();
+        let provider = provider(&registry, collector)?;
         let meter = provider.meter("thinkgate");
-        let seconds = |name, about, bounds: &[f64]| seconds(&meter, name, about, bounds);
+        let counter = |name, description| counter(&meter, name, description);
+        let seconds = |name, description, bounds: &[f64]| {
+            histogram(&meter, name, description, bounds)
+                .with_unit("s")
+                .build()
+        };
         let health = Arc::default();
         register_health_gauge(&meter, &health);
         Ok(Self {
             requests: counter(
-                &meter,
                 "thinkgate.requests",
                 "Requests by route, model, mode, why, status and reason",
             ),
@@ -113,38 +110,37 @@ impl Metrics {
                 .i64_up_down_counter("thinkgate.in_flight")
                 .with_description("Requests being served")
                 .build(),
-            duration: seconds(
+            request_duration: seconds(
                 "thinkgate.request.duration",
                 "From the request's first byte to the answer's last",
-                &LONG,
+                &MODEL_SECONDS,
             ),
-            stage: seconds(
+            upstream_duration: seconds(
                 "thinkgate.upstream.duration",
                 "From the attempt to the model server's headers or first byte",
-                &LONG,
+                &MODEL_SECONDS,
             ),
-            classify: seconds(
+            decision_duration: seconds(
                 "thinkgate.decision.duration",
                 "From the request read to the decision",
-                &SHORT,
+                &OWN_SECONDS,
             ),
-            score: meter
-                .f64_histogram("thinkgate.score")
-                .with_description("P(reasoning) of the judged requests")
-                .with_boundaries(SCORE.to_vec())
-                .build(),
-            fallbacks: counter(
+            score: histogram(
                 &meter,
+                "thinkgate.score",
+                "P(reasoning) of the judged requests",
+                &SCORE,
+            )
+            .build(),
+            fallbacks: counter(
                 "thinkgate.fallbacks",
                 "Decisions without the classifier, by what kept it",
             ),
             attempts: counter(
-                &meter,
                 "thinkgate.upstream.attempts",
                 "Attempts at endpoints by outcome",
             ),
             retries: counter(
-                &meter,
                 "thinkgate.upstream.retries",
                 "Wishes to try another endpoint: made, or over the budget",
             ),
@@ -156,15 +152,12 @@ impl Metrics {
                 )
                 .build(),
             tokens: counter(
-                &meter,
                 "thinkgate.tokens",
                 "Tokens as the model servers counted them, by kind",
             ),
-            alike: Kinds::default(),
-            attempted: Kinds::default(),
             registry,
             meter,
-            _provider: provider,
+            provider,
         })
     }
 
@@ -175,36 +168,41 @@ impl Metrics {
         text
     }
 
-    /// One more or less request being served.
+    /// Pushes the last metrics to the collector, within [`LAST_EXPORT`]. Nothing is counted afterwards.
+    pub async fn shutdown(&self) {
+        let provider = self.provider.clone();
+        let pushed = spawn_blocking(move || provider.shutdown());
+        let _ = timeout(LAST_EXPORT, pushed).await; // without a collector the metrics are lost
+    }
+
+    /// Counts one request more (1) or less (-1) as being served.
     pub fn add_in_flight(&self, change: i64) {
         self.in_flight.add(change, &[]);
     }
 
-    /// One attempt at an endpoint.
+    /// Counts one attempt at an endpoint.
     pub fn count_attempt(&self, model: &Arc<str>, endpoint: &Arc<str>, outcome: AttemptOutcome) {
-        let attempt = (model.clone(), endpoint.clone(), outcome);
-        self.attempted.of(attempt).add(&self.attempts, 1, || {
-            vec![
-                label("model", model.clone()),
-                label("endpoint", endpoint.clone()),
-                label("outcome", outcome.as_str()),
-            ]
-        });
+        let labels = [
+            label("model", model.clone()),
+            label("endpoint", endpoint.clone()),
+            label("outcome", outcome.as_str()),
+        ];
+        self.attempts.add(1, &labels);
     }
 
-    /// A request would have gone to another endpoint; `made`: it did, otherwise the budget was spent.
+    /// Counts a request that should go to another endpoint. `made`: it did; otherwise the retry budget was spent.
     pub fn count_retry(&self, model: &Arc<str>, made: bool) {
         let outcome = if made { "made" } else { "over_budget" };
         let labels = [label("model", model.clone()), label("outcome", outcome)];
         self.retries.add(1, &labels);
     }
 
-    /// What the health checks say of a server.
+    /// Shows a server as healthy or not.
     pub fn set_server_healthy(&self, server: &str, healthy: bool) {
         self.health.lock().insert(server.to_owned(), healthy);
     }
 
-    /// From now on only these servers are checked; nothing is shown of others.
+    /// Removes the health of all other servers, which are not checked any more.
     pub fn retain_servers<'s>(&self, servers: impl Iterator<Item = &'s str>) {
         let servers: Vec<&str> = servers.collect();
         self.health
@@ -212,10 +210,10 @@ impl Metrics {
             .retain(|server, _| servers.contains(&server.as_str()));
     }
 
-    /// Shows how many scores were had so far, by where they came from.
+    /// Adds a counter of scores by their source. `counts` returns the totals so far, each with its label.
     pub fn register_score_counter(
         &self,
-        so_far: impl Fn() -> [(&'static str, u64); 2] + Send + Sync + 'static,
+        counts: impl Fn() -> [(&'static str, u64); 2] + Send + Sync + 'static,
     ) {
         self.meter
             .u64_observable_counter("thinkgate.classifier.scores")
@@ -223,105 +221,93 @@ impl Metrics {
                 "Scores of texts: worked out by the model, or remembered (or about to be known)",
             )
             .with_callback(move |counter| {
-                for (from, count) in so_far() {
-                    counter.observe(count, &[label("from", from)]);
+                for (source, count) in counts() {
+                    counter.observe(count, &[label("from", source)]);
                 }
             })
             .build();
     }
 
-    /// Whether the configuration that is served is the one that is written.
+    /// Shows whether the configuration that is served is the one on disk.
     pub fn set_reload_ok(&self, ok: bool) {
         self.reload_ok.record(u64::from(ok), &[]);
     }
 
+    /// Counts a request that is over. Each instrument gets its labels in one order: the SDK sorts an order only the first time.
     pub(super) fn record_request(&self, record: &Record) {
-        let (mode, why) = record
-            .decision
-            .as_ref()
-            .map_or(("", ""), |decision| (decision.mode, decision.why));
-        let (status, reason, route) = (record.status, record.reason(), record.route);
-        let alike = self.alike.of(Kind {
-            model: record.model.clone(),
-            route,
-            mode,
-            why,
-            status,
-            reason,
-        });
-        let model = || label("model", record.model.clone());
-        let mode = || label("mode", mode);
-        alike.requests.add(&self.requests, 1, || {
-            let status = KeyValue::new("status", i64::from(status));
-            let (why, reason) = (label("why", why), label("reason", reason));
-            vec![label("route", route), model(), mode(), why, status, reason]
-        });
+        let decision = record.decision.as_ref();
+        let route = label("route", record.route);
+        let model = label("model", record.model.clone());
+        let mode = label("mode", decision.map_or("", |decision| decision.mode));
+        let why = label("why", decision.map_or("", |decision| decision.why));
+        self.requests.add(
+            1,
+            &[
+                route.clone(),
+                model.clone(),
+                mode.clone(),
+                why.clone(),
+                KeyValue::new("status", i64::from(record.status)),
+                label("reason", record.reason()),
+            ],
+        );
         let seconds = record.started.elapsed().as_secs_f64();
-        alike.duration.record(&self.duration, seconds, || {
-            vec![label("route", route), model(), mode()]
-        });
-        for (spread, stage, seconds) in [
-            (&alike.headers, "headers", record.headers_s),
-            (&alike.first_chunk, "first_chunk", record.first_chunk_s),
+        let labels = [route, model.clone(), mode.clone()];
+        self.request_duration.record(seconds, &labels);
+        for (stage, seconds) in [
+            ("headers", record.headers_s),
+            ("first_chunk", record.first_chunk_s),
         ] {
             if let Some(seconds) = seconds {
-                spread.record(&self.stage, seconds, || {
-                    vec![model(), label("stage", stage)]
-                });
+                let labels = [model.clone(), label("stage", stage)];
+                self.upstream_duration.record(seconds, &labels);
             }
         }
-        if let Some(decision) = &record.decision {
-            let labels = || vec![label("why", why)];
-            alike
-                .classify
-                .record(&self.classify, decision.seconds, labels);
+        if let Some(decision) = decision {
+            self.decision_duration.record(decision.seconds, &[why]);
             if let Some(score) = decision.score {
-                alike.score.record(&self.score, score, || vec![model()]);
+                self.score.record(score, std::slice::from_ref(&model));
             }
             if let Some(reason) = decision.fallback_reason {
                 self.fallbacks.add(1, &[label("miss", reason)]);
             }
         }
         let usage = record.usage;
-        for (count, kind, tokens) in [
-            (&alike.prompt, "prompt", usage.prompt),
-            (&alike.completion, "completion", usage.completion),
-            (&alike.reasoning, "reasoning", usage.reasoning),
+        for (kind, tokens) in [
+            ("prompt", usage.prompt),
+            ("completion", usage.completion),
+            ("reasoning", usage.reasoning),
         ] {
             if let Some(tokens) = tokens {
-                let labels = || vec![model(), mode(), label("kind", kind)];
-                count.add(&self.tokens, tokens, labels);
+                let labels = [model.clone(), mode.clone(), label("kind", kind)];
+                self.tokens.add(tokens, &labels);
             }
         }
     }
 }
 
-/// What requests have in common that are measured under the same labels.
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct Kind {
-    model: Arc<str>,
-    route: &'static str,
-    mode: &'static str,
-    why: &'static str,
-    status: u16,
-    reason: &'static str,
+/// One provider with a reader for Prometheus and, with a collector, one that pushes.
+fn provider(registry: &Registry, collector: Option<&BaseUrl>) -> anyhow::Result<SdkMeterProvider> {
+    let prometheus = opentelemetry_prometheus::exporter()
+        .with_registry(registry.clone())
+        .scope_info_enabled(false)
+        .without_target_info()
+        .build()?;
+    let builder = SdkMeterProvider::builder()
+        .with_resource(otlp::resource())
+        .with_reader(prometheus);
+    let Some(collector) = collector else {
+        return Ok(builder.build());
+    };
+    let exporter = MetricExporter::builder()
+        .with_http()
+        .with_endpoint(collector.join("/v1/metrics"))
+        .with_http_client(otlp::http_client()?)
+        .build()?;
+    Ok(builder.with_periodic_exporter(exporter).build())
 }
 
-/// Their measurements.
-#[derive(Debug, Default)]
-struct Alike {
-    requests: Count,
-    duration: Spread,
-    headers: Spread,
-    first_chunk: Spread,
-    classify: Spread,
-    score: Spread,
-    prompt: Count,
-    completion: Count,
-    reasoning: Count,
-}
-
-/// Shows the health as they are when they are asked for: a gauge that is set would keep that of a server that is gone.
+/// Shows the health of each server when the metrics are read: a gauge that is set would keep a server that is gone.
 fn register_health_gauge(meter: &Meter, health: &Arc<Mutex<ServerHealth>>) {
     let health = health.clone();
     meter
@@ -335,25 +321,26 @@ fn register_health_gauge(meter: &Meter, health: &Arc<Mutex<ServerHealth>>) {
         .build();
 }
 
-/// A label; words of ours and shared names are not copied.
+/// A label; static words and shared names are not copied.
 fn label(key: &'static str, value: impl Into<StringValue>) -> KeyValue {
     KeyValue::new(key, value.into())
 }
 
-fn counter(meter: &Meter, name: &'static str, about: &'static str) -> Counter<u64> {
-    meter.u64_counter(name).with_description(about).build()
+fn counter(meter: &Meter, name: &'static str, description: &'static str) -> Counter<u64> {
+    meter
+        .u64_counter(name)
+        .with_description(description)
+        .build()
 }
 
-fn seconds(
-    meter: &Meter,
+fn histogram<'m>(
+    meter: &'m Meter,
     name: &'static str,
-    about: &'static str,
+    description: &'static str,
     bounds: &[f64],
-) -> Histogram<f64> {
+) -> HistogramBuilder<'m, Histogram<f64>> {
     meter
         .f64_histogram(name)
-        .with_unit("s")
-        .with_description(about)
+        .with_description(description)
         .with_boundaries(bounds.to_vec())
-        .build()
 }

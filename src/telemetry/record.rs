@@ -1,4 +1,4 @@
-//! What happened to one request, written when it is over: when the body ended, failed, or the client left.
+//! The record of one request: written to the log, the metrics and the trace when its body ended or failed, or the client left.
 
 use std::{sync::Arc, thread, time::Instant};
 
@@ -10,25 +10,25 @@ use crate::{api::Usage, error::Error};
 /// How a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Outcome {
-    /// The client left before the end. This is what a request is until something else is said of it.
+    /// The client left before the end. Every request starts with this outcome.
     #[default]
     ClientGone,
-    /// The answer was delivered to its end.
+    /// The whole response was delivered.
     Complete,
-    /// We or the model server failed it, for this reason.
+    /// The gateway or the model server failed, for this reason.
     Failed(&'static str),
 }
 
-/// The decision, as far as it is recorded.
+/// The decision on one request, for its record.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DecisionRecord {
     /// The mode that was sent.
     pub mode: &'static str,
-    /// What decided.
+    /// The rule that decided.
     pub why: &'static str,
     /// P(reasoning), when one was computed.
     pub score: Option<f64>,
-    /// The subject, when the model names one.
+    /// The subject, when the classifier names one.
     pub domain: Option<Arc<str>>,
     /// Why the classifier did not decide, when `why` is a fallback.
     pub fallback_reason: Option<&'static str>,
@@ -36,48 +36,48 @@ pub struct DecisionRecord {
     pub seconds: f64,
 }
 
-/// One request's record. Dropping it writes it, so it lives where the request's last byte passes.
+/// The record of one request. Dropping it writes it, so the response body owns it.
 #[derive(Debug)]
 pub struct Record {
     metrics: Arc<Metrics>,
-    /// The request's span; disabled without a collector.
+    /// The span of the request; disabled without a collector.
     pub span: Span,
     /// When the request arrived.
     pub started: Instant,
-    /// The route, as it is configured.
+    /// The route pattern.
     pub route: &'static str,
     /// `x-request-id`.
     pub request_id: Arc<str>,
-    /// Whose key it came with.
+    /// The name of the API key.
     pub client: Option<Arc<str>>,
-    /// The model here; empty when it is none of ours.
+    /// The model by its name in the configuration; empty when there is no such model.
     pub model: Arc<str>,
-    /// The endpoint that answered.
+    /// The URL of the endpoint that answered.
     pub endpoint: Option<Arc<str>>,
-    /// How many endpoints were tried.
+    /// The number of endpoints that were tried.
     pub attempts: u32,
-    /// The decision, on judged routes.
+    /// The decision; `None` on routes that are not judged.
     pub decision: Option<DecisionRecord>,
-    /// The status the client got; 0 when it left before one.
+    /// The status that the client got; 0 when it left before.
     pub status: u16,
-    /// True when the answer was a stream of events.
+    /// True when the response was an event stream.
     pub stream: bool,
-    /// From the attempt that answered to its headers, in seconds.
+    /// Seconds from the start of the successful attempt to the response headers.
     pub headers_s: Option<f64>,
-    /// From the attempt that answered to its first body byte, in seconds.
+    /// Seconds from the start of the successful attempt to the first body byte.
     pub first_chunk_s: Option<f64>,
-    /// Body bytes the client sent.
+    /// Body bytes that the client sent.
     pub bytes_in: u64,
-    /// Body bytes the client got.
+    /// Body bytes that the client got.
     pub bytes_out: u64,
-    /// What the model server counted.
+    /// Tokens as the model server counted them.
     pub usage: Usage,
-    /// How it ended.
+    /// How the request ended.
     pub outcome: Outcome,
 }
 
 impl Record {
-    /// Begins the record of a request. In a place of its own: it is handed on a dozen times.
+    /// Starts the record of a request. Boxed, because it is moved a dozen times.
     pub fn start(metrics: Arc<Metrics>, route: &'static str, request_id: Arc<str>) -> Box<Self> {
         metrics.add_in_flight(1);
         let span = info_span!(
@@ -109,20 +109,20 @@ impl Record {
         })
     }
 
-    /// Says that the request failed, and what the client was told.
+    /// Records that the request failed with `error`.
     pub fn fail(&mut self, error: &Error) {
         self.outcome = Outcome::Failed(error.reason());
         self.status = error.status().as_u16();
     }
 
-    /// Says which mode the bytes had that the endpoint answered, and why.
+    /// Changes the mode and its reason to those of the body that the endpoint answered.
     pub fn set_mode(&mut self, mode: &'static str, why: &'static str) {
         if let Some(decision) = &mut self.decision {
             (decision.mode, decision.why) = (mode, why);
         }
     }
 
-    /// The end in a word, for logs and metrics.
+    /// The outcome as one word, for logs and metrics.
     pub fn reason(&self) -> &'static str {
         match self.outcome {
             Outcome::Complete => "complete",
@@ -131,7 +131,7 @@ impl Record {
         }
     }
 
-    /// A request that nobody ended, dropped by a panic: its client did not leave, and gets a 500 if it got nothing yet.
+    /// Records a panic: the client did not leave, and gets a 500 unless it got a response already.
     fn fail_panicked(&mut self) {
         let error = Error::Internal;
         self.outcome = Outcome::Failed(error.reason());
@@ -145,11 +145,13 @@ impl Record {
         if span.is_disabled() {
             return;
         }
-        span.record("http.response.status_code", self.status);
+        // As `i64`: `tracing-opentelemetry` turns a `u64` into a string.
+        let signed = |tokens: Option<u64>| tokens.and_then(|tokens| i64::try_from(tokens).ok());
+        span.record("http.response.status_code", i64::from(self.status));
         span.record("gen_ai.request.model", &*self.model);
         span.record("server.address", self.endpoint.as_deref());
-        span.record("gen_ai.usage.input_tokens", self.usage.prompt);
-        span.record("gen_ai.usage.output_tokens", self.usage.completion);
+        span.record("gen_ai.usage.input_tokens", signed(self.usage.prompt));
+        span.record("gen_ai.usage.output_tokens", signed(self.usage.completion));
         if let Some(decision) = &self.decision {
             span.record("thinkgate.mode", decision.mode);
             span.record("thinkgate.why", decision.why);
@@ -210,19 +212,19 @@ mod tests {
 
     use super::*;
 
-    /// As a handler does: the record is kept across a wait, and by what the handler calls.
+    /// Holds the record across an await, as a handler does, and panics.
     async fn panics(record: Box<Record>) {
-        async fn waits(_record: &Record) {
+        async fn panic_later(_record: &Record) {
             tokio::task::yield_now().await;
             panic!("a defect");
         }
-        waits(&record).await;
+        panic_later(&record).await;
     }
 
     #[tokio::test]
-    async fn a_request_that_panics_is_not_written_down_as_a_client_that_left() {
+    async fn a_request_that_panics_is_not_recorded_as_a_client_that_left() {
         for (status, written) in [(0, 500), (200, 200)] {
-            let metrics = Arc::new(Metrics::new().unwrap());
+            let metrics = Arc::new(Metrics::new(None).unwrap());
             let mut record = Record::start(metrics.clone(), "/v1/*", "1".into());
             record.status = status;
             let caught = AssertUnwindSafe(panics(record)).catch_unwind().await;

@@ -1,4 +1,4 @@
-//! One span a request, sent by OTLP over HTTP, continuing the client's trace (W3C trace context).
+//! One span per request, sent by OTLP over HTTP. It continues the client's trace (W3C trace context).
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::{
@@ -6,41 +6,34 @@ use opentelemetry::{
     trace::TracerProvider as _,
 };
 use opentelemetry_otlp::{WithExportConfig, WithHttpConfig};
-use opentelemetry_sdk::{Resource, propagation::TraceContextPropagator, trace::SdkTracerProvider};
+use opentelemetry_sdk::{propagation::TraceContextPropagator, trace::SdkTracerProvider};
 use tracing::{Level, Span, Subscriber};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::{Layer, filter::Targets, registry::LookupSpan};
 
-use crate::{config::BaseUrl, net::tls};
+use super::otlp;
+use crate::config::BaseUrl;
 
-/// The target of request spans. Without a collector nothing listens to it, and a span costs nothing.
+/// The target of request spans. Without a collector no layer takes it, and a span costs nothing.
 pub const TARGET: &str = "thinkgate::request";
 
-/// An exporter to the collector at `address`.
+/// Exports spans to the collector at `address`.
+///
+/// # Errors
+/// When the address or the HTTP client cannot be used.
 pub fn provider(address: &BaseUrl) -> anyhow::Result<SdkTracerProvider> {
     let exporter = opentelemetry_otlp::SpanExporter::builder()
         .with_http()
         .with_endpoint(address.join("/v1/traces"))
-        .with_http_client(collector_client()?)
+        .with_http_client(otlp::http_client()?)
         .build()?;
-    let resource = Resource::builder().with_service_name("thinkgate").build();
     Ok(SdkTracerProvider::builder()
         .with_batch_exporter(exporter)
-        .with_resource(resource)
+        .with_resource(otlp::resource())
         .build())
 }
 
-/// The exporter runs on a thread of its own, outside the runtime, and so needs a client that blocks.
-fn collector_client() -> anyhow::Result<reqwest::blocking::Client> {
-    tls::install_crypto_provider();
-    // The client must be made off the runtime's threads: it brings a small runtime of its own.
-    let made = std::thread::spawn(|| reqwest::blocking::Client::builder().no_proxy().build());
-    Ok(made
-        .join()
-        .map_err(|_| anyhow::anyhow!("cannot make the client for telemetry.otlp"))??)
-}
-
-/// The layer that turns request spans into exported ones.
+/// The layer that hands request spans to the exporter.
 pub fn layer<S: Subscriber + for<'a> LookupSpan<'a>>(
     provider: &SdkTracerProvider,
 ) -> impl Layer<S> + use<S> {
@@ -49,23 +42,24 @@ pub fn layer<S: Subscriber + for<'a> LookupSpan<'a>>(
         .with_filter(Targets::new().with_target(TARGET, Level::INFO))
 }
 
-/// Makes `span` a part of the trace that the client's headers name.
+/// Makes `span` a child of the span in the client's `traceparent` header.
 pub fn set_parent(span: &Span, headers: &HeaderMap) {
     if !span.is_disabled() {
-        let _ = span.set_parent(TraceContextPropagator::new().extract(&Carrier(headers)));
+        let _ = span.set_parent(TraceContextPropagator::new().extract(&HeaderExtractor(headers)));
     }
 }
 
-/// Names `span` in the headers of a request to a model server.
+/// Writes `span` into the `traceparent` header of a request to a model server.
 pub fn inject(span: &Span, headers: &mut HeaderMap) {
     if !span.is_disabled() {
-        TraceContextPropagator::new().inject_context(&span.context(), &mut CarrierMut(headers));
+        let mut carrier = HeaderInjector(headers);
+        TraceContextPropagator::new().inject_context(&span.context(), &mut carrier);
     }
 }
 
-struct Carrier<'a>(&'a HeaderMap);
+struct HeaderExtractor<'a>(&'a HeaderMap);
 
-impl Extractor for Carrier<'_> {
+impl Extractor for HeaderExtractor<'_> {
     fn get(&self, key: &str) -> Option<&str> {
         self.0.get(key)?.to_str().ok()
     }
@@ -75,9 +69,9 @@ impl Extractor for Carrier<'_> {
     }
 }
 
-struct CarrierMut<'a>(&'a mut HeaderMap);
+struct HeaderInjector<'a>(&'a mut HeaderMap);
 
-impl Injector for CarrierMut<'_> {
+impl Injector for HeaderInjector<'_> {
     fn set(&mut self, key: &str, value: String) {
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(key), HeaderValue::try_from(value)) {
             self.0.insert(name, value);

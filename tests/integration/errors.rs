@@ -1,4 +1,4 @@
-//! The table of errors: status, type, code; always OpenAI's body, also while the client still sends.
+//! Error responses: status, type and code, always in OpenAI's error body, also while the client is still sending.
 
 use std::time::{Duration, Instant};
 
@@ -164,20 +164,20 @@ async fn a_body_over_the_limit_is_413_even_while_it_is_being_sent() {
         gateway.chat(&big).await.error(),
         (413, "invalid_request_error".into(), String::new())
     );
-    // Without a length it is found out on the way.
+    // Without a content-length the limit is reached while the body is read.
     let mut chunked = b"POST /v1/chat/completions HTTP/1.1\r\nhost: g\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n".to_vec();
     for _ in 0..100 {
         chunked.extend_from_slice(format!("2710\r\n{}\r\n", "x".repeat(10_000)).as_bytes());
     }
     chunked.extend_from_slice(b"0\r\n\r\n");
     assert_eq!(exchange(gateway.address, &chunked).await.error().0, 413);
-    // Exactly the limit is fine.
+    // A body of exactly the limit is served.
     let fits = chat(&"x".repeat(1000 - chat("").len()));
     assert_eq!((fits.len(), gateway.chat(&fits).await.status), (1000, 200));
 }
 
 #[tokio::test]
-async fn an_early_answer_reaches_a_client_that_never_stops_sending() {
+async fn an_early_response_reaches_a_client_that_never_stops_sending() {
     let server = Server::friendly().await;
     let gateway = Gateway::with(&server, "server: { max_body_bytes: 1000 }").await;
     let mut stream = TcpStream::connect(gateway.address).await.unwrap();
@@ -190,12 +190,12 @@ async fn an_early_answer_reaches_a_client_that_never_stops_sending() {
     assert_eq!(parse(&all).error().0, 413);
     assert!(
         began.elapsed() < Duration::from_secs(10),
-        "the rest is waited for two seconds, not for ever"
+        "the rest is read for two seconds, not for ever"
     );
 }
 
 #[tokio::test]
-async fn a_client_too_slow_with_its_body_is_408_by_the_limits_name_and_the_connection_closes() {
+async fn a_slow_body_is_a_408_that_names_the_limit_and_the_connection_closes() {
     let server = Server::friendly().await;
     for (settings, limit) in [
         ("body_idle_ms: 200", "server.body_idle_ms = 200 ms"),
@@ -207,7 +207,7 @@ async fn a_client_too_slow_with_its_body_is_408_by_the_limits_name_and_the_conne
             let head = format!("POST {path} HTTP/1.1\r\nhost: g\r\ncontent-length: 100\r\n\r\n{{");
             stream.write_all(head.as_bytes()).await.unwrap();
             let mut all = Vec::new();
-            stream.read_to_end(&mut all).await.unwrap(); // it ends, though the client would keep it
+            stream.read_to_end(&mut all).await.unwrap(); // the gateway closes it, though the client would keep it
             let answer = parse(&all);
             assert_eq!(
                 answer.error(),
@@ -224,7 +224,7 @@ async fn a_client_too_slow_with_its_body_is_408_by_the_limits_name_and_the_conne
 }
 
 #[tokio::test]
-async fn too_many_in_flight_are_429_while_those_that_run_go_on() {
+async fn too_many_requests_in_flight_are_429_and_running_ones_continue() {
     let server = Server::start(|_| {
         [
             vec![Step::Wait(Duration::from_millis(800))],
@@ -248,12 +248,12 @@ async fn too_many_in_flight_are_429_while_those_that_run_go_on() {
     assert_eq!(
         gateway.chat(&body).await.status,
         200,
-        "the place is free again"
+        "the permit is free again"
     );
 }
 
 #[tokio::test]
-async fn a_servers_own_error_is_relayed_as_it_is() {
+async fn an_error_of_the_model_server_is_relayed_unchanged() {
     let body = r#"{"error":{"message":"The model `nope` does not exist.","type":"NotFoundError","param":"model","code":404}}"#;
     let server = Server::start(move |_| json("404 Not Found", body)).await;
     let gateway = Gateway::before(&server).await;
@@ -263,7 +263,7 @@ async fn a_servers_own_error_is_relayed_as_it_is() {
 }
 
 #[tokio::test]
-async fn with_an_address_for_operators_clients_see_neither_metrics_nor_explain() {
+async fn with_ops_listen_clients_see_neither_metrics_nor_explain() {
     let server = Server::friendly().await;
     let gateway = Gateway::with(&server, "ops: { listen: '127.0.0.1:0' }").await;
     let ops = gateway.ops.unwrap();

@@ -342,7 +342,7 @@ fn in_pieces(document: &str) -> Vec<Step> {
 
 /// A client and the server's address.
 fn client_of(server: &Server) -> (Client, upstream::ModelServer) {
-    let metrics = Arc::new(Metrics::new().unwrap());
+    let metrics = Arc::new(Metrics::new(None).unwrap());
     let client = Client::new(&Config::default().upstream, Arc::default(), metrics).unwrap();
     let url = BaseUrl::parse(&server.url()).unwrap();
     (client, upstream::ModelServer { url, api_key: None })

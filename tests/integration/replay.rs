@@ -1,4 +1,4 @@
-//! Answers recorded from a real vLLM, replayed through the gateway and compared byte by byte.
+//! Responses recorded from a real vLLM, replayed through the gateway and compared byte by byte.
 
 use super::support::{
     Gateway, Server, Step, fixture,
@@ -6,7 +6,7 @@ use super::support::{
 };
 
 #[tokio::test]
-async fn every_recorded_answer_reaches_the_client_byte_for_byte() {
+async fn every_recorded_response_reaches_the_client_byte_for_byte() {
     let mut names: Vec<String> = std::fs::read_dir(fixture("vllm"))
         .unwrap()
         .filter_map(|entry| {
@@ -34,7 +34,7 @@ async fn every_recorded_answer_reaches_the_client_byte_for_byte() {
         let gateway = Gateway::before(&server).await;
         let got = exchange(gateway.address, &request).await;
         if server.arrived().is_empty() {
-            // Answered here: what the contract says is ours to refuse, in OpenAI's shape.
+            // The gateway refused the request itself, with OpenAI's error body.
             assert!((400..500).contains(&got.status), "{name}: {}", got.status);
             got.error();
             continue;
@@ -51,7 +51,7 @@ async fn every_recorded_answer_reaches_the_client_byte_for_byte() {
     assert!(replayed >= 40, "{replayed} were replayed");
 }
 
-/// Some recordings are of routes that the gateway answers itself or does not have.
+/// False for recordings of routes that the gateway answers itself or does not have.
 fn reaches_the_server(request: &[u8]) -> bool {
     let line = String::from_utf8_lossy(&request[..find(request, b"\r\n").unwrap()]).into_owned();
     let path = line.split(' ').nth(1).unwrap();

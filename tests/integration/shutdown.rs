@@ -1,4 +1,4 @@
-//! Stopping: running answers finish within the limit, and idle connections keep nothing waiting.
+//! Shutdown: running responses finish within the limit, and idle connections delay nothing.
 
 use std::{
     net::SocketAddr,
@@ -15,7 +15,8 @@ use super::{
     tls::certificate,
 };
 
-fn slow(pause: u64) -> Vec<Step> {
+/// A stream that pauses for `pause` ms in the middle.
+fn slow_stream(pause: u64) -> Vec<Step> {
     vec![
         sse_head(),
         chunk("data: 1\n\n"),
@@ -25,20 +26,20 @@ fn slow(pause: u64) -> Vec<Step> {
     ]
 }
 
-async fn ask(address: SocketAddr) -> Answer {
+async fn send_chat(address: SocketAddr) -> Answer {
     send(address, "POST", "/v1/chat/completions", &[], &chat(EASY)).await
 }
 
-/// A chat request that has arrived at the server.
-async fn asked(address: SocketAddr, server: &Server) -> JoinHandle<Answer> {
-    let asked = tokio::spawn(ask(address));
+/// Sends a chat request and waits until it has arrived at the server.
+async fn start_chat(address: SocketAddr, server: &Server) -> JoinHandle<Answer> {
+    let chat = tokio::spawn(send_chat(address));
     while server.arrived().is_empty() {
         sleep(Duration::from_millis(5)).await;
     }
-    asked
+    chat
 }
 
-async fn stops_within(limit: Duration, gateway: Gateway) {
+async fn assert_stops_within(limit: Duration, gateway: Gateway) {
     let began = Instant::now();
     gateway.stop().await.unwrap().unwrap();
     let took = began.elapsed();
@@ -47,50 +48,50 @@ async fn stops_within(limit: Duration, gateway: Gateway) {
 
 #[tokio::test]
 async fn a_running_stream_finishes() {
-    let server = Server::start(|_| slow(500)).await;
+    let server = Server::start(|_| slow_stream(500)).await;
     let gateway = Gateway::before(&server).await;
     let address = gateway.address;
-    let asked = asked(address, &server).await;
+    let chat = start_chat(address, &server).await;
     let stopped = gateway.stop();
-    let answer = asked.await.unwrap();
+    let answer = chat.await.unwrap();
     assert!(answer.complete && answer.text().ends_with("data: [DONE]\n\n"));
     stopped.await.unwrap().unwrap();
     assert!(
         TcpStream::connect(address).await.is_err(),
-        "nothing new is accepted"
+        "no new connection is accepted"
     );
 }
 
 #[tokio::test]
-async fn with_nothing_in_flight_it_stops_at_once_whatever_connections_are_open() {
+async fn with_no_request_in_flight_it_stops_at_once_though_connections_are_open() {
     let server = Server::friendly().await;
     let gateway = Gateway::before(&server).await;
     let _idle = TcpStream::connect(gateway.address).await.unwrap();
     assert_eq!(gateway.chat(&chat(EASY)).await.status, 200);
-    stops_within(Duration::from_secs(2), gateway).await;
+    assert_stops_within(Duration::from_secs(2), gateway).await;
 }
 
 #[tokio::test]
-async fn the_drain_has_a_limit() {
-    let server = Server::start(|_| slow(60_000)).await;
+async fn the_drain_has_a_time_limit() {
+    let server = Server::start(|_| slow_stream(60_000)).await;
     let gateway = Gateway::with(&server, "server: { drain_ms: 300 }").await;
-    let asked = asked(gateway.address, &server).await;
+    let chat = start_chat(gateway.address, &server).await;
     sleep(Duration::from_millis(100)).await;
-    stops_within(Duration::from_secs(5), gateway).await;
-    let answer = asked.await.unwrap();
+    assert_stops_within(Duration::from_secs(5), gateway).await;
+    let answer = chat.await.unwrap();
     assert!(answer.complete, "{}", answer.text());
     let last = answer.text().trim_end().rsplit("data: ").next().unwrap();
     let last: serde_json::Value = serde_json::from_str(last).unwrap();
     assert_eq!(
         last["error"]["code"], "stopping",
-        "a stream that is cut says so"
+        "an aborted stream ends with an error event"
     );
     assert!(!answer.text().contains("[DONE]"));
 }
 
 #[tokio::test]
-async fn a_request_that_still_waits_for_its_answer_when_the_drain_ends_is_told_so() {
-    // Nothing at all, and a refusal that we read and that does not come to its end.
+async fn a_request_without_a_response_at_the_end_of_the_drain_gets_a_503() {
+    // A server that sends nothing, and one whose error response never ends.
     let refusal = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 100\r\n\r\n{";
     for steps in [
         vec![Step::Hang],
@@ -98,9 +99,9 @@ async fn a_request_that_still_waits_for_its_answer_when_the_drain_ends_is_told_s
     ] {
         let server = Server::start(move |_| steps.clone()).await;
         let gateway = Gateway::with(&server, "server: { drain_ms: 300 }").await;
-        let asked = asked(gateway.address, &server).await;
-        stops_within(Duration::from_secs(5), gateway).await;
-        let answer = asked.await.unwrap();
+        let chat = start_chat(gateway.address, &server).await;
+        assert_stops_within(Duration::from_secs(5), gateway).await;
+        let answer = chat.await.unwrap();
         assert_eq!(
             answer.error(),
             (503, "server_error".into(), "stopping".into())
@@ -110,29 +111,34 @@ async fn a_request_that_still_waits_for_its_answer_when_the_drain_ends_is_told_s
 }
 
 #[tokio::test]
-async fn a_silent_connection_to_a_tls_port_does_not_hold_up_the_stop() {
+async fn a_silent_connection_to_a_tls_port_does_not_delay_the_shutdown() {
     let folder = tempfile::tempdir().unwrap();
     let (cert, key) = certificate(folder.path());
     let server = Server::friendly().await;
     let yaml = format!("server: {{ tls: {{ cert: '{cert}', key: '{key}' }} }}");
     let gateway = Gateway::start(config(&[&server], &yaml)).await;
     let _silent = TcpStream::connect(gateway.address).await.unwrap();
-    sleep(Duration::from_millis(100)).await; // it is accepted
-    stops_within(Duration::from_secs(2), gateway).await;
+    sleep(Duration::from_millis(100)).await; // until it is accepted
+    assert_stops_within(Duration::from_secs(2), gateway).await;
 }
 
 #[tokio::test]
-async fn while_an_answer_runs_a_probe_hears_not_ready_and_a_late_client_is_served() {
-    let server = Server::start(|_| slow(800)).await;
+async fn during_the_drain_ready_is_503_and_a_late_client_is_served() {
+    let server = Server::start(|_| slow_stream(800)).await;
     let gateway = Gateway::before(&server).await;
     let address = gateway.address;
-    let running = asked(address, &server).await;
+    let running = start_chat(address, &server).await;
     let stopped = gateway.stop();
     sleep(Duration::from_millis(50)).await;
     let ready = send(address, "GET", "/ready", &[], "").await;
     assert_eq!(ready.status, 503);
     assert_eq!(ready.json()["pending"][0], "stopping");
-    assert!(ask(address).await.text().ends_with("data: [DONE]\n\n"));
+    assert!(
+        send_chat(address)
+            .await
+            .text()
+            .ends_with("data: [DONE]\n\n")
+    );
     assert!(running.await.unwrap().complete);
     stopped.await.unwrap().unwrap();
 }

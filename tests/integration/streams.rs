@@ -1,4 +1,4 @@
-//! Streams that go well: every byte as it came and when it came. The others are among the faults.
+//! Streams without faults: every byte is relayed unchanged and at once. Streams with faults are tested in `faults`.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use super::support::{
 };
 
 #[tokio::test]
-async fn each_event_leaves_when_it_arrives() {
+async fn each_event_is_relayed_when_it_arrives() {
     let pause = Step::Wait(Duration::from_millis(400));
     let steps = vec![
         sse_head(),
@@ -41,7 +41,7 @@ async fn each_event_leaves_when_it_arrives() {
 }
 
 #[tokio::test]
-async fn fifty_events_that_came_in_one_packet_leave_in_a_few_chunks() {
+async fn fifty_events_in_one_packet_are_relayed_in_a_few_chunks() {
     let event = "9\r\ndata: x\n\n\r\n";
     let Step::Send(mut packet) = sse_head() else {
         unreachable!()
@@ -56,14 +56,14 @@ async fn fifty_events_that_came_in_one_packet_leave_in_a_few_chunks() {
         assert!(stream.read_buf(&mut all).await.unwrap() > 0);
     }
     let body = &all[find(&all, b"\r\n\r\n").unwrap() + 4..];
-    let ends_of_lines = body.windows(2).filter(|pair| pair == b"\r\n").count();
-    let chunks = ends_of_lines / 2 - 1; // two ends each, and the last is empty
+    let line_ends = body.windows(2).filter(|pair| pair == b"\r\n").count();
+    let chunks = line_ends / 2 - 1; // each chunk has two line ends, and the last chunk is empty
     assert_eq!(parse(&all).text(), "data: x\n\n".repeat(50));
     assert!((1..=3).contains(&chunks), "{chunks} chunks");
 }
 
 #[tokio::test]
-async fn comments_and_odd_line_ends_pass_untouched() {
+async fn comments_and_unusual_line_ends_are_relayed_unchanged() {
     for text in [
         ": ping\n\ndata: a\r\n\r\nevent: x\rdata: b\r\r\n\n",
         "no sse at all",

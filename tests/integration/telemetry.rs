@@ -1,8 +1,14 @@
-//! Logs, metrics and traces of requests, as the binary writes them.
+//! The logs, metrics and traces that the binary writes.
 
 use std::time::{Duration, Instant};
 
-use super::support::{EASY, Gateway, HARD, Process, Server, Step, chat, send};
+use tokio::time::sleep;
+
+use super::support::{
+    EASY, Gateway, HARD, Process, Server, Step, chat,
+    http::{PATIENCE, find},
+    send,
+};
 
 #[tokio::test]
 async fn metrics_count_requests_decisions_stages_attempts_and_tokens() {
@@ -52,7 +58,7 @@ async fn metrics_count_requests_decisions_stages_attempts_and_tokens() {
     );
 }
 
-/// One request through the binary; what it logged.
+/// Sends one request through the binary and returns what it logged.
 async fn logged(server: &Server, extra: &[(&str, &str)], headers: &[(&str, &str)]) -> Vec<String> {
     let process = Process::start(&["--upstream", &server.url()], extra).await;
     let answer = send(
@@ -128,24 +134,78 @@ async fn a_request_is_one_span_in_the_clients_trace() {
         onward.starts_with(&format!("00-{trace}-")) && onward != parent,
         "{onward}"
     );
-    let exports = collector.arrived();
-    assert!(exports[0].line.starts_with("POST /v1/traces "));
-    let body: Vec<u8> = exports.into_iter().flat_map(|export| export.body).collect();
+    let body = exported(&collector, "/v1/traces");
     for text in [
         "thinkgate.mode",
         "direct",
         "/v1/chat/completions",
         "Qwen3-tiny",
     ] {
-        assert!(
-            super::support::http::find(&body, text.as_bytes()).is_some(),
-            "{text}"
-        );
+        assert!(find(&body, text.as_bytes()).is_some(), "{text}");
+    }
+    // A number is a number: field 3 of OTLP's `AnyValue`, here 200 and 5 as a varint.
+    for (name, value) in [
+        ("http.response.status_code", &b"\x12\x03\x18\xc8\x01"[..]),
+        ("gen_ai.usage.output_tokens", b"\x12\x02\x18\x05"),
+    ] {
+        let attribute = [name.as_bytes(), value].concat();
+        assert!(find(&body, &attribute).is_some(), "{name}");
+    }
+}
+
+/// What the collector got at `path`.
+fn exported(collector: &Server, path: &str) -> Vec<u8> {
+    let line = format!("POST {path} ");
+    let exports = collector.arrived().into_iter();
+    exports
+        .filter(|export| export.line.starts_with(&line))
+        .flat_map(|export| export.body)
+        .collect()
+}
+
+/// Asserts that one chat request is among the metrics that the collector got.
+fn assert_counted(metrics: &[u8]) {
+    for text in [
+        "thinkgate.requests",
+        "thinkgate.request.duration",
+        "thinkgate.tokens",
+        "/v1/chat/completions",
+        "Qwen3-tiny",
+        "service.name",
+    ] {
+        assert!(find(metrics, text.as_bytes()).is_some(), "{text}");
     }
 }
 
 #[tokio::test]
-async fn a_collector_that_hangs_does_not_hold_up_the_stop() {
+async fn metrics_are_pushed_to_the_collector_periodically() {
+    let (server, collector) = (Server::friendly().await, Server::friendly().await);
+    let settings = [
+        ("THINKGATE_TELEMETRY__OTLP", &*collector.url()),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "100"),
+    ];
+    let process = Process::start(&["--upstream", &server.url()], &settings).await;
+    assert_eq!(process.chat(&chat(EASY)).await.status, 200);
+    let began = Instant::now();
+    while find(&exported(&collector, "/v1/metrics"), b"thinkgate.tokens").is_none() {
+        assert!(began.elapsed() < PATIENCE, "never pushed");
+        sleep(Duration::from_millis(20)).await;
+    }
+    assert_counted(&exported(&collector, "/v1/metrics"));
+    let requests = process.metric("thinkgate_requests_total{").await;
+    assert_eq!(requests, Some(1.0), "/metrics has them too");
+}
+
+#[tokio::test]
+async fn the_last_metrics_are_pushed_at_the_stop() {
+    let (server, collector) = (Server::friendly().await, Server::friendly().await);
+    let settings = [("THINKGATE_TELEMETRY__OTLP", &*collector.url())];
+    logged(&server, &settings, &[]).await;
+    assert_counted(&exported(&collector, "/v1/metrics"));
+}
+
+#[tokio::test]
+async fn a_collector_that_hangs_does_not_delay_the_exit() {
     let server = Server::friendly().await;
     let collector = Server::start(|_| vec![Step::Hang]).await;
     let to = [("THINKGATE_TELEMETRY__OTLP", &*collector.url())];

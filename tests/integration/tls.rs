@@ -1,10 +1,10 @@
-//! TLS on the HTTP door, with certificates from files.
+//! TLS on the HTTP server, with certificates from files.
 
 use thinkgate::{config::Config, net::tls::Certificates};
 
 use super::support::{EASY, Gateway, Server, chat, config};
 
-/// A certificate of our own making for `localhost`, and its key, as files.
+/// Writes a self-signed certificate for `localhost` and its key, and returns the two paths.
 pub fn certificate(folder: &std::path::Path) -> (String, String) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let (cert, key) = (folder.join("tls.crt"), folder.join("tls.key"));
@@ -42,14 +42,14 @@ async fn a_client_that_trusts_the_certificate_is_served_by_http_1_and_2() {
         assert_eq!((answer.status().as_u16(), answer.version()), (200, version));
         assert_eq!(answer.headers()["x-thinkgate-mode"], "direct");
     }
-    // Without TLS nothing is said, and whoever never shakes hands keeps nobody else waiting.
+    // A plain HTTP request to the TLS port fails.
     let plain = reqwest::Client::builder().no_proxy().build().unwrap();
     let url = format!("http://{}/health", gateway.address);
     assert!(plain.get(url).send().await.is_err());
 }
 
 #[test]
-fn a_key_that_is_not_the_certificates_is_named_at_the_start() {
+fn a_key_of_another_certificate_is_an_error_at_start() {
     let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let ((cert, _), (_, key)) = (certificate(one.path()), certificate(other.path()));
     let yaml =
@@ -57,9 +57,9 @@ fn a_key_that_is_not_the_certificates_is_named_at_the_start() {
     let error = Certificates::load(&Config::from_yaml(&yaml).unwrap())
         .err()
         .unwrap();
-    let said = format!("{error:#}");
+    let message = format!("{error:#}");
     assert!(
-        said.contains("server.tls") && said.contains("do not go together"),
-        "{said}"
+        message.contains("server.tls") && message.contains("do not go together"),
+        "{message}"
     );
 }

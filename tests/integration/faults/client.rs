@@ -1,4 +1,4 @@
-//! Clients that are slow, silent, many, or gone.
+//! Faults of clients: slow, silent, many at once, or gone.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ use crate::support::{
 };
 
 #[tokio::test]
-async fn a_client_that_leaves_closes_the_request_to_the_server() {
+async fn a_client_that_disconnects_closes_the_request_to_the_server() {
     for steps in [
         vec![Step::Hang],
         vec![sse_head(), chunk("data: 1\n\n"), Step::Hang],
@@ -27,29 +27,35 @@ async fn a_client_that_leaves_closes_the_request_to_the_server() {
         let server = Server::start(move |_| steps.clone()).await;
         let gateway = Gateway::before(&server).await;
         let stream = ask(gateway.address, &streaming(EASY)).await;
-        until("it arrived", async || !server.arrived().is_empty()).await;
+        until("the request arrived", async || !server.arrived().is_empty()).await;
         sleep(Duration::from_millis(100)).await;
         drop(stream);
-        until("the server is told", async || server.gone() == 1).await;
+        until("the server sees the disconnect", async || {
+            server.gone() == 1
+        })
+        .await;
         let_go(&gateway, &server).await;
     }
 }
 
-/// A client that left looks just like it until something is sent there.
+/// A half-closed connection looks like a closed one until something is sent.
 #[tokio::test]
-async fn a_client_that_ends_its_side_counts_as_one_that_left() {
+async fn a_client_that_half_closes_counts_as_disconnected() {
     let server = Server::start(|_| vec![sse_head(), chunk("data: 1\n\n"), Step::Hang]).await;
     let gateway = Gateway::before(&server).await;
     let mut stream = ask(gateway.address, &streaming(EASY)).await;
     stream.read_exact(&mut [0; 12]).await.unwrap();
     stream.shutdown().await.unwrap();
-    until("the server is told", async || server.gone() == 1).await;
+    until("the server sees the disconnect", async || {
+        server.gone() == 1
+    })
+    .await;
     rest(&mut stream).await; // the connection ends
     let_go(&gateway, &server).await;
 }
 
 #[tokio::test]
-async fn clients_that_stop_reading_stop_the_server_and_take_little_memory() {
+async fn clients_that_stop_reading_slow_the_server_down_and_take_little_memory() {
     const CLIENTS: usize = 16;
     let piece = chunk(&format!("data: {}\n\n", "x".repeat(60_000)));
     let steps = [vec![sse_head()], vec![piece; 1_000]].concat(); // 60 MB each
@@ -79,15 +85,15 @@ async fn clients_that_stop_reading_stop_the_server_and_take_little_memory() {
     process_let_go(&process, &server).await;
 }
 
-/// 60 MB, more than all buffers on the way hold.
-fn endless() -> Vec<Step> {
+/// A stream of 60 MB, more than all buffers on the way hold.
+fn large_stream() -> Vec<Step> {
     let piece = chunk(&format!("data: {}\n\n", "x".repeat(60_000)));
     [vec![sse_head()], vec![piece; 1_000]].concat()
 }
 
 #[tokio::test]
-async fn a_client_that_stops_reading_is_let_go_after_a_while() {
-    let server = Server::start(|_| endless()).await;
+async fn a_client_that_stops_reading_is_disconnected_after_write_idle_ms() {
+    let server = Server::start(|_| large_stream()).await;
     let gateway = Gateway::with(&server, "server: { write_idle_ms: 500 }").await;
     let mut stream = ask(gateway.address, &streaming(EASY)).await;
     stream.read_exact(&mut [0; 1000]).await.unwrap();
@@ -96,11 +102,11 @@ async fn a_client_that_stops_reading_is_let_go_after_a_while() {
     assert!(part.len() < 60_000_000 && !part.ends_with(b"0\r\n\r\n"));
 }
 
-/// Over HTTP/2 it may read all that comes and yet ask for no more of one answer, whose stream alone is reset.
+/// Over HTTP/2 a client may give one stream no more window. Only that stream is reset.
 #[tokio::test]
-async fn a_client_that_stops_reading_one_of_its_answers_keeps_the_others() {
+async fn a_client_that_stops_reading_one_http2_stream_keeps_the_others() {
     let server = Server::start(|request| match request.text().contains("\"stream\"") {
-        true => endless(),
+        true => large_stream(),
         false => json("200 OK", OK_BODY),
     })
     .await;
@@ -108,7 +114,10 @@ async fn a_client_that_stops_reading_one_of_its_answers_keeps_the_others() {
     let (mut sender, _connection) = http2::connect(gateway.address).await;
     let unread = sender.send_request(http2::chat(&[], &streaming(EASY)));
     let unread = unread.await.unwrap().into_body();
-    until("the server is told", async || server.gone() == 1).await;
+    until("the server sees the disconnect", async || {
+        server.gone() == 1
+    })
+    .await;
     let other = sender.send_request(http2::chat(&[], &chat(EASY)));
     let other = other.await.unwrap().into_body().collect().await.unwrap();
     assert_eq!(other.to_bytes(), OK_BODY);
@@ -117,9 +126,9 @@ async fn a_client_that_stops_reading_one_of_its_answers_keeps_the_others() {
 }
 
 #[tokio::test]
-async fn a_client_that_pauses_for_less_gets_all_of_its_answer() {
+async fn a_client_that_pauses_for_less_gets_the_whole_response() {
     let last = [crate::support::server::last_chunk()];
-    let server = Server::start(move |_| [&*endless(), &last].concat()).await;
+    let server = Server::start(move |_| [&*large_stream(), &last].concat()).await;
     let gateway = Gateway::with(&server, "server: { write_idle_ms: 2000 }").await;
     let began = Instant::now();
     let mut stream = ask(gateway.address, &streaming(EASY)).await;
@@ -137,7 +146,7 @@ async fn a_client_that_pauses_for_less_gets_all_of_its_answer() {
 }
 
 #[tokio::test]
-async fn a_connection_on_which_nothing_more_is_asked_is_closed_over_either_version() {
+async fn an_idle_connection_is_closed_over_both_versions_of_http() {
     let slow = [Step::Wait(Duration::from_millis(1500))];
     let server = Server::start(move |_| [&slow, &*json("200 OK", OK_BODY)].concat()).await;
     let gateway = Gateway::with(&server, "server: { headers_ms: 500 }").await;
@@ -151,14 +160,14 @@ async fn a_connection_on_which_nothing_more_is_asked_is_closed_over_either_versi
     for _ in 0..2 {
         let answer = sender.send_request(http2::chat(&[], &body)).await.unwrap();
         let answer = answer.into_body().collect().await.unwrap();
-        assert_eq!(answer.to_bytes(), OK_BODY, "not while it is answered");
+        assert_eq!(answer.to_bytes(), OK_BODY, "not while a request is active");
     }
     let closed = timeout(PATIENCE, connection).await;
     closed.expect("it is closed").unwrap();
 }
 
 #[tokio::test]
-async fn a_client_that_sends_byte_by_byte_is_served_within_its_limits() {
+async fn a_client_that_sends_byte_by_byte_is_served_within_the_limits() {
     let server = Server::friendly().await;
     let limits = "server: { headers_ms: 1000, body_idle_ms: 2000 }";
     let gateway = Gateway::with(&server, limits).await;
@@ -167,7 +176,7 @@ async fn a_client_that_sends_byte_by_byte_is_served_within_its_limits() {
         "POST /v1/chat/completions HTTP/1.1\r\nhost: g\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
         body.len()
     );
-    // The body: each byte within body_idle_ms, all of them far over it.
+    // Each byte of the body comes within body_idle_ms; all of them take far longer.
     let mut stream = TcpStream::connect(gateway.address).await.unwrap();
     stream.write_all(head.as_bytes()).await.unwrap();
     let began = Instant::now();
@@ -178,7 +187,7 @@ async fn a_client_that_sends_byte_by_byte_is_served_within_its_limits() {
     assert!(began.elapsed() > Duration::from_secs(2));
     assert_eq!(parse(&rest(&mut stream).await).status, 200);
     assert!(server.only().text().contains("enable_thinking"));
-    // A pause over it.
+    // A pause longer than body_idle_ms.
     let mut stream = TcpStream::connect(gateway.address).await.unwrap();
     stream
         .write_all(format!("{head}{{").as_bytes())
@@ -186,9 +195,9 @@ async fn a_client_that_sends_byte_by_byte_is_served_within_its_limits() {
         .unwrap();
     let (status, kind, _) = parse(&rest(&mut stream).await).error();
     assert_eq!((status, kind.as_str()), (408, "invalid_request_error"));
-    // Too slow in all, though it never pauses for long.
-    let hasty = Gateway::with(&server, "server: { body_ms: 1000 }").await;
-    let mut stream = TcpStream::connect(hasty.address).await.unwrap();
+    // Over body_ms in total, without a long pause.
+    let strict = Gateway::with(&server, "server: { body_ms: 1000 }").await;
+    let mut stream = TcpStream::connect(strict.address).await.unwrap();
     stream.write_all(head.as_bytes()).await.unwrap();
     let began = Instant::now();
     while began.elapsed() < Duration::from_secs(2) {
@@ -196,8 +205,8 @@ async fn a_client_that_sends_byte_by_byte_is_served_within_its_limits() {
         sleep(Duration::from_millis(100)).await;
     }
     assert_eq!(parse(&rest(&mut stream).await).status, 408);
-    settled(&hasty).await;
-    // The headers have a limit in all.
+    settled(&strict).await;
+    // The headers have a total limit.
     let mut stream = TcpStream::connect(gateway.address).await.unwrap();
     let began = Instant::now();
     for byte in head.bytes().cycle() {
@@ -207,19 +216,22 @@ async fn a_client_that_sends_byte_by_byte_is_served_within_its_limits() {
         assert!(began.elapsed() < Duration::from_secs(10), "for ever");
         sleep(Duration::from_millis(100)).await;
     }
-    assert!(rest(&mut stream).await.is_empty(), "closed without a word");
+    assert!(
+        rest(&mut stream).await.is_empty(),
+        "closed without a response"
+    );
     settled(&gateway).await;
 }
 
 #[tokio::test]
-async fn ten_thousand_connections_opened_and_left_are_closed_and_keep_nobody_waiting() {
+async fn ten_thousand_idle_connections_are_closed_and_delay_no_one() {
     let count = room_for(10_000);
     let server = Server::friendly().await;
     let limits = [("THINKGATE_SERVER__HEADERS_MS", "5000")];
     let process = Process::start(&["--upstream", &server.url()], &limits).await;
     let (files, memory) = (open_files(&process), resident(&process));
     let mut left = Vec::new();
-    // Nothing at all, a beginning of either version of HTTP, and a body that does not come.
+    // Nothing, and an incomplete request in each version of HTTP.
     let begun = ["", "PRI * HT", "POST /v1/chat/completions HTTP/1.1\r\nho"];
     for begun in begun.iter().cycle().take(count) {
         let mut stream = TcpStream::connect(process.address).await.unwrap();

@@ -1,4 +1,4 @@
-//! Trouble with what the gateway runs on: a full disk, a clock that jumps, a configuration that changes under load.
+//! Faults of the machine: a full disk, a clock that jumps, a configuration that changes under load.
 
 use std::{
     fs,
@@ -23,9 +23,9 @@ use crate::support::{
     streaming,
 };
 
-/// Starts it in front of `server` with its log going to `log`, and waits until it is ready. It cannot say where it listens, so it
-/// is told.
-async fn logging_to(log: Stdio, server: &Server) -> (Child, SocketAddr) {
+/// Starts the gateway in front of `server` with its log going to `log`, and waits until it is ready. The address is chosen here,
+/// because the log that would report it is not read.
+async fn start_with_log(log: Stdio, server: &Server) -> (Child, SocketAddr) {
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
     let address: SocketAddr = free.local_addr().unwrap();
     drop(free);
@@ -48,8 +48,8 @@ async fn logging_to(log: Stdio, server: &Server) -> (Child, SocketAddr) {
     (child, address)
 }
 
-/// Asks it to stop, and waits until it has ended with status 0.
-async fn ends(mut child: Child) {
+/// Sends SIGTERM, and waits until the process has ended with status 0.
+async fn assert_stops(mut child: Child) {
     let pid = child.id().unwrap().to_string();
     let stop = Command::new("kill").args(["-TERM", &pid]).status().await;
     assert!(stop.unwrap().success());
@@ -58,29 +58,29 @@ async fn ends(mut child: Child) {
 }
 
 #[tokio::test]
-async fn a_full_disk_for_logs_is_not_seen_by_clients() {
+async fn a_full_disk_for_logs_does_not_affect_clients() {
     let server = Server::friendly().await;
     let full = fs::File::create("/dev/full").unwrap();
-    let (child, address) = logging_to(full.into(), &server).await;
+    let (child, address) = start_with_log(full.into(), &server).await;
     for _ in 0..50 {
         let answer = send(address, "POST", "/v1/chat/completions", &[], &chat(EASY)).await;
         assert_eq!((answer.status, answer.text()), (200, OK_BODY));
     }
-    ends(child).await;
+    assert_stops(child).await;
 }
 
 #[tokio::test]
-async fn a_reader_of_the_log_that_is_stuck_is_not_seen_by_clients_nor_keeps_it_from_ending() {
+async fn a_stuck_log_reader_affects_neither_clients_nor_the_exit() {
     let server = Server::friendly().await;
-    let (child, address) = logging_to(Stdio::piped(), &server).await; // which nobody reads
+    let (child, address) = start_with_log(Stdio::piped(), &server).await; // which no one reads
     for _ in 0..400 {
-        let answer = send(address, "GET", "/nowhere", &[], "").await; // a line each, more than a pipe holds
+        let answer = send(address, "GET", "/nowhere", &[], "").await; // one log line each, more than a pipe holds
         assert_eq!(answer.status, 404);
     }
-    ends(child).await;
+    assert_stops(child).await;
 }
 
-/// Builds what moves the wall clock of one process, and of nothing else on this machine; `None` without a C compiler.
+/// Builds a library that moves the wall clock of one process only; `None` without a C compiler.
 async fn clock(folder: &std::path::Path) -> Option<String> {
     let source = concat!(
         env!("CARGO_MANIFEST_DIR"),
@@ -97,7 +97,7 @@ async fn clock(folder: &std::path::Path) -> Option<String> {
 }
 
 #[tokio::test]
-async fn a_clock_that_jumps_neither_ends_a_wait_nor_makes_it_longer() {
+async fn a_clock_that_jumps_neither_shortens_nor_lengthens_a_timeout() {
     const YEAR: i64 = 365 * 24 * 3600;
     let folder = tempfile::tempdir().unwrap();
     let Some(preload) = clock(folder.path()).await else {
@@ -150,13 +150,13 @@ async fn a_clock_that_jumps_neither_ends_a_wait_nor_makes_it_longer() {
 }
 
 #[tokio::test]
-async fn a_reload_during_a_thousand_streams_is_not_seen_in_any() {
-    let count = room_for(4_500) / 4; // each is two connections here and two there
+async fn a_reload_changes_none_of_a_thousand_running_streams() {
+    let count = room_for(4_500) / 4; // each stream takes two connections in this process and two in the gateway
     let count = count.min(1_000);
-    let go = CancellationToken::new();
-    let until_told = go.clone();
+    let release = CancellationToken::new();
+    let released = release.clone();
     let old = Server::start(move |_| {
-        let held = Step::Until(until_told.clone());
+        let held = Step::Until(released.clone());
         let (first, last) = (chunk("data: 1\n\n"), chunk("data: [DONE]\n\n"));
         vec![sse_head(), first, held, last, last_chunk()]
     })
@@ -176,33 +176,36 @@ async fn a_reload_during_a_thousand_streams_is_not_seen_in_any() {
     }
     let all_run = async || old.arrived().len() == count;
     until("all streams run", all_run).await;
-    let and_another = models(&new).replace(
+    let with_another = models(&new).replace(
         "models: {",
         "models: { another: { endpoints: [{ url: 'http://127.0.0.1:1' }] },",
     );
-    fs::write(&file, and_another).unwrap();
+    fs::write(&file, with_another).unwrap();
     process.signal("HUP").await;
-    let told = Instant::now();
-    until("it is taken up", async || {
+    let reloaded_at = Instant::now();
+    until("the new configuration is served", async || {
         process.get("/v1/models").await.text().contains("another")
     })
     .await;
     assert_eq!(process.chat(&chat(EASY)).await.text(), "new");
     assert!(
-        told.elapsed() < Duration::from_secs(5),
+        reloaded_at.elapsed() < Duration::from_secs(5),
         "{:?}",
-        told.elapsed()
+        reloaded_at.elapsed()
     );
     let reload_ok = async |ok| process.metric("thinkgate_config_reload_ok").await == Some(ok);
-    until("it is said", async || reload_ok(1.0).await).await;
+    until("reload_ok is 1", async || reload_ok(1.0).await).await;
     fs::write(&file, "models: {").unwrap();
     process.signal("HUP").await;
-    until("a bad one is said", async || reload_ok(0.0).await).await;
+    until("reload_ok is 0 after a bad configuration", async || {
+        reload_ok(0.0).await
+    })
+    .await;
     assert_eq!(
         process.metric("thinkgate_in_flight ").await,
         Some(count as f64)
     );
-    go.cancel();
+    release.cancel();
     let answers = join_all(streams.iter_mut().map(rest)).await;
     for answer in answers {
         let answer = parse(&answer);

@@ -1,4 +1,4 @@
-//! The requests of one connection: answered, and counted until their answers have gone.
+//! Counts the requests of one connection, so that an idle connection can be closed.
 
 use std::{
     convert::Infallible,
@@ -22,7 +22,7 @@ use tower::{Service, ServiceExt};
 
 use super::write_timeout::record_progress;
 
-/// A tower service that answers every request of a listener; a failure is an answer too.
+/// A tower service that answers the requests of a server; a failure is a response too.
 pub trait HttpService:
     Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
     + Clone
@@ -41,39 +41,39 @@ impl<S> HttpService for S where
 {
 }
 
-/// How many requests of a connection there are and were.
+/// The number of active and completed requests of one connection.
 #[derive(Debug, Default)]
 pub struct RequestTracker {
-    running: AtomicUsize,
+    active: AtomicUsize,
     completed: AtomicUsize,
 }
 
 impl RequestTracker {
-    /// Answers one.
+    /// Answers a request, which is active until its response body is dropped.
     pub async fn handle(
         self: Arc<Self>,
         service: impl HttpService,
         request: Request<Incoming>,
     ) -> Result<Response<TrackedBody>, Infallible> {
-        let running = ActiveRequest::count(self);
-        let mut answered = pin!(service.oneshot(request.map(Body::new)));
-        let Ok(response) = poll_fn(|cx| record_progress(answered.as_mut().poll(cx))).await;
+        let active = ActiveRequest::begin(self);
+        let mut response = pin!(service.oneshot(request.map(Body::new)));
+        let Ok(response) = poll_fn(|cx| record_progress(response.as_mut().poll(cx))).await;
         Ok(response.map(|body| TrackedBody {
             body,
-            _running: running,
+            _active: active,
         }))
     }
 
-    /// True once there was one.
+    /// True once there was a request.
     pub fn any_seen(&self) -> bool {
         self.completed.load(Ordering::Relaxed) > 0 || self.is_active()
     }
 
     fn is_active(&self) -> bool {
-        self.running.load(Ordering::Relaxed) > 0
+        self.active.load(Ordering::Relaxed) > 0
     }
 
-    /// Ready when there was none for so long; sees it within twice the time.
+    /// Waits until no request was active for `time`. Returns at the latest `time` after that.
     pub async fn idle_for(&self, time: Duration) {
         loop {
             let before = self.completed.load(Ordering::Relaxed);
@@ -85,13 +85,13 @@ impl RequestTracker {
     }
 }
 
-/// Counts a request as running until it is dropped.
+/// Counts a request as active until it is dropped.
 #[derive(Debug)]
 struct ActiveRequest(Arc<RequestTracker>);
 
 impl ActiveRequest {
-    fn count(requests: Arc<RequestTracker>) -> Self {
-        requests.running.fetch_add(1, Ordering::Relaxed);
+    fn begin(requests: Arc<RequestTracker>) -> Self {
+        requests.active.fetch_add(1, Ordering::Relaxed);
         Self(requests)
     }
 }
@@ -99,15 +99,15 @@ impl ActiveRequest {
 impl Drop for ActiveRequest {
     fn drop(&mut self) {
         self.0.completed.fetch_add(1, Ordering::Relaxed);
-        self.0.running.fetch_sub(1, Ordering::Relaxed);
+        self.0.active.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// The body of an answer on its way to the client.
+/// A response body that keeps its request active.
 #[derive(Debug)]
 pub struct TrackedBody {
     body: Body,
-    _running: ActiveRequest,
+    _active: ActiveRequest,
 }
 
 impl http_body::Body for TrackedBody {
@@ -137,21 +137,21 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_is_idle_only_while_nothing_runs() {
+    async fn a_connection_is_idle_only_while_no_request_is_active() {
         const TIME: Duration = Duration::from_secs(10);
         let requests = Arc::new(RequestTracker::default());
         let began = Instant::now();
         requests.idle_for(TIME).await;
         assert_eq!(began.elapsed(), TIME);
         assert!(!requests.any_seen());
-        let running = ActiveRequest::count(requests.clone());
+        let active = ActiveRequest::begin(requests.clone());
         assert!(requests.any_seen());
-        let runs = async {
+        let request = async {
             sleep(6 * TIME + TIME / 2).await;
-            drop(running);
+            drop(active);
             Instant::now()
         };
-        let (ended, ()) = tokio::join!(runs, requests.idle_for(TIME));
+        let (ended, ()) = tokio::join!(request, requests.idle_for(TIME));
         let idle = ended.elapsed();
         assert!(idle >= TIME && idle <= 2 * TIME, "{idle:?}");
     }

@@ -1,5 +1,6 @@
-//! A log event as one line of JSON: `timestamp`, `level`, the event's fields, `target`. Written straight into one buffer: the
-//! subscriber's own format, through a map of values, took a twelfth of a whole request's time.
+//! Formats a log event as one line of JSON: `timestamp`, `level`, the event's fields, `target`.
+//!
+//! It writes into one buffer. The format of `tracing-subscriber` builds a map of values first, a twelfth of a request's time.
 
 use std::{
     cell::RefCell,
@@ -22,15 +23,15 @@ use tracing_subscriber::{
 };
 
 thread_local! {
-    /// The line that is being written; kept, so that no line allocates.
+    /// The buffer of the line; reused, so that a line allocates nothing.
     static LINE: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// The format.
+/// The JSON format of log lines.
 #[derive(Debug, Clone, Copy)]
-pub struct Json;
+pub struct JsonFormat;
 
-impl<S, N> FormatEvent<S, N> for Json
+impl<S, N> FormatEvent<S, N> for JsonFormat
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
@@ -41,7 +42,7 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        // A value that logs while it is formatted, so that the buffer is taken, gets one of its own.
+        // The buffer is in use when a value logs while it is formatted; that inner line gets a buffer of its own.
         LINE.with(|line| match line.try_borrow_mut() {
             Ok(mut line) => write(&mut line, &mut writer, event),
             Err(_) => write(&mut String::new(), &mut writer, event),
@@ -62,7 +63,7 @@ fn write(line: &mut String, writer: &mut Writer<'_>, event: &Event<'_>) -> fmt::
     writer.write_str("}\n")
 }
 
-/// Writes each field behind a comma.
+/// Appends each field to the line, after a comma.
 struct Fields<'a>(&'a mut String);
 
 impl Fields<'_> {
@@ -74,7 +75,7 @@ impl Fields<'_> {
 
     fn quote(&mut self, text: &str) {
         let is_plain = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\';
-        // To the end, whatever was found: that is done many bytes at a time.
+        // Without an early exit the compiler checks many bytes at a time.
         match text.bytes().fold(true, |all, byte| all & is_plain(byte)) {
             true => self.0.extend(["\"", text, "\""]),
             false => self.0.push_str(&Value::from(text).to_string()),
@@ -86,30 +87,30 @@ impl Fields<'_> {
         self.quote(text);
     }
 
-    fn bare(&mut self, name: &str, value: impl fmt::Display) {
+    fn unquoted(&mut self, name: &str, value: impl fmt::Display) {
         self.name(name);
-        let _ = write!(self.0, "{value}"); // memory takes all
+        let _ = write!(self.0, "{value}"); // writing to memory does not fail
     }
 }
 
 impl Visit for Fields<'_> {
     fn record_f64(&mut self, field: &Field, value: f64) {
         match value.is_finite() {
-            true => self.bare(field.name(), value),
-            false => self.bare(field.name(), "null"),
+            true => self.unquoted(field.name(), value),
+            false => self.unquoted(field.name(), "null"),
         }
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.bare(field.name(), value);
+        self.unquoted(field.name(), value);
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.bare(field.name(), value);
+        self.unquoted(field.name(), value);
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.bare(field.name(), value);
+        self.unquoted(field.name(), value);
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
@@ -135,9 +136,9 @@ mod tests {
     use super::*;
 
     #[derive(Clone, Default)]
-    struct Kept(Arc<Mutex<Vec<u8>>>);
+    struct Buffer(Arc<Mutex<Vec<u8>>>);
 
-    impl std::io::Write for Kept {
+    impl std::io::Write for Buffer {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
             self.0.lock().extend_from_slice(bytes);
             Ok(bytes.len())
@@ -148,7 +149,7 @@ mod tests {
         }
     }
 
-    impl<'a> MakeWriter<'a> for Kept {
+    impl<'a> MakeWriter<'a> for Buffer {
         type Writer = Self;
 
         fn make_writer(&'a self) -> Self {
@@ -157,21 +158,21 @@ mod tests {
     }
 
     /// Logs while it is formatted.
-    struct Talks;
+    struct LogsInFmt;
 
-    impl fmt::Display for Talks {
+    impl fmt::Display for LogsInFmt {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             tracing::warn!("inner");
-            f.write_str("talked")
+            f.write_str("outer")
         }
     }
 
     #[test]
-    fn a_line_is_an_object_whatever_is_in_it() {
-        let kept = Kept::default();
+    fn every_line_is_a_json_object() {
+        let buffer = Buffer::default();
         let subscriber = tracing_subscriber::fmt()
-            .with_writer(kept.clone())
-            .event_format(Json)
+            .with_writer(buffer.clone())
+            .event_format(JsonFormat)
             .finish();
         tracing::subscriber::with_default(subscriber, || {
             let failure = std::io::Error::other("a \"quoted\"\nline");
@@ -185,19 +186,19 @@ mod tests {
                 named = "ü\u{1}\"",
                 error = &failure as &(dyn Error + 'static),
                 debug = ?[1, 2],
-                "said {}",
-                "so"
+                "a {}",
+                "message"
             );
-            tracing::warn!("{}", Talks);
+            tracing::warn!("{}", LogsInFmt);
         });
-        let written = String::from_utf8(kept.0.lock().clone()).unwrap();
+        let written = String::from_utf8(buffer.0.lock().clone()).unwrap();
         let lines: Vec<Value> = written
             .lines()
             .map(|line| serde_json::from_str(line).unwrap())
             .collect();
         let line = &lines[0];
         assert_eq!(line["level"], "INFO");
-        assert_eq!(line["message"], "said so");
+        assert_eq!(line["message"], "a message");
         assert_eq!(line["target"], module_path!());
         assert_eq!(
             (&line["score"], &line["nothing"]),
@@ -215,6 +216,6 @@ mod tests {
         assert_eq!(line["error"], "a \"quoted\"\nline");
         assert_eq!(line["debug"], "[1, 2]");
         assert!(line["timestamp"].as_str().unwrap().ends_with('Z'));
-        assert_eq!(lines.last().unwrap()["message"], "talked");
+        assert_eq!(lines.last().unwrap()["message"], "outer");
     }
 }
