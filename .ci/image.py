@@ -166,7 +166,7 @@ class Root:
 
     def path(self, inside):
         """Where a path of the image lies on this machine; relative ones begin at the working directory."""
-        return self.folder / os.path.join(self.directory, inside).lstrip("/")
+        return self.folder / str(pathlib.PurePosixPath(self.directory, inside)).lstrip("/")
 
     def command(self, words, mounts=()):
         """The command that runs `words` in here, with /proc, /dev and the mounts, in a mount namespace of its own."""

@@ -1,1 +1,1 @@
-"""The router model: its vocabulary, data, problem generators, training and measurement."""
+"""Trains, exports and measures the classifier that thinkgate routes by."""

@@ -1,8 +1,8 @@
-"""Reads the data folder: prompts with what thinking is worth on each, split by content before anything else.
+"""Loads the labelled prompts of the data folder, split into training, validation and test parts.
 
-A label is a probability. Where the data says something per question it is used (`computes` of MMLU-Pro); elsewhere the
-source decides, softly; rows of Arena-Hard were labelled by hand. BIG-Bench Hard is never read here: it carries a request
-not to be trained on.
+A label is the probability that a prompt needs reasoning. It comes from the question where the data allows it (`computes` of
+MMLU-Pro), else from the source; some rows of Arena-Hard were labelled by hand. BIG-Bench Hard is never loaded here, because it
+asks not to be trained on.
 """
 
 import hashlib
@@ -42,7 +42,7 @@ SOURCES = {
     "self_instruct": 0.1,
     "humaneval": 0.2,
 }
-# Rows of `arena_hard` whose side is plain to a reader; the others are grey and left out.
+# Rows of `arena_hard` with a clear label. The others are left out.
 ARENA_HARD_REASONING = [
     int(row)
     for row in """
@@ -57,7 +57,7 @@ ARENA_HARD_DIRECT = [
     485 488
     """.split()
 ]
-# How many of a source are drawn an epoch; others are drawn whole. Short asks are plenty and alike.
+# How many prompts of a source an epoch has. All prompts of other sources are in every epoch.
 PER_EPOCH = {
     "gsm8k_train": 400,
     "math": 500,
@@ -71,7 +71,10 @@ PER_EPOCH = {
 
 @dataclass
 class Prompt:
-    """A prompt, what thinking is worth on it (0 to 1), where it is from, and its subject if known."""
+    """A prompt, its label (0 direct, 1 reasoning), its source, and its subject if known.
+
+    `computes` is the share of models whose chain of thought computes, for questions of MMLU-Pro.
+    """
 
     text: str
     label: float
@@ -81,7 +84,7 @@ class Prompt:
     computes: float | None = None
 
     def full(self, letters: bool = True) -> str:
-        """The question with its answer choices under it."""
+        """The question with its answer choices below, which get letters or dashes."""
         if not self.options:
             return self.text
         if all(re.match(r"\(?[A-J][).]", o) for o in self.options):
@@ -89,69 +92,81 @@ class Prompt:
         return self.text + "\n" + "\n".join(f"{chr(65 + i)}. {o}" if letters else f"- {o}" for i, o in enumerate(self.options))
 
 
-def pays(computes: float) -> float:
-    """What thinking is worth on a question of MMLU-Pro, from the share of models whose chain of thought computes.
+def mmlu_pro_label(computes: float) -> float:
+    """The label of a question of MMLU-Pro, from the share of models whose chain of thought computes.
 
-    The shares have two peaks, at 0 and from 0.35 up, with a valley between 0.1 and 0.35: a net price after two discounts has
-    0.48, because many chains write it in words. So the valley is the border, not one half.
+    The shares have two peaks, at 0 and from 0.35 up, with a valley between 0.1 and 0.35. A net price after two discounts has only
+    0.48, because many chains write the arithmetic in words. So the border is in the valley, not at one half.
     """
     return min(0.96, max(0.02, 0.5 + (computes - 0.28) * 3))
 
 
-def part(text: str) -> str:
-    """`test` for one in ten, `valid` for one in ten, `train` for the rest: by content, blind to case and punctuation."""
+def split(text: str) -> str:
+    """The part that a text belongs to: `test` for one in ten, `valid` for one in ten, else `train`.
+
+    It depends on the text alone, without case and punctuation.
+    """
     key = re.sub(r"\W+", "", text.lower())[:400]
     return {0: "test", 1: "valid"}.get(hashlib.sha256(key.encode()).digest()[0] % 10, "train")
 
 
-def rows(path: Path) -> list[dict]:
+def json_lines(path: Path) -> list[dict]:
     """The objects of a JSON lines file."""
     with path.open() as lines:
         return [json.loads(line) for line in lines]
 
 
-def read(folder: Path) -> dict[str, list[Prompt]]:
-    """Every labelled prompt of the folder without duplicates, by part."""
+def load(folder: Path) -> dict[str, list[Prompt]]:
+    """All labelled prompts of the folder by part, without duplicates."""
     prompts, found = folder / "prompts", []
-    for row in rows(prompts / "mmlu_pro.jsonl"):
+    for row in json_lines(prompts / "mmlu_pro.jsonl"):
         found.append(
-            Prompt(row["question"], pays(row["computes"]), "mmlu_pro", tuple(row["options"]), row["category"], row["computes"])
+            Prompt(
+                row["question"],
+                mmlu_pro_label(row["computes"]),
+                "mmlu_pro",
+                tuple(row["options"]),
+                row["category"],
+                row["computes"],
+            )
         )
     for name, label in SOURCES.items():
-        found += [Prompt(row["text"], label, name, tuple(row.get("options") or ())) for row in rows(prompts / f"{name}.jsonl")]
+        found += [
+            Prompt(row["text"], label, name, tuple(row.get("options") or ())) for row in json_lines(prompts / f"{name}.jsonl")
+        ]
     found += [
         Prompt(row["text"], AGIEVAL[row["task"]], "agieval", tuple(row.get("options") or ()))
-        for row in rows(prompts / "agieval.jsonl")
+        for row in json_lines(prompts / "agieval.jsonl")
     ]
     found += [
         Prompt(row["text"], CHINESE.get(row["task"], 0.95), "chinese", tuple(row.get("options") or ()))
-        for row in rows(prompts / "chinese.jsonl")
+        for row in json_lines(prompts / "chinese.jsonl")
     ]
-    for row in rows(prompts / "arena_hard_v2.jsonl"):
+    for row in json_lines(prompts / "arena_hard_v2.jsonl"):
         found.append(Prompt(row["text"], ARENA[row["subcategory"]], "arena_hard_v2"))
-    arena = rows(prompts / "arena_hard.jsonl")
+    arena = json_lines(prompts / "arena_hard.jsonl")
     for label, chosen in ((0.92, ARENA_HARD_REASONING), (0.08, ARENA_HARD_DIRECT)):
         found += [Prompt(arena[i]["text"], label, "arena_hard") for i in chosen]
-    for row in rows(folder / "paired" / "knowledge.jsonl"):
+    for row in json_lines(folder / "paired" / "knowledge.jsonl"):
         found.append(Prompt(row["text"], {"simpleqa": 0.05, "frames": 0.85}[row["task"]], row["task"]))
     seen, parts = set(), {"train": [], "valid": [], "test": []}
     for prompt in found:
         key = re.sub(r"\W+", "", prompt.text.lower())
         if key and key not in seen:
             seen.add(key)
-            parts[part(prompt.text)].append(prompt)
+            parts[split(prompt.text)].append(prompt)
     return parts
 
 
 def distillation_texts(folder: Path) -> list[str]:
-    """All text at hand but the measured halves, for the teacher to read."""
+    """All texts of the folder that no measurement uses, for distillation."""
     texts = []
     for path in sorted((folder / "prompts").glob("*.jsonl")):
         if path.stem in ("chinese", "mt_bench"):
             continue
-        for row in rows(path):
+        for row in json_lines(path):
             text = row.get("text") or row["question"]
-            if part(text) != "test":
+            if split(text) != "test":
                 texts.append(text)
                 if path.stem == "mmlu_pro":
                     texts.append(" ".join(row["options"]))

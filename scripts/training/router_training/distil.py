@@ -1,7 +1,7 @@
-"""Hidden-state distillation: the student reads text the way MiniLM does, before it learns the task.
+"""Distils MiniLM's hidden states into the model, before it learns the task.
 
-Every layer of the student has a linear map (thrown away afterwards) onto a hidden state of the teacher; the mean of the
-last one must also point where the teacher's sentence embedding points.
+Each layer of the student has a linear map onto a hidden state of the teacher, which is discarded afterwards. The mean of the last
+layer must also have the direction of the teacher's sentence embedding.
 """
 
 import math
@@ -17,7 +17,7 @@ from .pretrained import minilm_dir
 
 
 def batches(encoded: list[list[int]], tokens: int, longest: int, generator: torch.Generator):
-    """Random windows of similar length, about `tokens` tokens a batch, for ever."""
+    """Endless random batches of about `tokens` tokens, of text windows of similar length."""
     while True:
         order = torch.randperm(len(encoded), generator=generator).tolist()
         for at in range(0, len(order), 4096):
@@ -47,22 +47,22 @@ def batches(encoded: list[list[int]], tokens: int, longest: int, generator: torc
 
 
 def run(model, tokenizer, start_table, texts: list[str], out: Path, steps: int, seed: int = 1, device: str = "cpu") -> None:
-    """Warm start, then `steps` batches; `out` is a checkpoint that a second call goes on from."""
+    """Starts from MiniLM's weights and trains `steps` batches, or continues from the checkpoint `out` where there is one."""
     from tokenizers import Tokenizer
 
-    theirs = Tokenizer.from_file(str(minilm_dir() / "tokenizer.json"))
-    theirs.no_truncation()
-    theirs.no_padding()
+    teacher_tokenizer = Tokenizer.from_file(str(minilm_dir() / "tokenizer.json"))
+    teacher_tokenizer.no_truncation()
+    teacher_tokenizer.no_padding()
     vocab = tokenizer.get_vocab()
-    name = {i: p for p, i in theirs.get_vocab().items()}
-    to_mine = torch.tensor([vocab.get(name[i], 1) for i in range(len(name))])
-    encoded = [e.ids[:512] for e in theirs.encode_batch([t[:4000] for t in texts])]
+    name = {i: p for p, i in teacher_tokenizer.get_vocab().items()}
+    to_student = torch.tensor([vocab.get(name[i], 1) for i in range(len(name))])
+    encoded = [e.ids[:512] for e in teacher_tokenizer.encode_batch([t[:4000] for t in texts])]
     encoded = [e for e in encoded if len(e) > 3 and e.count(100) <= len(e) // 20]
     print(f"distillation: {len(encoded)} texts the teacher can read", flush=True)
 
     generator = torch.Generator().manual_seed(seed)
     stream = batches(encoded, 2560, 96, generator)
-    bert = warm_start.teacher().to(device)
+    teacher = warm_start.teacher().to(device)
     width = model.config.hidden_size
     maps = nn.ModuleList([nn.Linear(width, width) for _ in warm_start.TARGETS])
     sentence = nn.Linear(width, width)
@@ -70,8 +70,8 @@ def run(model, tokenizer, start_table, texts: list[str], out: Path, steps: int, 
         nn.init.eye_(linear.weight)
         nn.init.zeros_(linear.bias)
     ids, mask = next(stream)
-    warm_start.start(model, bert.cpu(), torch.tensor(start_table), ids, to_mine[ids], mask)
-    bert.to(device)
+    warm_start.start(model, teacher.cpu(), torch.tensor(start_table), ids, to_student[ids], mask)
+    teacher.to(device)
     model.to(device).train()
     seen: list[torch.Tensor] = []
     hooks = [
@@ -96,9 +96,9 @@ def run(model, tokenizer, start_table, texts: list[str], out: Path, steps: int, 
         ids, mask = next(stream)
         ids, mask = ids.to(device), mask.to(device)
         with torch.no_grad():
-            wanted = bert(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states
+            wanted = teacher(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states
         seen.clear()
-        last = model.model(input_ids=to_mine.to(device)[ids], attention_mask=mask).last_hidden_state
+        last = model.model(input_ids=to_student.to(device)[ids], attention_mask=mask).last_hidden_state
         real = mask.bool()
         layers = []
         for linear, target, mine in zip(maps, warm_start.TARGETS, seen, strict=True):

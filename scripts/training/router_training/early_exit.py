@@ -1,18 +1,18 @@
-#!/usr/bin/env python3
-"""An early exit: prompts whose side is plain from their words and pairs of words do not go through the layers.
+"""Adds an early exit to a model: prompts whose decision is clear from words and word pairs skip the layers.
 
-    scripts/router/early.py DATA_DIR MODEL_DIR [--budget 0.002] [--work DIR]
+    python3 -m router_training.early_exit DATA_DIR MODEL_DIR [--budget 0.002] [--work DIR]
 
-A small convolution over the embeddings (three tokens wide, as in TextCNN, Kim 2014), its mean and maximum over the text, and two dense
-layers learn what the whole model says (distillation: its probabilities, of both heads). Where they are surer than a threshold, theirs is
-the answer; all other rows of a batch go on through the layers (an early exit, as in BranchyNet and DeeBERT). They must be sure of the
-subject, too, unless the text has none. The layers read the head and the tail of a text that goes on, and the exit, which has read all of
-it, keeps a share in the answer, the larger the less they have read. The threshold is the lowest with which no more than `--budget` of the decisions on held-out
-prompts become others. The exit is inside of the graph, so that whoever runs it needs to know nothing of it, and whether a row leaves
-early is a matter of its own text, never of its batch.
+A small convolution over the embeddings (three tokens wide, as in TextCNN, Kim 2014), its mean and maximum over the text, and
+two dense layers learn the whole model's probabilities of both heads (distillation). Rows for which the exit is surer than a
+threshold leave with its answer; all others go through the layers (early exit, as in BranchyNet and DeeBERT). The exit must be
+sure of the subject too, unless the text has none. For rows that stay, the layers read the head and the tail of the text, and
+the answer is a weighted mean with the exit, which has read all of it; the less the layers have read, the larger is the exit's
+weight. The threshold is the lowest at which no more than `--budget` of the decisions on held-out prompts change. The exit is
+a part of the graph, so a user of the model needs no code for it, and whether a row leaves depends on its own text only, never
+on its batch.
 
-`train_router.py` calls this last. As a command it gives an exit to a MODEL_DIR that has none; int8 only, since it shares the quantised
-embeddings with the first layer.
+`train_router.py` calls this last. As a command it adds an exit to a MODEL_DIR without one. The model must be int8, because the exit
+shares the quantised embeddings with the first layer.
 """
 
 import argparse
@@ -33,41 +33,46 @@ from tokenizers import Tokenizer
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from . import data, early_exit_graph, export, finetune, training_epoch
-from .early_exit_graph import Rule, at
+from .early_exit_graph import ExitRule, ExitWriter, with_threshold
 from .encoding import encode
 from .graph import Graph
 from .model import SUBJECTS, Exit
 
-BUDGET = 0.002  # share of decisions on held-out prompts that may become others
-NAMED, UNNAMED = 0.8, "other"  # how likely the exit's subject must be, and the subject of texts that have none
-READ, SHARE = 32, 0.7  # tokens of an unsure text that the layers read, and their share in what is said of one that is no longer
+BUDGET = 0.002  # the share of decisions on held-out prompts that may change
+MIN_SUBJECT, NO_SUBJECT = 0.8, "other"  # the least probability of the exit's subject, and the subject of texts without one
+EXCERPT_TOKENS, LAYERS_SHARE = 32, 0.7  # the tokens that the layers read of a text, and their weight for a text that is not longer
 EPOCHS, RATE, TOKENS = 6, 2e-3, 4000
 SUBJECT_WEIGHT = 0.3
-KNOWN = 0.5  # weight of a subject that is known, beside what the whole model says of it
-UNSURE = 0.03  # the share of texts in training that are padding alone: nothing is known of them
+KNOWN_SUBJECT_WEIGHT = 0.5  # of a known subject, against the model's probabilities
+PADDING_SHARE = 0.03  # the share of training texts that are padding only, for which the exit must be unsure
 
 
 @dataclass
-class Taught:
-    """Prompts as token ids, and what the whole model says of each: P(reasoning) and the probabilities of the subjects."""
+class Predictions:
+    """Prompts as token ids, and the model's P(reasoning) and subject probabilities for each."""
 
     rows: list[list[int]]
     reasoning: np.ndarray
     subjects: np.ndarray
 
 
-def prompts(parts: dict[str, list[data.Prompt]], scale: float) -> tuple[list[data.Prompt], list[data.Prompt]]:
-    """To learn from: two epochs in their clothes, the large sources as they are, and MMLU-Pro's with their options: long, and of many
-    subjects. To choose the threshold on: held-out ones, in clothes."""
+def training_and_validation_prompts(
+    parts: dict[str, list[data.Prompt]], scale: float
+) -> tuple[list[data.Prompt], list[data.Prompt]]:
+    """The prompts to train the exit on, and those to choose the threshold on.
+
+    To train on: two epochs with variations, the large sources without, and the questions of MMLU-Pro with their options, which are
+    long and have many subjects. To choose on: held-out prompts with variations.
+    """
     bare = [p for p in parts["train"] if p.source in (*data.PER_EPOCH, "mmlu_pro")]
     options = [replace(p, text=p.full()) for p in bare if p.source == "mmlu_pro"]
     bare, options = (some[: int(len(some) * scale)] for some in (bare, options))
-    dressed = [p for seed in (4000, 4001) for p in training_epoch.draw(parts["train"], seed, scale=scale)]
-    return dressed + bare + options, training_epoch.draw(parts["valid"], 77, scale=scale)
+    varied = [p for seed in (4000, 4001) for p in training_epoch.draw(parts["train"], seed, scale=scale)]
+    return varied + bare + options, training_epoch.draw(parts["valid"], 77, scale=scale)
 
 
-def ask(model: onnx.ModelProto, rows: list[list[int]], reasoning: list[int]) -> Taught:
-    """What a graph says of each text alone; as many at once as there are processors."""
+def predict(model: onnx.ModelProto, rows: list[list[int]], reasoning: list[int]) -> Predictions:
+    """Runs a graph on each text alone, in as many threads as there are processors."""
     sess = export.session(model.SerializeToString())
     out = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -76,13 +81,13 @@ def ask(model: onnx.ModelProto, rows: list[list[int]], reasoning: list[int]) -> 
             out.append((logits[reasoning].sum(), domains))
             if len(out) % 10_000 == 0:
                 print(f"  {len(out)} of {len(rows)} read", flush=True)
-    return Taught(rows, np.array([p for p, _ in out], np.float32), np.stack([d for _, d in out]).astype(np.float32))
+    return Predictions(rows, np.array([p for p, _ in out], np.float32), np.stack([d for _, d in out]).astype(np.float32))
 
 
 def embeddings(model: onnx.ModelProto, vocabulary: int) -> torch.Tensor:
-    """What the layers read of each token of the vocabulary."""
+    """The input of the layers for each token of the vocabulary."""
     g = Graph(model)
-    name, _ = early_exit_graph.places(g)
+    name, _ = early_exit_graph.embeddings_and_mask(g)
     del g.model.graph.output[:]
     g.model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
     sess = export.session(g.finish().SerializeToString())
@@ -92,20 +97,20 @@ def embeddings(model: onnx.ModelProto, vocabulary: int) -> torch.Tensor:
     return torch.tensor(np.concatenate([sess.run(None, {k: v for k, v in f.items() if k in inputs})[0][0] for f in feeds]))
 
 
-def fit(said: Taught, table: torch.Tensor, padding: int, epochs: int = EPOCHS) -> Exit:
-    """Distils the whole model's probabilities into an exit."""
+def fit(teacher: Predictions, table: torch.Tensor, padding: int, epochs: int = EPOCHS) -> Exit:
+    """Trains an exit on the model's probabilities."""
     torch.manual_seed(1)
     r = random.Random(1)
-    blank = [[padding] * r.randint(1, 144) for _ in range(int(len(said.rows) * UNSURE))]
-    rows = said.rows + blank
-    want = torch.cat([torch.tensor(said.reasoning), torch.full((len(blank),), 0.5)])
-    subjects = said.subjects.shape[1]
-    domain = torch.cat([torch.tensor(said.subjects), torch.full((len(blank), subjects), 1 / subjects)])
+    blank = [[padding] * r.randint(1, 144) for _ in range(int(len(teacher.rows) * PADDING_SHARE))]
+    rows = teacher.rows + blank
+    want = torch.cat([torch.tensor(teacher.reasoning), torch.full((len(blank),), 0.5)])
+    subjects = teacher.subjects.shape[1]
+    domain = torch.cat([torch.tensor(teacher.subjects), torch.full((len(blank), subjects), 1 / subjects)])
     model = Exit(table.shape[1], subjects)
     optimizer = torch.optim.AdamW(model.parameters(), RATE, weight_decay=0.05)
     step, total = 0, 0
     for number in range(epochs):
-        batches = [b for b in finetune.groups(rows, TOKENS, r) if len(b) > 1]  # one text has no variance to be scaled by
+        batches = [b for b in finetune.batches(rows, TOKENS, r) if len(b) > 1]  # batch normalisation needs two texts
         total = total or epochs * len(batches)
         shown, losses = time.monotonic(), []
         for batch in batches:
@@ -125,24 +130,27 @@ def fit(said: Taught, table: torch.Tensor, padding: int, epochs: int = EPOCHS) -
     return model.eval()
 
 
-def with_known_subjects(said: Taught, texts: list[data.Prompt]) -> Taught:
-    """What the whole model says, and of subjects what is known as well."""
-    subjects = said.subjects.copy()
+def with_known_subjects(teacher: Predictions, texts: list[data.Prompt]) -> Predictions:
+    """The predictions with subject probabilities that are averaged with the known subjects."""
+    subjects = teacher.subjects.copy()
     for i, prompt in enumerate(texts):
         if prompt.subject:
-            subjects[i] *= 1 - KNOWN
-            subjects[i, SUBJECTS.index(prompt.subject)] += KNOWN
-    return replace(said, subjects=subjects)
+            subjects[i] *= 1 - KNOWN_SUBJECT_WEIGHT
+            subjects[i, SUBJECTS.index(prompt.subject)] += KNOWN_SUBJECT_WEIGHT
+    return replace(teacher, subjects=subjects)
 
 
-def knows(subjects: np.ndarray, unnamed: int) -> np.ndarray:
-    """Where an exit may be the answer as far as the subject goes."""
-    return (subjects.max(1) >= NAMED) | (subjects.argmax(1) == unnamed)
+def is_subject_settled(subjects: np.ndarray, no_subject: int) -> np.ndarray:
+    """The rows whose subject lets them leave at the exit."""
+    return (subjects.max(1) >= MIN_SUBJECT) | (subjects.argmax(1) == no_subject)
 
 
-def choose(early: np.ndarray, whole: np.ndarray, known: np.ndarray, budget: float) -> tuple[float, dict]:
-    """The lowest threshold, in hundredths and from 0.7, with which the share of all decisions that change is within the budget."""
-    surer, other = np.where(known, np.maximum(early, 1 - early), 0), (early >= 0.5) != (whole >= 0.5)
+def choose_threshold(early: np.ndarray, whole: np.ndarray, settled: np.ndarray, budget: float) -> tuple[float, dict]:
+    """The lowest threshold from 0.7 on, in hundredths, at which the share of decisions that change is within the budget.
+
+    `early` and `whole` are P(reasoning) of the exit and of the whole model; only `settled` rows may leave at the exit.
+    """
+    surer, other = np.where(settled, np.maximum(early, 1 - early), 0), (early >= 0.5) != (whole >= 0.5)
     for percent in range(70, 101):
         sure = percent / 100
         changed = float((other & (surer >= sure)).mean())
@@ -153,34 +161,36 @@ def choose(early: np.ndarray, whole: np.ndarray, known: np.ndarray, budget: floa
     return sure, {"sure": sure, "exits": float(done.mean()), "changed": changed, "mean difference of P": moved}
 
 
-def taught(model: onnx.ModelProto, rows: list[list[int]], reasoning: list[int], work: Path) -> Taught:
-    """What the whole model says of the texts, kept for the next time."""
-    asked = hashlib.sha256(model.SerializeToString() + repr(rows).encode()).hexdigest()[:16]
-    kept = work / f"taught_{asked}.npz"
+def cached_predictions(model: onnx.ModelProto, rows: list[list[int]], reasoning: list[int], work: Path) -> Predictions:
+    """The model's predictions for the texts, from a file in `work` where an earlier run saved them."""
+    key = hashlib.sha256(model.SerializeToString() + repr(rows).encode()).hexdigest()[:16]
+    kept = work / f"taught_{key}.npz"
     if kept.exists():
         saved = np.load(kept)
-        return Taught(rows, saved["reasoning"], saved["subjects"])
-    said = ask(model, rows, reasoning)
-    np.savez(kept, reasoning=said.reasoning, subjects=said.subjects)
-    return said
+        return Predictions(rows, saved["reasoning"], saved["subjects"])
+    teacher = predict(model, rows, reasoning)
+    np.savez(kept, reasoning=teacher.reasoning, subjects=teacher.subjects)
+    return teacher
 
 
-def give(folder: Path, parts: dict[str, list[data.Prompt]], work: Path, budget: float = BUDGET, scale: float = 1.0) -> dict:
-    """Trains an exit for the classifier directory and writes it into its `model.onnx`; what was measured on held-out prompts."""
+def add_early_exit(
+    folder: Path, parts: dict[str, list[data.Prompt]], work: Path, budget: float = BUDGET, scale: float = 1.0
+) -> dict:
+    """Trains an exit, writes it into `model.onnx` of the classifier directory, and returns the measurements on held-out prompts."""
     model, values = onnx.load(folder / "model.onnx"), json.loads((folder / "config.json").read_text())
     tokenizer, own = Tokenizer.from_file(str(folder / "tokenizer.json")), values["thinkgate"]
     reasoning = [i for i in range(len(values["id2label"])) if values["id2label"][str(i)] in own["reasoning_labels"]]
-    texts = prompts(parts, scale)
+    texts = training_and_validation_prompts(parts, scale)
     rows = [encode(tokenizer, [p.text for p in chosen], own["max_tokens"]) for chosen in texts]
-    train, valid = (taught(model, some, reasoning, work) for some in rows)
-    learnt = fit(with_known_subjects(train, texts[0]), embeddings(model, tokenizer.get_vocab_size()), values["pad_token_id"])
-    unnamed = own["domain_labels"].index(UNNAMED)
-    with_exit = early_exit_graph.Writer(model, learnt).write(1, Rule(NAMED, unnamed, READ, SHARE))
-    early = ask(at(with_exit, 0), valid.rows, reasoning)
-    sure, report = choose(early.reasoning, valid.reasoning, knows(early.subjects, unnamed), budget)
+    train, valid = (cached_predictions(model, some, reasoning, work) for some in rows)
+    exit_model = fit(with_known_subjects(train, texts[0]), embeddings(model, tokenizer.get_vocab_size()), values["pad_token_id"])
+    no_subject = own["domain_labels"].index(NO_SUBJECT)
+    with_exit = ExitWriter(model, exit_model).write(1, ExitRule(MIN_SUBJECT, no_subject, EXCERPT_TOKENS, LAYERS_SHARE))
+    early = predict(with_threshold(with_exit, 0), valid.rows, reasoning)
+    sure, report = choose_threshold(early.reasoning, valid.reasoning, is_subject_settled(early.subjects, no_subject), budget)
     print("early exit: " + ", ".join(f"{k} {v:.4f}" for k, v in report.items()), flush=True)
-    onnx.save(at(with_exit, sure), folder / "model.onnx")
-    values["thinkgate"]["early_exit"] = {"sure": sure, "named": NAMED, "unnamed": UNNAMED, "read": READ}
+    onnx.save(with_threshold(with_exit, sure), folder / "model.onnx")
+    values["thinkgate"]["early_exit"] = {"sure": sure, "named": MIN_SUBJECT, "unnamed": NO_SUBJECT, "read": EXCERPT_TOKENS}
     (folder / "config.json").write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n")
     return report
 
@@ -190,15 +200,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument(
-        "model", type=Path, help="a directory that export_onnx.py wrote, of a model with two labels and subjects, int8"
+        "model", type=Path, help="a directory that export_onnx.py wrote, of an int8 model with two labels and subjects"
     )
     parser.add_argument("--budget", type=float, default=BUDGET, help=f"share of decisions that may change (default {BUDGET})")
     parser.add_argument(
-        "--work", type=Path, default=Path("target/router"), help="what the whole model says of the prompts is kept here"
+        "--work", type=Path, default=Path("target/router"), help="folder for the model's predictions, which a second call reuses"
     )
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
-    give(args.model, data.read(args.data), args.work, args.budget)
+    add_early_exit(args.model, data.load(args.data), args.work, args.budget)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Writes an early exit into an exported graph: a threshold, and the layers in the branch of an `If` for rows that are not sure."""
+"""Writes an early exit into an exported graph: rows below a threshold go through the layers, in a branch of an `If`."""
 
 import math
 from dataclasses import dataclass
@@ -11,24 +11,24 @@ from onnx import TensorProto, helper, numpy_helper
 from .graph import MICROSOFT, Graph, Mismatch
 from .model import Exit
 
-# Half of the logit of the least probability with which a row is done: an initializer that a run may override, with minus infinity to
-# hear the exit alone, with infinity to hear the layers alone. The gateway does so while texts wait.
-SURE = "early_sure"
+# The graph's input for the threshold: half of the logit of the least probability with which a row leaves. It has a default, which a
+# run may override: minus infinity means that all rows leave, infinity that none does. The gateway uses this while requests wait.
+THRESHOLD_INPUT = "early_sure"
 LOWEST = np.finfo(np.float32).min
 
 
 @dataclass(frozen=True)
-class Rule:
-    """How an exit and the layers behind it share the work."""
+class ExitRule:
+    """Which rows leave at an exit, and how the layers answer the others."""
 
-    named: float  # the least probability of a subject of rows that are done
-    unnamed: int  # the subject of texts that have none, which may be less likely
-    read: int  # tokens that the layers read of a row at most, half of them its first, half its last
-    share: float  # of the layers in the logits of rows that they read whole; less where they read a part
+    min_subject: float  # the least probability of the subject of a row that leaves
+    no_subject: int  # the subject of texts that have none, for which a lower probability suffices
+    excerpt_tokens: int  # the most tokens that the layers read of a row, half of them its first, half its last
+    layers_share: float  # the weight of the layers in the logits of a row that they read whole; less where they read a part
 
 
-def places(g: Graph) -> tuple[str, str]:
-    """The embeddings after their norm, and the mask that the layers read."""
+def embeddings_and_mask(g: Graph) -> tuple[str, str]:
+    """The names of the normalised embeddings and of the mask that the layers read."""
     norm = next((n for n in g.nodes if n.op_type == "LayerNormalization"), None)
     if norm is None or f"{norm.output[0]}_u8" not in g.made:
         raise Mismatch("no quantised embeddings")
@@ -36,25 +36,25 @@ def places(g: Graph) -> tuple[str, str]:
     return norm.output[0], pad.output[0] if pad is not None else "attention_mask"
 
 
-class Writer:
-    """Writes an exit into a graph."""
+class ExitWriter:
+    """Writes a trained exit into a graph."""
 
-    def __init__(self, model: onnx.ModelProto, learnt: Exit):
-        self.g, self.exit = Graph(model), learnt
+    def __init__(self, model: onnx.ModelProto, exit_model: Exit):
+        self.g, self.exit = Graph(model), exit_model
         if any(n.op_type == "If" for n in self.g.nodes):
             raise Mismatch("it has an exit")
         if [o.name for o in self.g.model.graph.output] != ["logits", "domain_logits"]:
             raise Mismatch("it has other outputs than logits and domain_logits")
-        self.x, self.mask = places(self.g)
+        self.x, self.mask = embeddings_and_mask(self.g)
 
     def weights(self, name: str, value: torch.Tensor | np.ndarray) -> str:
-        """A named constant."""
+        """Adds a named constant."""
         array = value.detach().numpy() if isinstance(value, torch.Tensor) else value
         self.g.constants[name] = numpy_helper.from_array(np.array(array, order="C"), name)
         return name
 
     def product(self, name: str, words: torch.Tensor) -> str:
-        """An integer product with the embeddings, as `int8` makes them."""
+        """Adds an integer product of the embeddings and `words`, quantised as in `int8`."""
         columns = words.detach().numpy().T
         scales = np.maximum(np.abs(columns).max(0), 1e-8) / 63
         small = self.weights(f"{name}_w8", np.clip(np.round(columns / scales), -64, 63).astype(np.int8))
@@ -62,8 +62,8 @@ class Writer:
         _, s, z = self.g.made[f"{self.x}_u8"].input
         return self.g.add("MatMulIntegerToFloat", f"{self.x}_u8", small, s, scale, z, out=name, domain=MICROSOFT)
 
-    def pairs(self, there: str) -> str:
-        """What three tokens beside each other say; nothing where there is padding."""
+    def convolution(self, there: str) -> str:
+        """The convolution over three adjacent tokens. It is zero at padding, where `there` is zero."""
         g, one = self.g, self.exit.words
         before, here, behind = (self.product(f"early_words{i}", words.weight) for i, words in enumerate(one))
         before = g.add("Pad", g.add("Mul", before, there), g.constant([0, 1, 0, 0, -1, 0]))
@@ -71,13 +71,13 @@ class Writer:
         here = g.add("Add", here, self.weights("early_words_bias", one[1].bias))
         return g.add("Mul", g.add("Relu", g.add("Add", g.add("Add", before, here), behind)), there)
 
-    def answer(self) -> tuple[str, str]:
-        """The exit's logits, in the form of the model's own two outputs."""
+    def logits(self) -> tuple[str, str]:
+        """The exit's logits, in the form of the model's two outputs."""
         g = self.g
         row = g.add("Cast", g.add("Unsqueeze", self.mask, g.constant([1])), to=TensorProto.FLOAT)
         there = g.add("Unsqueeze", g.add("Squeeze", row, g.constant([1])), g.constant([2]))
         count = g.add("ReduceSum", row, g.constant([2]))
-        pairs = self.pairs(there)
+        pairs = self.convolution(there)
         inside = g.add("Where", g.add("Cast", there, to=TensorProto.BOOL), self.x, g.constant(-1e9, np.float32))
 
         def mean(of: str) -> str:
@@ -91,7 +91,7 @@ class Writer:
         hidden = g.add(
             "Gemm", pooled, self.weights("early_dense", dense.weight * by), self.weights("early_dense_bias", bias), transB=1
         )
-        # One logit of reasoning becomes two, of direct and of reasoning, that are as far from each other.
+        # The logit of reasoning becomes two, of direct and of reasoning, with the same difference.
         w = torch.cat([-out.weight[:1] / 2, out.weight[:1] / 2, out.weight[1:]])
         b = torch.cat([-out.bias[:1] / 2, out.bias[:1] / 2, out.bias[1:]])
         both = g.add("Gemm", g.add("Gelu", hidden), self.weights("early_out", w), self.weights("early_out_bias", b), transB=1)
@@ -99,8 +99,10 @@ class Writer:
         return cut[0], cut[1]
 
     def excerpts(self, rest: str, read: int) -> tuple[dict[str, str], str]:
-        """What the layers read, by what they read without an exit: the rows that are not done, of each no more than its head and its tail.
-        And the part of each row that this is, one at most."""
+        """Excerpts of the rows that stay: the head and the tail of each, `read` tokens at most.
+
+        Returns the tensors that replace the layers' inputs, by the names of these, and the share of each row that its excerpt is.
+        """
         g, one = self.g, self.g.constant([1])
         lengths = {n.output[0] for n in g.nodes if n.op_type == "Shape" and n.input[0] == "attention_mask"}
         blocks = [g.value(n.input[1]).max() for n in g.nodes if n.op_type == "Div" and n.input[0] in lengths]
@@ -122,39 +124,39 @@ class Writer:
         places = g.add("Concat", *(g.add("Unsqueeze", i, g.constant([2])) for i in (row, column)), axis=2)
         return {name: g.add("GatherND", name, places) for name in (self.x, f"{self.x}_u8", self.mask)}, part
 
-    def anew(self, name: str, instead: dict[str, str]) -> str:
-        """A tensor that is made of the lengths of a batch, made of those of the excerpts."""
+    def recompute(self, name: str, instead: dict[str, str]) -> str:
+        """Computes a tensor that depends on the lengths of the batch again, for the lengths of the excerpts."""
         g = self.g
         if name not in instead and name not in g.constants:
             if g.depends_on_rows(name):
                 raise Mismatch(f"{name} is read by the layers and holds a row for each text")
             node = g.made[name]
-            inputs = [instead[self.mask]] if node.op_type == "Shape" else [self.anew(i, instead) for i in node.input]
+            inputs = [instead[self.mask]] if node.op_type == "Shape" else [self.recompute(i, instead) for i in node.input]
             attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
             instead[name] = g.add(node.op_type, *inputs, **attributes)
         return instead.get(name, name)
 
-    def layers(self, rest: str, early: tuple[str, str], rule: Rule) -> onnx.GraphProto:
-        """The branch for rows that are not done: what the layers say of their excerpts and the exit of all, together, among the answers."""
+    def layers_branch(self, rest: str, early: tuple[str, str], rule: ExitRule) -> onnx.GraphProto:
+        """The branch with the layers: the exit's logits, in which those of the rows that stay are the mean with the layers'."""
         g = self.g
         ours = {id(n) for name in (rest, *early) for n in g.ancestors(name)}
         moved = [n for n in g.ordered() if id(n) not in ours]
         made = {o for n in moved for o in n.output}
-        instead, part = self.excerpts(rest, rule.read)
+        instead, part = self.excerpts(rest, rule.excerpt_tokens)
         for node in moved:
             for i, name in enumerate(node.input):
                 if name and name not in made:
-                    node.input[i] = self.anew(name, instead)
-        place, share = g.add("Unsqueeze", rest, g.constant([1])), g.add("Mul", part, g.constant(rule.share, np.float32))
+                    node.input[i] = self.recompute(name, instead)
+        place, share = g.add("Unsqueeze", rest, g.constant([1])), g.add("Mul", part, g.constant(rule.layers_share, np.float32))
         outs = []
         for exit, name in zip(early, ("logits", "domain_logits"), strict=True):
             before = g.add("Gather", exit, rest, axis=0)
             both = g.add("Add", before, g.add("Mul", g.add("Sub", name, before), share))
             outs.append(g.add("ScatterND", exit, place, both))
-        return self.branch(outs, ours)
+        return self.move_to_branch(outs, ours)
 
-    def branch(self, outs: list[str], ours: set[int]) -> onnx.GraphProto:
-        """All that some tensors are made of, but for what is ours, taken out of the graph, with the constants that nothing else uses."""
+    def move_to_branch(self, outs: list[str], ours: set[int]) -> onnx.GraphProto:
+        """Moves the nodes that some tensors need to a graph of their own, except `ours`, with constants that nothing else uses."""
         g = self.g
         nodes = [n for n in g.ordered(*outs) if id(n) not in ours]
         for node in nodes:
@@ -169,25 +171,27 @@ class Writer:
         values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outs]
         return helper.make_graph(nodes, "layers", [], values, weights)
 
-    def margin(self, early: tuple[str, str], rule: Rule) -> str:
-        """Half of the logit of the likelier side; nothing is lower where the exit cannot name the subject, while there may be one."""
+    def margin(self, early: tuple[str, str], rule: ExitRule) -> str:
+        """Half of the logit of the likelier decision; the lowest value where the exit is not sure of the subject."""
         g = self.g
         likeliest = g.add("ReduceMax", g.add("Softmax", early[1], axis=1), g.constant([1]), keepdims=0)
-        none = g.add("Equal", g.add("ArgMax", early[1], axis=1, keepdims=0), g.constant(rule.unnamed))
-        known = g.add("Or", g.add("GreaterOrEqual", likeliest, g.constant(rule.named, np.float32)), none)
+        none = g.add("Equal", g.add("ArgMax", early[1], axis=1, keepdims=0), g.constant(rule.no_subject))
+        known = g.add("Or", g.add("GreaterOrEqual", likeliest, g.constant(rule.min_subject, np.float32)), none)
         side = g.add("ReduceMax", early[0], g.constant([1]), keepdims=0)
         return g.add("Where", known, side, g.constant(LOWEST, np.float32))
 
-    def write(self, sure: float, rule: Rule) -> onnx.ModelProto:
-        """The graph with the exit for rows whose probability of either side is at least `sure`."""
+    def write(self, threshold: float, rule: ExitRule) -> onnx.ModelProto:
+        """The model with the exit. Rows leave when the probability of either decision is at least `threshold`."""
         g = self.g
-        early = self.answer()
-        least = self.weights(SURE, half_logit(sure))
-        g.model.graph.input.append(helper.make_tensor_value_info(SURE, TensorProto.FLOAT, []))  # so a run may say another
+        early = self.logits()
+        least = self.weights(THRESHOLD_INPUT, half_logit(threshold))
+        g.model.graph.input.append(
+            helper.make_tensor_value_info(THRESHOLD_INPUT, TensorProto.FLOAT, [])
+        )  # so that a run may override it
         done = g.add("GreaterOrEqual", self.margin(early, rule), least)
         rest = g.add("Squeeze", g.add("NonZero", g.add("Not", done)), g.constant([0]))
         some = g.add("Greater", g.add("Size", rest), g.constant(0))
-        then = self.layers(rest, early, rule)
+        then = self.layers_branch(rest, early, rule)
         same = [
             helper.make_node("Identity", [e], [f"{n}_early"], f"{n}_early")
             for e, n in zip(early, ("logits", "domain_logits"), strict=True)
@@ -199,15 +203,15 @@ class Writer:
 
 
 def half_logit(p: float) -> np.ndarray:
-    """What the larger of two logits that add up to nothing must be for this probability; no value is enough for 1, any is for 0."""
+    """The larger of two logits with sum zero for this probability: infinity for 1, minus infinity for 0."""
     return np.float32(math.inf if p >= 1 else -math.inf if p <= 0 else math.log(p / (1 - p)) / 2)
 
 
-def at(model: onnx.ModelProto, sure: float) -> onnx.ModelProto:
-    """The same graph with another threshold: 1 sends every row through the layers, 0 none."""
+def with_threshold(model: onnx.ModelProto, threshold: float) -> onnx.ModelProto:
+    """The same model with another threshold: with 1 no row leaves at the exit, with 0 all do."""
     changed = onnx.ModelProto()
     changed.CopyFrom(model)
     for tensor in changed.graph.initializer:
-        if tensor.name == SURE:
-            tensor.CopyFrom(numpy_helper.from_array(half_logit(sure), SURE))
+        if tensor.name == THRESHOLD_INPUT:
+            tensor.CopyFrom(numpy_helper.from_array(half_logit(threshold), THRESHOLD_INPUT))
     return changed

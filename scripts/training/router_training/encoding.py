@@ -1,12 +1,14 @@
-"""How a text becomes token ids, in training, in export and in evaluation as in the gateway."""
+"""Encodes texts as token ids, as the gateway does."""
 
 from tokenizers import Tokenizer
 
-CHARACTERS_PER_TOKEN = 8  # kept before tokenising, half at each end, so that a long text costs no more than a short one
+CHARACTERS_PER_TOKEN = (
+    8  # of a text's beginning and end; what is between is cut before tokenising, so that a long text costs no more
+)
 
 
 def encode(tokenizer: Tokenizer, texts: list[str], longest: int) -> list[list[int]]:
-    """Ids, the special ones included; of a text with more than `longest` the head and the tail."""
+    """The token ids of each text, with special tokens. A text of more than `longest` tokens keeps its head and its tail."""
     end = CHARACTERS_PER_TOKEN * ((longest + 1) // 2)
     cut = [text if len(text) <= 2 * end else text[:end] + text[-end:] for text in texts]
     rows = [encoding.ids for encoding in tokenizer.encode_batch(cut)]

@@ -1,9 +1,8 @@
-#!/usr/bin/env python3
-"""Measures a classifier directory on everything that was held out of training, in one command.
+"""Measures a classifier directory on all data that was held out of training.
 
     scripts/eval_router.py DATA_DIR [--model onnx/router] [--json FILE]
 
-Every number is of the exported model as the gateway runs it, a prompt at a time on one thread.
+Every number is of the exported model as the gateway runs it: one prompt at a time, on one thread.
 """
 
 import argparse
@@ -16,9 +15,12 @@ from tokenizers import Tokenizer
 
 from . import data, export, metrics
 
+# Of the repository, where this is an editable install.
+FIXTURES = Path(__file__).resolve().parents[3] / "tests/fixtures"
+
 
 class Classifier:
-    """A classifier directory as a function from texts to P(reasoning) and subject."""
+    """A classifier directory, with a cache of its results."""
 
     def __init__(self, folder: Path):
         config = json.loads((folder / "config.json").read_text())
@@ -30,8 +32,8 @@ class Classifier:
         self.session = export.session(folder / "model.onnx")
         self.seen: dict[str, tuple[float, int]] = {}
 
-    def judge(self, texts: list[str]) -> list[tuple[float, int]]:
-        """P(reasoning), rounded to three digits as the gateway does, and the index of the subject."""
+    def classify(self, texts: list[str]) -> list[tuple[float, int]]:
+        """P(reasoning) of each text, rounded to three digits as the gateway does, and the index of its subject."""
         fresh = [t for t in dict.fromkeys(texts) if t not in self.seen]
         rows = export.encode(self.tokenizer, fresh, self.longest)
         for text, outputs in zip(fresh, export.run(self.session, rows), strict=True):
@@ -41,32 +43,32 @@ class Classifier:
 
     def p(self, texts: list[str]) -> np.ndarray:
         """P(reasoning) of each text."""
-        return np.array([p for p, _ in self.judge(texts)])
+        return np.array([p for p, _ in self.classify(texts)])
 
     def unknown(self, text: str) -> float:
-        """Share of tokens the vocabulary cannot read."""
+        """The share of a text's tokens that are not in the vocabulary."""
         tokens = self.tokenizer.encode(text).tokens[1:-1]
         return sum(t == "[UNK]" for t in tokens) / max(1, len(tokens))
 
 
 def mmlu(c: Classifier, test: list[data.Prompt], baseline: metrics.WordCounts | None) -> dict:
-    """Reasoning by question (does solving it compute?) and subject, without and with the answer choices.
+    """Decision and subject on questions of MMLU-Pro, without and with their answer choices.
 
-    The label is a share of models, so a border must be chosen: the valley between its two peaks (`data.pays`), and for
-    comparison one half, which cuts through the upper peak, and only the questions that are clear.
+    The label is a share of models, so it needs a border: the valley between its two peaks (`data.mmlu_pro_label`). For comparison,
+    the results with a border of one half, and of clear questions only.
     """
     rows = [p for p in test if p.source == "mmlu_pro"]
     share = np.array([p.computes for p in rows])
     out = {"questions": len(rows)}
     for name, texts in (("question", [p.text for p in rows]), ("with options", [p.full() for p in rows])):
-        judged = c.judge(texts)
-        out[name] = metrics.by_question(np.array([j[0] for j in judged]), share)
-        out[name]["ece"] = metrics.ece(np.array([j[0] for j in judged]), np.array([q.label for q in rows]))
+        results = c.classify(texts)
+        out[name] = metrics.by_question(np.array([j[0] for j in results]), share)
+        out[name]["ece"] = metrics.ece(np.array([j[0] for j in results]), np.array([q.label for q in rows]))
         out[name]["subject"] = float(
-            (np.array([j[1] for j in judged]) == np.array([c.domains.index(p.subject) for p in rows])).mean()
+            (np.array([j[1] for j in results]) == np.array([c.domains.index(p.subject) for p in rows])).mean()
         )
     if baseline:
-        p, subjects = baseline.judge([p.text for p in rows])
+        p, subjects = baseline.classify([p.text for p in rows])
         out["word counts"] = {
             **metrics.by_question(p, share),
             "subject": float(np.mean([a == b.subject for a, b in zip(subjects, rows, strict=True)])),
@@ -75,7 +77,7 @@ def mmlu(c: Classifier, test: list[data.Prompt], baseline: metrics.WordCounts | 
 
 
 def everyday(c: Classifier, path: Path) -> dict:
-    """Balanced accuracy on prompts written by hand; the grey zone is reported, not scored."""
+    """Balanced accuracy on prompts written by hand. Prompts in the grey zone are reported, not scored."""
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     p = c.p([r["text"] for r in rows])
     label = np.array([r["label"] for r in rows])
@@ -102,16 +104,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--model", type=Path, default=Path("onnx/router"))
-    parser.add_argument("--everyday", type=Path, default=Path(__file__).parents[1] / "tests/fixtures/everyday.jsonl")
-    parser.add_argument("--fresh", type=Path, default=Path(__file__).parents[1] / "tests/fixtures/everyday_frozen.jsonl")
-    parser.add_argument("--blind", type=Path, default=Path(__file__).parents[1] / "tests/fixtures/everyday_blind.jsonl")
+    parser.add_argument("--everyday", type=Path, default=FIXTURES / "everyday.jsonl")
+    parser.add_argument("--fresh", type=Path, default=FIXTURES / "everyday_frozen.jsonl")
+    parser.add_argument("--blind", type=Path, default=FIXTURES / "everyday_blind.jsonl")
     parser.add_argument(
         "--baseline", action="store_true", help="fit TF-IDF and logistic regression on MMLU-Pro's training part, and measure it too"
     )
     parser.add_argument("--json", type=Path, help="write every number here")
     args = parser.parse_args()
     c = Classifier(args.model)
-    parts = data.read(args.data)
+    parts = data.load(args.data)
     test = parts["test"]
     report = {"mmlu_pro": mmlu(c, test, metrics.WordCounts(parts["train"] + parts["valid"]) if args.baseline else None)}
     for name, path in (("everyday", args.everyday), ("everyday, fresh", args.fresh), ("everyday, by another author", args.blind)):

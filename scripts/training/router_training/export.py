@@ -1,13 +1,13 @@
-#!/usr/bin/env python3
-"""Turns a ModernBERT checkpoint into a classifier directory of the gateway: model.onnx, tokenizer.json, config.json.
+"""Exports a ModernBERT checkpoint as a classifier directory of the gateway: model.onnx, tokenizer.json, config.json.
 
     scripts/export_onnx.py CHECKPOINT OUT [--prompts FILE] [--int8] [--reasoning-labels math,physics]
 
 CHECKPOINT is a Hugging Face directory or hub id of a ModernBERT sequence classifier. The ONNX logits are compared with
-PyTorch's over real prompts: the largest difference is printed, and past 1e-3 nothing is written. `--int8` then quantises
-with fixed, calibrated scales, so that a prompt's score does not depend on the batch it is in, and reports how many
-decisions over the prompts change. Last, the graph is rewritten into fewer operators with the same scores (`router/fuse.py`):
-what is not found there is left as it is, and said. It needs ONNX Runtime 1.24. For a classifier of subjects, `--reasoning-labels` names those that should think.
+PyTorch's over real prompts; the largest difference is printed, and nothing is written if it is over 1e-3. `--int8` quantises
+with fixed, calibrated scales, so that a prompt's score does not depend on its batch, and reports how many decisions on the
+prompts change. Then `fuse.py` rewrites the graph into fewer operators with the same scores; parts that it does not recognise
+stay as they are, and a line says so. The result needs ONNX Runtime 1.24. For a classifier of subjects, `--reasoning-labels`
+names those that need reasoning.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else 1.32 keeps a database and sends events to its makers
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # otherwise 1.32 keeps a database and sends telemetry
 
 import numpy as np
 import onnx
@@ -48,7 +48,7 @@ BUILT_IN_PROMPTS = [
 
 
 class Heads(torch.nn.Module):
-    """The model with a tuple of tensors for outputs, as the exporter wants it."""
+    """The model with a tuple of tensors as its outputs, as the exporter needs it."""
 
     def __init__(self, model):
         super().__init__()
@@ -60,7 +60,7 @@ class Heads(torch.nn.Module):
 
 
 def read_prompts(path: Path | None) -> list[str]:
-    """A prompt a line; a JSON line may hold it as `text`."""
+    """Reads prompts from a file with a prompt a line. A JSON line has it as `text`."""
     if path is None:
         return BUILT_IN_PROMPTS
     lines = [line for line in path.read_text().splitlines() if line.strip()]
@@ -68,16 +68,16 @@ def read_prompts(path: Path | None) -> list[str]:
 
 
 def session(path: Path | bytes) -> ort.InferenceSession:
-    """One thread, as the gateway's benchmark, and like the gateway without denormals: masked scores are full of them."""
+    """A session with one thread that sets denormals to zero, as the gateway's sessions do. Masked scores have many of them."""
     options = ort.SessionOptions()
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3  # errors; else it warns of the threshold of an early exit, which is meant to be overridden
+    options.log_severity_level = 3  # errors only: it warns about the threshold of an early exit, which an input may override
     return ort.InferenceSession(path if isinstance(path, bytes) else str(path), options, providers=["CPUExecutionProvider"])
 
 
 def run(sess: ort.InferenceSession, rows: list[list[int]]) -> list[list[np.ndarray]]:
-    """Outputs a prompt, each in a batch of its own."""
+    """The outputs for each prompt, in a batch of its own."""
     out = []
     for row in rows:
         ids = np.array([row], np.int64)
@@ -92,14 +92,14 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def rotary(query, key, cos, sin, unsqueeze_dim=1):
-    """Rotary positions as ONNX's own operator: one node where the plain formula takes seven. Saves 8 % of the time."""
+    """Rotary positions by ONNX's operator: one node in place of seven, which saves 8 % of the time."""
     half = query.shape[-1] // 2
-    cos, sin = (x[..., :half].expand(query.shape[0], -1, -1) for x in (cos, sin))  # the operator wants the batch spelt out
+    cos, sin = (x[..., :half].expand(query.shape[0], -1, -1) for x in (cos, sin))  # the operator needs the batch dimension
     return tuple(torch.onnx.ops.rotary_embedding(x, cos, sin) for x in (query, key))
 
 
 def to_onnx(model, path: Path) -> None:
-    """fp32 graph with a named dynamic batch and sequence."""
+    """Writes an fp32 graph with dynamic batch and sequence dimensions."""
     names = ["logits"] + (["domain_logits"] if model.domain_classifier is not None else [])
     shapes = {"input_ids": {0: "batch", 1: "sequence"}, "attention_mask": {0: "batch", 1: "sequence"}}
     ids = torch.randint(4, model.config.vocab_size, (2, 37))
@@ -128,26 +128,26 @@ def to_onnx(model, path: Path) -> None:
         *graph.graph.input,
         *graph.graph.output,
     ):
-        part.ClearField("metadata_props")  # the exporter's stack traces, with paths of this machine
+        part.ClearField("metadata_props")  # stack traces of the exporter, with paths of this machine
         part.ClearField("doc_string")
     graph.ClearField("metadata_props")
     onnx.save(graph, path)
 
 
 def compare(model, sess, rows) -> float:
-    """The largest difference between PyTorch's logits and ONNX Runtime's."""
+    """The largest difference between the logits of PyTorch and of ONNX Runtime."""
     worst = 0.0
     for row, outputs in zip(rows, run(sess, rows), strict=True):
         ids = torch.tensor([row])
         with torch.no_grad():
             wanted = model(ids, torch.ones_like(ids))
-        for want, got in zip(wanted, outputs):
+        for want, got in zip(wanted, outputs, strict=False):
             worst = max(worst, float(np.abs(want[0].numpy() - got).max()))
     return worst
 
 
 def batch_difference(sess, rows, reasoning: list[int]) -> float:
-    """The largest change of P(reasoning) of a prompt when it is padded into a batch with others."""
+    """The largest difference of P(reasoning) between a prompt alone and the prompt in a batch with padding."""
     alone = [softmax(o[0])[reasoning].sum() for o in run(sess, rows)]
     worst = 0.0
     for at in range(0, len(rows), 16):
@@ -162,7 +162,7 @@ def batch_difference(sess, rows, reasoning: list[int]) -> float:
 
 
 def median_ms(sess, tokens: int = 64, runs: int = 200) -> float:
-    """Median time of one prompt of that many tokens."""
+    """The median time in ms of one prompt of `tokens` tokens."""
     ids = np.random.default_rng(0).integers(4, 300, (1, tokens))
     feed, times = {"input_ids": ids, "attention_mask": np.ones_like(ids)}, []
     for _ in range(runs + 20):
@@ -173,7 +173,7 @@ def median_ms(sess, tokens: int = 64, runs: int = 200) -> float:
 
 
 def tokenizer_for(checkpoint: str, out: Path) -> Tokenizer:
-    """The checkpoint's tokenizer.json, without the truncation and padding that training tools bake in."""
+    """Writes the checkpoint's tokenizer.json without the truncation and padding that training tools add."""
     local = Path(checkpoint) / "tokenizer.json"
     if local.exists():
         tokenizer = Tokenizer.from_file(str(local))
@@ -190,7 +190,7 @@ def tokenizer_for(checkpoint: str, out: Path) -> Tokenizer:
 def export(
     checkpoint: str, out: Path, prompts: list[str], quantise: bool, reasoning_labels: list[str] | None, max_tokens: int = 512
 ) -> dict:
-    """Writes the directory and returns what was measured."""
+    """Writes the classifier directory; returns the measurements."""
     model = router_model.load(checkpoint)
     labels = [model.config.id2label[i] for i in range(model.config.num_labels)]
     wanted = reasoning_labels or (["reasoning"] if "reasoning" in labels else None)
@@ -240,9 +240,10 @@ def export(
         report["batch_p_difference"] = batch_difference(sess, rows, reasoning)
         report["ms_64_tokens"] = median_ms(sess)
         report["bytes"] = (staged / "model.onnx").stat().st_size
+        ms, plain_ms = report["ms_64_tokens"], report.get("plain_ms_64_tokens", report["ms_64_tokens"])
         print(
             f"alone against padded in a batch of 16: P differs by at most {report['batch_p_difference']:.1e}; "
-            f"{report['ms_64_tokens']:.2f} ms for 64 tokens on one thread ({report.get('plain_ms_64_tokens', report['ms_64_tokens']):.2f} plain); {report['bytes'] / 1e6:.1f} MB"
+            f"{ms:.2f} ms for 64 tokens on one thread ({plain_ms:.2f} plain); {report['bytes'] / 1e6:.1f} MB"
         )
         router_model.write_config(staged, model.config, wanted, {"max_tokens": max_tokens})
         out.mkdir(parents=True, exist_ok=True)
@@ -258,7 +259,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--prompts", type=Path, help="a prompt a line, or JSON lines with `text`; default: ten built in")
     parser.add_argument("--int8", action="store_true")
-    parser.add_argument("--reasoning-labels", help="labels that mean thinking, separated by commas")
+    parser.add_argument("--reasoning-labels", help="labels that need reasoning, separated by commas")
     parser.add_argument("--max-tokens", type=int, default=512)
     args = parser.parse_args()
     logging.disable(logging.WARNING)

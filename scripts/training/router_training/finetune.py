@@ -1,4 +1,4 @@
-"""Training on the task: both heads, soft labels, batches of similar length, a checkpoint every two minutes."""
+"""Trains both heads of the model on soft labels, in batches of texts of similar length, with a checkpoint every two minutes."""
 
 import math
 import random
@@ -17,7 +17,7 @@ SUBJECT_WEIGHT = 1.0
 
 
 def pad(rows: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ids and mask of a batch."""
+    """The padded ids and the mask of a batch."""
     ids = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
     mask = torch.zeros_like(ids)
     for i, row in enumerate(rows):
@@ -25,8 +25,8 @@ def pad(rows: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
     return ids, mask
 
 
-def groups(rows: list[list[int]], tokens: int, r: random.Random) -> list[list[int]]:
-    """Indices of batches of about `tokens` tokens, similar lengths together, in random order."""
+def batches(rows: list[list[int]], tokens: int, r: random.Random) -> list[list[int]]:
+    """The indices of batches of about `tokens` tokens, with rows of similar length, in random order."""
     order = list(range(len(rows)))
     r.shuffle(order)
     made = []
@@ -57,8 +57,10 @@ def run(
     device: str = "cpu",
     scale: float = 1.0,
 ) -> None:
-    """Trains for `epochs`. `only` names a source to take whole and bare in place of the mix. `out` is a checkpoint that a second call
-    goes on from, at the step it was left."""
+    """Trains for `epochs`, and continues at the step of the checkpoint `out` where there is one.
+
+    `only` names a source whose prompts, without variations, replace the mix.
+    """
     model.to(device).train()
     table = [p for n, p in model.named_parameters() if "tok_embeddings" in n]
     rest = [p for n, p in model.named_parameters() if "tok_embeddings" not in n]
@@ -78,9 +80,9 @@ def run(
         else:
             prompts = training_epoch.draw(train, seed * 1000 + number, without, scale)
         rows = encode(tokenizer, [p.text for p in prompts], longest)
-        batches = groups(rows, tokens, random.Random(seed * 1000 + number))
-        total = epochs * len(batches)
-        for at, batch in enumerate(batches):
+        epoch_batches = batches(rows, tokens, random.Random(seed * 1000 + number))
+        total = epochs * len(epoch_batches)
+        for at, batch in enumerate(epoch_batches):
             if number == first_epoch and at < skip:
                 continue
             ids, mask = pad([rows[i] for i in batch])
@@ -104,7 +106,7 @@ def run(
             if time.monotonic() - shown > 20:
                 print(f"epoch {number + 1}/{epochs} step {step}/{total} loss {sum(sums) / len(sums):.4f}", flush=True)
                 shown, sums = time.monotonic(), []
-            last = number == epochs - 1 and at == len(batches) - 1
+            last = number == epochs - 1 and at == len(epoch_batches) - 1
             if time.monotonic() - saved > 120 or last:
                 saved = time.monotonic()
                 out.parent.mkdir(parents=True, exist_ok=True)
@@ -124,10 +126,10 @@ def run(
 
 @torch.no_grad()
 def predict(model, tokenizer, texts: list[str], longest: int = 512, device: str = "cpu"):
-    """Reasoning logits and subject logits of each text, in order."""
+    """The logits of reasoning and of the subjects for each text, in order."""
     rows = encode(tokenizer, texts, longest)
     logits, domains = torch.zeros(len(rows), model.config.num_labels), torch.zeros(len(rows), len(SUBJECTS))
-    for batch in groups(rows, 8000, random.Random(0)):
+    for batch in batches(rows, 8000, random.Random(0)):
         ids, mask = pad([rows[i] for i in batch])
         a, b = model(ids.to(device), mask.to(device))
         logits[batch] = a.float().cpu()

@@ -1,10 +1,9 @@
-#!/usr/bin/env python3
-"""Makes the tiny models of the gateway's tests, and the PyTorch logits they are checked against.
+"""Trains the tiny models of the gateway's tests, and records PyTorch's logits for comparison.
 
-    scripts/router/fixtures.py tests/fixtures
+    python3 -m router_training.fixtures tests/fixtures
 
-`tiny` has the two heads of the real model; `subjects` is a plain classifier of the 14 subjects, whose label decides.
-Both learn for a minute from the sentences below: enough to separate what is plainly hard from what is plainly easy.
+`tiny` has the two heads of the real model; `subjects` is a classifier of the 14 subjects, whose label decides. Both are
+trained for a minute on the sentences below, which is enough to separate hard prompts from easy ones.
 """
 
 import json
@@ -92,7 +91,7 @@ EASY = [
 
 
 def draw(rng: random.Random, templates: list[str]) -> tuple[str, str]:
-    """A sentence and its subject."""
+    """A random sentence and its subject."""
     subject = rng.choice(list(SUBJECTS))
     text = rng.choice(templates)
     bare = "{}" not in text
@@ -106,7 +105,7 @@ def draw(rng: random.Random, templates: list[str]) -> tuple[str, str]:
 
 
 def tokenizer(rng: random.Random) -> Tokenizer:
-    """Byte-level BPE of 640 pieces: it reads any text, in small pieces."""
+    """A byte-level BPE tokenizer with 640 pieces. It covers any text."""
     made = Tokenizer(models.BPE())
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     made.decoder = decoders.ByteLevel()
@@ -122,7 +121,7 @@ def tokenizer(rng: random.Random) -> Tokenizer:
 
 
 def train(tok: Tokenizer, rng: random.Random, subjects_only: bool):
-    """Two layers of 32, 500 steps."""
+    """Trains a model with two layers of size 32, for 500 steps."""
     torch.manual_seed(7)
     extra = (
         {
@@ -196,7 +195,7 @@ TEXTS = [
 
 
 def main() -> None:
-    """Trains, exports and records."""
+    """Command line: trains, exports and records."""
     logging.disable(logging.WARNING)
     torch.set_num_threads(1)
     out = Path(sys.argv[1])

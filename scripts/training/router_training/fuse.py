@@ -1,23 +1,24 @@
-#!/usr/bin/env python3
-"""The same scores from fewer and larger operators: what makes an exported ModernBERT faster on ONNX Runtime's CPU.
+"""Rewrites an exported ModernBERT into fewer and larger operators, which ONNX Runtime runs faster on a CPU, with the same scores.
 
-    scripts/router/fuse.py MODEL.onnx OUT.onnx
+    python3 -m router_training.fuse MODEL.onnx OUT.onnx
 
-`export_onnx.py` calls this last; as a command it rewrites an existing file, fp32 or int8, without its checkpoint. Nothing is
-calibrated or rounded anew: every sum but the pooling's is taken in the same order, so scores agree to 1e-7.
+`export_onnx.py` calls this last. As a command it rewrites an existing file, fp32 or int8, without its checkpoint. Nothing is
+calibrated or rounded again: every sum except that of the pooling is computed in the same order, so scores agree to 1e-7.
 
 Measured on the default model (int8, one thread, denormals as zero; medians against the plain graph):
-- ONNX's `Attention` reads queries, keys and values where the products left them, without transposes, and handles a head's
-  scores while they are in the cache: 1.16 ms a layer at 256 tokens where the written-out operators take 1.40.
-  `MultiHeadAttention` of com.microsoft copies all three first and gains nothing (1.38).
-- Layers with a window in blocks, from six windows on: 0.63 to 0.74 ms instead of 1.16 at 256 tokens, and 0.09 for copies of keys and values.
-- A product for each of query, key and value and for each half of GeGLU: no Slice, Squeeze, Transpose and Split.
+- ONNX's `Attention` reads queries, keys and values from the products without transposes, and processes a head's scores while
+  they are in the cache: 1.16 ms a layer at 256 tokens, against 1.40 with separate operators. `MultiHeadAttention` of
+  com.microsoft first copies all three and gains nothing (1.38).
+- Layers with a window in blocks, from six windows on: 0.63 to 0.74 ms instead of 1.16 at 256 tokens, and 0.09 for copies of keys
+  and values.
+- A separate product for query, key and value and for each half of GeGLU: no Slice, Squeeze, Transpose and Split.
 - One mask for all layers of a kind, rotary tables without copies, pooling as a product (0.01 instead of 0.14 ms).
-Left out: `SkipLayerNormalization` (0.9 ms where Add and LayerNormalization take 0.09), and `Attention` with a count of keys instead
-of a mask, which is 0.19 ms faster at 256 tokens, but ONNX Runtime 1.24 ignores the count.
 
-`Attention` of opset 23 needs ONNX Runtime 1.24. All of this runs on the CPU; the integer products have no CUDA kernel, as
-before; no kernel was tried on CUDA.
+Not used: `SkipLayerNormalization` (0.9 ms, against 0.09 for Add and LayerNormalization), and `Attention` with a count of keys
+instead of a mask, which is 0.19 ms faster at 256 tokens, but ONNX Runtime 1.24 ignores the count.
+
+`Attention` of opset 23 needs ONNX Runtime 1.24. All of this runs on the CPU; the integer products have no CUDA kernel, and no
+kernel was tried on CUDA.
 """
 
 import sys
@@ -30,17 +31,17 @@ from onnx import TensorProto
 from .graph import MICROSOFT, Graph, Mismatch
 
 LOWEST = np.finfo(np.float32).min
-FAR = 1e9  # the position of a key that does not count: outside of every window
-# Blocks pay from this many windows (to one side) on; queries a block, in the same measure. With a window of 32 there is no gain at 160 tokens,
-# little at 192; at 224 and 256 the whole model takes 0.92 of the time without.
-FROM, SHARE = 6, 1
-# A block's keys begin at a multiple of this, the width of the widest vectors: the sum of a softmax is then taken in the order in which it
-# is without blocks, and a score is the same in a batch that is long enough for them. Without it P moved by up to 3e-5.
+FAR = 1e9  # the position of a masked key: outside of every window
+# Attention is computed in blocks from a length of this many windows (to one side) on, and the queries of a block, in the same unit.
+# With a window of 32 there is no gain at 160 tokens and little at 192; at 224 and 256 the whole model takes 0.92 of the time.
+MIN_WINDOWS, BLOCK_WINDOWS = 6, 1
+# A block's keys begin at a multiple of this, the width of the widest vectors. Then the sum of a softmax has the same order as
+# without blocks, and a score does not depend on whether its batch is long enough for blocks. Otherwise P changed by up to 3e-5.
 STEP = 16
 
 
 def read_attention(g: Graph, softmax: onnx.NodeProto) -> dict:
-    """The parts of one layer's attention, as PyTorch writes them out."""
+    """Finds the parts of a layer's attention, as PyTorch exports them."""
     masked = g.up(softmax.input[0], "Add")[0]
     scaled, scores = g.up(masked.input[0], "Mul", "MatMul")
     query, key = g.up(scores.input[0], "RotaryEmbedding")[0], g.up(scores.input[1], "Transpose", "RotaryEmbedding")[1]
@@ -54,7 +55,7 @@ def read_attention(g: Graph, softmax: onnx.NodeProto) -> dict:
     if len({v.output[0] for v in views}) != 1 or list(query.input[1:]) != list(key.input[1:]):
         raise Mismatch("query, key and value come from different places")
     angles = []
-    for name, op in zip(query.input[1:3], ("Cos", "Sin")):
+    for name, op in zip(query.input[1:3], ("Cos", "Sin"), strict=True):
         doubled = g.up(name, "Expand", "Slice", op, "Concat")[-1]
         angles.append(doubled.input[0])
     if len(set(angles)) != 1:
@@ -74,16 +75,16 @@ def read_attention(g: Graph, softmax: onnx.NodeProto) -> dict:
 
 
 def counting(g: Graph, number: str) -> str:
-    """0, 1, 2 and so on."""
+    """A tensor with 0, 1, 2 and so on, up to `number` values."""
     return g.add("Range", g.constant(0), g.add("Squeeze", number), g.constant(1))
 
 
 def blocks(g: Graph, window: int) -> dict:
-    """Cuts a long text into blocks of queries, each with the keys that its window can reach."""
+    """Divides a long text into blocks of queries, each with the keys that its windows reach."""
     i, one = (lambda n: g.constant([n])), g.constant([1])
     length = g.add("Shape", "attention_mask", start=1, end=2)
-    long = g.add("Min", g.add("Div", length, i(max(1, FROM * window))), one)
-    number = g.add("Max", g.add("Mul", g.add("Div", length, i(max(1, SHARE * window))), long), one)
+    long = g.add("Min", g.add("Div", length, i(max(1, MIN_WINDOWS * window))), one)
+    number = g.add("Max", g.add("Mul", g.add("Div", length, i(max(1, BLOCK_WINDOWS * window))), long), one)
     queries = g.add("Div", g.add("Sub", g.add("Add", length, number), one), number)
     padded = g.add("Mul", number, queries)
     keys = g.add("Min", padded, g.add("Add", queries, i(2 * window + STEP - 1)))
@@ -108,7 +109,7 @@ def blocks(g: Graph, window: int) -> dict:
 
 
 def everywhere(g: Graph, mask: str) -> str:
-    """What each query adds to its score of each key where only padding does not count."""
+    """The attention mask of a layer without windows: only padding is masked."""
     there = g.add("Cast", g.add("Unsqueeze", mask, g.constant([1, 2])), to=TensorProto.BOOL)
     row = g.add("Where", there, g.constant(0, np.float32), g.constant(LOWEST, np.float32))
     length = g.add("Shape", mask, start=1, end=2)
@@ -116,7 +117,7 @@ def everywhere(g: Graph, mask: str) -> str:
 
 
 def attention(g: Graph, layer: dict, mask: str, cut: dict | None, shared: dict) -> None:
-    """One layer's attention by ONNX's operator, which reads queries, keys and values where the products left them."""
+    """Replaces a layer's attention by ONNX's operator."""
     parts = g.columns(layer["linear"], 3)
     hidden = g.value(g.made[parts[0]].input[1]).shape[1]
     heads = hidden // layer["head"]
@@ -143,7 +144,7 @@ def attention(g: Graph, layer: dict, mask: str, cut: dict | None, shared: dict) 
 
 
 def fuse_attention(g: Graph) -> str:
-    """All layers or none: the padding to blocks is for the whole graph."""
+    """Fuses the attention of all layers, or of none, because the padding to blocks concerns the whole graph."""
     layers = [read_attention(g, n) for n in g.nodes if n.op_type == "Softmax"]
     windows = {x["window"] for x in layers} - {None}
     if not layers or len(windows) > 1:
@@ -163,7 +164,7 @@ def fuse_attention(g: Graph) -> str:
 
 
 def fuse_gates(g: Graph) -> str:
-    """The two halves of GeGLU as two products."""
+    """Computes the two halves of GeGLU as two products."""
     count = 0
     for split in [n for n in g.nodes if n.op_type == "Split" and len(n.output) == 2 and n.output[0]]:
         try:
@@ -179,7 +180,7 @@ def fuse_gates(g: Graph) -> str:
 
 
 def fuse_pooling(g: Graph) -> str:
-    """The masked sum over tokens as a product with the mask."""
+    """Computes the masked sum over tokens as a product with the mask."""
     for total in [n for n in g.nodes if n.op_type == "ReduceSum"]:
         try:
             product = g.up(total.input[0], "Mul")[0]
@@ -193,7 +194,7 @@ def fuse_pooling(g: Graph) -> str:
 
 
 def fuse(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str]]:
-    """The rewritten graph, and a line for each thing done or found impossible: what is not as expected is left alone."""
+    """Returns the rewritten graph, and a note for each rewrite. Parts that are not as expected are left alone."""
     notes = []
     for step in (fuse_attention, fuse_gates, fuse_pooling):
         g = Graph(model)
@@ -206,7 +207,7 @@ def fuse(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str]]:
 
 
 def difference(plain: onnx.ModelProto, fused: onnx.ModelProto, vocabulary: int = 200, longest: int = 512, seed: int = 0) -> float:
-    """The largest difference of a logit over odd lengths, alone and padded among others, behind their end or before it."""
+    """The largest difference of a logit between two graphs, over various lengths, alone and in batches with padding."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     sessions = [ort.InferenceSession(m.SerializeToString(), options, providers=["CPUExecutionProvider"]) for m in (plain, fused)]
@@ -226,7 +227,7 @@ def main() -> None:
     before = onnx.load(sys.argv[1])
     fused, notes = fuse(before)
     print("; ".join(notes))
-    print(f"largest difference of a logit from the graph before: {(worst := difference(before, fused)):.1e}")
+    print(f"largest difference of a logit from the input graph: {(worst := difference(before, fused)):.1e}")
     if worst > 1e-3:
         raise SystemExit("more than 0.001: not written")
     onnx.save(fused, sys.argv[2])

@@ -1,4 +1,4 @@
-"""An ONNX graph to be rewritten: looking for what is there, adding what is new, dropping what nothing needs."""
+"""An ONNX graph that can be searched and rewritten."""
 
 from collections.abc import Container
 
@@ -10,17 +10,20 @@ MICROSOFT = "com.microsoft"
 
 
 def reads(node: onnx.NodeProto) -> list[str]:
-    """The names that a node reads, those that only its branches read included."""
+    """The names of all tensors that a node reads, including those that only its branches read."""
     branches = [a.g for a in node.attribute if a.type == onnx.AttributeProto.GRAPH]
     return [*node.input, *(i for g in branches for n in g.node for i in reads(n))]
 
 
 class Mismatch(Exception):
-    """The graph does not look as expected here."""
+    """A part of the graph is not as expected."""
 
 
 class Graph:
-    """A copy of a model: nodes by what they make, and room for new ones. What is no longer used is gone when it is finished."""
+    """A copy of a model's graph. `finish` returns it as a model, without the nodes that became unused.
+
+    `made` has the node that computes each tensor.
+    """
 
     def __init__(self, model: onnx.ModelProto):
         self.model = onnx.ModelProto()
@@ -31,7 +34,7 @@ class Graph:
         self.count = 0
 
     def up(self, name: str, *ops: str) -> list[onnx.NodeProto]:
-        """The chain of makers above a tensor, through first inputs."""
+        """The chain of nodes that computes a tensor, followed upwards through first inputs. Their operators must be `ops`."""
         chain = []
         for op in ops:
             node = self.made.get(name)
@@ -42,20 +45,20 @@ class Graph:
         return chain
 
     def down(self, name: str, op: str) -> onnx.NodeProto:
-        """The only user of a tensor."""
+        """The only node that reads a tensor. Its operator must be `op`."""
         users = [n for n in self.nodes if name in n.input]
         if len(users) != 1 or users[0].op_type != op:
             raise Mismatch(f"{name} is used by {[n.op_type for n in users]}, not {op} alone")
         return users[0]
 
     def value(self, name: str) -> np.ndarray:
-        """A constant."""
+        """The value of a constant."""
         if name not in self.constants:
             raise Mismatch(f"{name} is no constant")
         return numpy_helper.to_array(self.constants[name])
 
     def ancestors(self, name: str) -> list[onnx.NodeProto]:
-        """All that a tensor is made of."""
+        """All nodes that a tensor is computed from."""
         found, todo, seen = [], [name], set()
         while todo:
             node = self.made.get(todo.pop())
@@ -66,14 +69,14 @@ class Graph:
         return found
 
     def constant(self, value, dtype=np.int64) -> str:
-        """The name of a constant, the same for the same value."""
+        """Adds a constant; returns its name. Equal values share a constant."""
         array = np.asarray(value, dtype)
         name = f"fused_{array.dtype}_{'_'.join(map(str, array.shape))}_{array.ravel().tolist()}"
         self.constants.setdefault(name, numpy_helper.from_array(array, name))
         return name
 
     def add(self, op: str, *inputs: str, out: str | None = None, **attributes) -> str:
-        """A new node, in the place of the one that made `out` where that is given; the name of its output."""
+        """Adds a node; returns the name of its output. It replaces the node that computed `out`, where that is given."""
         while not out or (out.startswith("fused_") and out in self.made):
             self.count += 1
             out = f"fused_{self.count}"
@@ -85,7 +88,7 @@ class Graph:
         return out
 
     def columns(self, product: str, parts: int) -> list[str]:
-        """A product with constant weights as several, one for each equal share of its columns: no copy to take it apart."""
+        """Divides a product with constant weights into `parts` products with equal shares of its columns."""
         node = self.made[product]
         quantised = node.op_type == "MatMulIntegerToFloat"
         if not quantised and node.op_type != "MatMul":
@@ -107,24 +110,24 @@ class Graph:
         return outs
 
     def append(self, node: onnx.NodeProto) -> None:
-        """A node that was made elsewhere."""
+        """Adds a node that was built elsewhere."""
         self.nodes.append(node)
         self.made.update(dict.fromkeys(node.output, node))
 
     def drop(self, ids: Container[int]) -> None:
-        """Forgets nodes, by their `id`."""
+        """Removes nodes by their `id`."""
         self.nodes = [n for n in self.nodes if id(n) not in ids]
         self.made = {o: n for n in self.nodes for o in n.output if o}
 
     def depends_on_rows(self, name: str) -> bool:
-        """True for what is made of the inputs themselves, false for what is made of constants and of shapes alone."""
+        """Whether a tensor is computed from values of the inputs, not only from constants and shapes."""
         node = self.made.get(name)
         if node is None:
             return name not in self.constants
         return node.op_type != "Shape" and any(self.depends_on_rows(i) for i in node.input if i)
 
     def ordered(self, *outputs: str) -> list[onnx.NodeProto]:
-        """The nodes that are used for some tensors, or for the graph's own outputs, in an order in which they can run."""
+        """The nodes that some tensors need, or the graph's outputs, in topological order."""
         placed, order = set(), []
         todo = [(name, False) for name in reversed(outputs or [o.name for o in self.model.graph.output])]
         while todo:
@@ -140,7 +143,7 @@ class Graph:
         return order
 
     def finish(self) -> onnx.ModelProto:
-        """A model of what is used."""
+        """The model with all nodes that are used."""
         order = self.ordered()
         used = {i for n in order for i in reads(n)}
         kept = [t for name, t in self.constants.items() if name in used]

@@ -1,8 +1,8 @@
-"""int8 with fixed scales: what a prompt scores never depends on its neighbours in a batch.
+"""Quantises a graph to int8 with fixed scales, so that a prompt's score does not depend on its batch.
 
-Each `MatMul` by a constant becomes `QuantizeLinear` with a scale calibrated once, and ONNX Runtime's integer product with
-a scale per output column. Weights use 7 bits, so that processors without VNNI do not saturate. Embedding rows are int8
-with a scale each. Dynamic quantisation is faster to set up, but takes one scale over a whole batch.
+Each `MatMul` by a constant becomes `QuantizeLinear` with a calibrated scale, and ONNX Runtime's integer product with a scale per
+output column. Weights use 7 bits, so that processors without VNNI do not saturate. Each embedding row is int8 with its own scale.
+Dynamic quantisation is simpler, but uses one scale for the whole batch.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 
 def calibrate(graph: onnx.ModelProto, names: list[str], rows: list[list[int]]) -> dict[str, tuple[float, float]]:
-    """Low and high of each tensor over the prompts. A prompt's rarest 1e-4 of values may be clipped."""
+    """The range of each tensor over the prompts, without the most extreme 1e-4 of each prompt's values."""
     probe = onnx.ModelProto()
     probe.CopyFrom(graph)
     have = {o.name for o in probe.graph.output}

@@ -1,4 +1,4 @@
-"""What `eval_router.py` measures. Wrappers, typos and kinds here are not those of training."""
+"""The measurements of `eval_router.py`. Their wrappers, typing errors and kinds of prompts are not those of training."""
 
 import json
 import random
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from .data import Prompt, part, pays, rows
+from .data import Prompt, json_lines, mmlu_pro_label, split
 from .prompts import languages, puzzles
 
 DIRECT_SOURCES = {"clinc150", "banking77", "ifeval", "self_instruct", "simpleqa"}
@@ -24,14 +24,14 @@ WRAPPERS = [
 
 
 def ece(p: np.ndarray, want: np.ndarray, bins: int = 10) -> float:
-    """Expected calibration error over ten bins of equal width; `want` may be a soft label."""
+    """The expected calibration error over ten bins of equal width. `want` may be a soft label."""
     at = np.minimum((p * bins).astype(int), bins - 1)
     return float(sum((at == b).mean() * abs(p[at == b].mean() - want[at == b].mean()) for b in range(bins) if (at == b).any()))
 
 
 def by_question(p: np.ndarray, share: np.ndarray) -> dict:
-    """AUC and accuracy on MMLU-Pro, with the border between direct and reasoning in the label's valley, at one half, and clear of both."""
-    valley, clear = np.array([pays(x) >= 0.5 for x in share]), (share <= 0.1) | (share >= 0.6)
+    """AUC and accuracy on MMLU-Pro: with the border in the valley of the labels, at one half, and of clear questions only."""
+    valley, clear = np.array([mmlu_pro_label(x) >= 0.5 for x in share]), (share <= 0.1) | (share >= 0.6)
     return {
         "auc": roc_auc_score(valley, p),
         "accuracy": float(((p >= 0.5) == valley).mean()),
@@ -44,7 +44,7 @@ def by_question(p: np.ndarray, share: np.ndarray) -> dict:
 
 
 class WordCounts:
-    """The baseline: TF-IDF of words and pairs of words, and logistic regression, on MMLU-Pro alone."""
+    """The baseline: TF-IDF of words and word pairs with logistic regression, trained on MMLU-Pro only."""
 
     def __init__(self, train: list[Prompt]):
         from sklearn.feature_extraction.text import TfidfVectorizer
@@ -56,14 +56,14 @@ class WordCounts:
         self.reasoning = LogisticRegression(C=10, max_iter=400).fit(x, [p.label >= 0.5 for p in chosen])
         self.subject = LogisticRegression(C=10, max_iter=400).fit(x, [p.subject for p in chosen])
 
-    def judge(self, texts: list[str]) -> tuple[np.ndarray, list[str]]:
+    def classify(self, texts: list[str]) -> tuple[np.ndarray, list[str]]:
         """P(reasoning) and the subject of each text."""
         x = self.words.transform(texts)
         return self.reasoning.predict_proba(x)[:, 1], list(self.subject.predict(x))
 
 
 def unseen_kinds(c, test: list[Prompt]) -> dict:
-    """AUC of each kind that training never saw, against held-out direct prompts."""
+    """The AUC of each kind that was held out of training, against held-out direct prompts."""
     r = random.Random(77)
     direct = c.p([p.text for p in r.sample([p for p in test if p.source in DIRECT_SOURCES], 400)])
     out = {}
@@ -78,7 +78,7 @@ def unseen_kinds(c, test: list[Prompt]) -> dict:
 
 
 def typo(r: random.Random, text: str) -> str:
-    """One typing slip in one word of eight: neighbours swapped, a letter lost or doubled."""
+    """Makes a typing error in one word of eight: swaps, drops or doubles a letter."""
     words = text.split(" ")
     for i, w in enumerate(words):
         if len(w) >= 4 and w.isalpha() and r.random() < 0.125:
@@ -88,7 +88,7 @@ def typo(r: random.Random, text: str) -> str:
 
 
 def flips(c, test: list[Prompt], everyday: Path) -> dict:
-    """Share of decisions that change when only the clothes of a prompt do."""
+    """The share of decisions that change with a variation of the prompt that does not change its task."""
     r = random.Random(13)
     texts = [p.text for p in r.sample(test, 1000)]
     if everyday.exists():
@@ -105,7 +105,7 @@ def flips(c, test: list[Prompt], everyday: Path) -> dict:
 
 
 def calibration(c, test: list[Prompt]) -> dict:
-    """Error over a sample in which no source has more than 400 prompts."""
+    """The calibration error over a sample with at most 400 prompts of a source."""
     r, chosen = random.Random(3), []
     by: dict[str, list[Prompt]] = {}
     for p in test:
@@ -122,7 +122,7 @@ def calibration(c, test: list[Prompt]) -> dict:
 
 
 def sources(c, test: list[Prompt]) -> dict:
-    """Per source: mean label, mean P, share sent to reasoning."""
+    """For each source: the mean label, the mean P(reasoning), and the share of reasoning decisions."""
     r, out = random.Random(4), {}
     for source in sorted({p.source for p in test}):
         group = [p for p in test if p.source == source]
@@ -138,7 +138,7 @@ def sources(c, test: list[Prompt]) -> dict:
 
 
 def languages_held_out(c) -> dict:
-    """Per language, on sentences training never saw: balanced accuracy, and tokens the vocabulary cannot read."""
+    """For each language, on held-out sentences: the balanced accuracy, and the share of unknown tokens."""
     out = {}
     for language in languages.REASONING:
         hard = [
@@ -159,9 +159,9 @@ def languages_held_out(c) -> dict:
 
 
 def second_turns(c, folder: Path) -> dict:
-    """mt_bench: mean P of first turns, of second turns alone, and of both together, per category."""
+    """On mt_bench, for each category: the mean P(reasoning) of first turns, of second turns alone, and of both together."""
     by: dict[str, list[list[str]]] = {}
-    for row in rows(folder / "prompts" / "mt_bench.jsonl"):
+    for row in json_lines(folder / "prompts" / "mt_bench.jsonl"):
         by.setdefault(row["category"], []).append(row["turns"])
     return {
         k: {
@@ -174,7 +174,7 @@ def second_turns(c, folder: Path) -> dict:
 
 
 def mean_over_tasks(rows_by_task: dict[str, list[dict]], think) -> tuple[float, float]:
-    """Accuracy and tokens when `think(row)` is the probability of reasoning, each task weighing the same."""
+    """Mean accuracy and tokens over tasks of equal weight, when `think(row)` is the probability of reasoning."""
     acc, tokens = [], []
     for group in rows_by_task.values():
         w = np.array([think(x) for x in group], float)
@@ -185,15 +185,18 @@ def mean_over_tasks(rows_by_task: dict[str, list[dict]], think) -> tuple[float, 
 
 
 def paired(c, folder: Path) -> dict:
-    """Always direct, always reasoning, ours at 0.5 and at half the tokens, a coin at our rate, the oracle.
+    """Accuracy and tokens of policies on paired outcomes.
 
-    A task is a BBH task, or a knowledge set and a model. Tokens are relative to always reasoning on the same task.
-    Knowledge rows that training saw are left out; BBH was never trained on.
+    They are: always direct, always reasoning, the classifier at threshold 0.5 and at the threshold that halves the tokens, a coin
+    with the classifier's rate, and an oracle.
+
+    A task is a BBH task, or a knowledge set and a model. Tokens are relative to always reasoning on the same task. Rows of the
+    knowledge sets that were used in training are left out; BBH was never used.
     """
     tasks: dict[str, list[dict]] = {}
     for name in ("bbh", "knowledge"):
-        for row in rows(folder / "paired" / f"{name}.jsonl"):
-            if name == "bbh" or part(row["text"]) != "train":
+        for row in json_lines(folder / "paired" / f"{name}.jsonl"):
+            if name == "bbh" or split(row["text"]) != "train":
                 tasks.setdefault(row["task"] if name == "bbh" else f"{row['task']} {row['model']}", []).append(row)
     every = [x for group in tasks.values() for x in group]
     for row, p in zip(every, c.p([x["text"] for x in every]), strict=True):
@@ -237,9 +240,12 @@ def paired(c, folder: Path) -> dict:
 
 
 def show(value, name: str = "", depth: int = 0) -> None:
-    """The report as indented lines; a flat group of numbers is one line."""
+    """Prints the report as indented lines; a flat group of numbers is one line."""
     pad = "  " * depth
-    text = lambda v: f"{v:.3f}" if isinstance(v, float) else str(v)  # noqa: E731
+
+    def text(v) -> str:
+        return f"{v:.3f}" if isinstance(v, float) else str(v)
+
     if isinstance(value, dict) and all(not isinstance(v, (dict, list)) for v in value.values()):
         print(f"{pad}{name}: " + ", ".join(f"{k} {text(v)}" for k, v in value.items()))
     elif isinstance(value, dict):

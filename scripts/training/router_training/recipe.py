@@ -1,7 +1,7 @@
-"""The runs that make the router, from one distillation: what each starts from, what it is trained on, and the mean at the end.
+"""The training recipe: a few runs that start from one distillation, and the mean of their weights.
 
-Weights of runs that share a start can be averaged, and the mean is better than its members. MMLU-Pro's own questions, alone, are learned
-best (`exam`); everything else needs the mix, in which other sources pull at the same words (`mix`); `last` goes on from between the two.
+The mean of runs with a common start is better than each of them. The questions of MMLU-Pro are learned best alone (`exam`);
+everything else needs the mix of all sources (`mix`); `last` continues from a mean of both.
 """
 
 from dataclasses import dataclass, field
@@ -15,8 +15,11 @@ from .data import Prompt
 
 @dataclass(frozen=True)
 class Run:
-    """One pass of training over the task. `start`: shares of earlier runs to start from, the distillation where there are none; `only`:
-    a source to take whole and bare in place of the mix; `rate`: the highest learning rate."""
+    """A training run.
+
+    `start` has the shares of earlier runs in the start weights; without it the run starts from the distillation. `only` names a
+    source whose prompts, without variations, replace the mix. `rate` is the highest learning rate.
+    """
 
     name: str
     epochs: int
@@ -35,7 +38,7 @@ FINAL = {"last": 0.6, "mix": 0.2, "exam": 0.2}
 
 
 def mean(work: Path, shares: dict[str, float], device: str) -> dict[str, torch.Tensor]:
-    """The weights of some runs, each times its share, added up."""
+    """The mean of the weights of some runs by their shares."""
     total: dict[str, torch.Tensor] = {}
     for name, share in shares.items():
         weights = torch.load(work / f"{name}.pt", map_location=device)["model"]
@@ -44,7 +47,7 @@ def mean(work: Path, shares: dict[str, float], device: str) -> dict[str, torch.T
 
 
 def follow(model, tokenizer, train: list[Prompt], work: Path, without: frozenset[str], scale: float, device: str) -> None:
-    """Every run in turn; the final mean is in the model. A run that is done, or cut short, is taken up from its checkpoint in `work`."""
+    """Trains all runs and loads the final mean into the model. Runs continue from their checkpoints in `work`."""
     for run in RUNS:
         print(f"run {run.name}: {run}", flush=True)
         model.load_state_dict(mean(work, run.start or {"distil": 1.0}, device))

@@ -1,4 +1,4 @@
-"""Draws an epoch of training: sources in their shares, generated prompts, and each in one of many clothes."""
+"""Draws the prompts of a training epoch: from each source its share, generated prompts, and a random variation of each."""
 
 import random
 
@@ -6,19 +6,19 @@ from .data import PER_EPOCH, Prompt
 from .prompts import deliberate, handwritten, languages, orderings, puzzles, short
 from .prompts.augment import SHORT_BEFORE, augment, conversation
 
-# Fewer from templates than there are real prompts: a model that sees a template often learns the template.
+# Generated prompts of an epoch by kind. They are fewer than the real ones, because a model that sees a template often learns it.
 GENERATED = {
     "puzzles": 2400,
     "orderings": 700,
     "deliberate": 1800,
-    "asks": 1800,
-    "written": 1300,
+    "short": 1800,
+    "handwritten": 1300,
     "voices": 3200,
     "languages": 1500,
     "follow_ups": 500,
 }
-MMLU_WITH_OPTIONS = 0.35  # of its questions, drawn a second time with the answer choices; the question alone is the harder form
-OFTEN = {"arena_hard": 2, "simpleqa": 2, "frames": 2}  # few, and like nothing else
+MMLU_WITH_OPTIONS = 0.35  # the share of its questions that are drawn a second time with their answer choices; alone they are harder
+OFTEN = {"arena_hard": 2, "simpleqa": 2, "frames": 2}  # small sources, unlike the others, are repeated
 EASY_FOLLOW_UPS = """Now make it shorter.
 Rewrite it as a poem.
 Translate that into French.
@@ -87,17 +87,17 @@ How much does the total change if we drop the cheapest one?""".split("\n")
 
 
 def generated(r: random.Random, kind: str) -> Prompt:
-    """One prompt from the generators."""
+    """A random generated prompt of a kind."""
     if kind == "puzzles":
         text, label, name = puzzles.draw(r)
         return Prompt(text, label, f"puzzle:{name}")
-    if kind == "asks":
+    if kind == "short":
         text, label, name = short.draw(r)
         return Prompt(text, label, f"ask:{name}")
     if kind == "deliberate":
         text, label = deliberate.draw(r)
         return Prompt(text, label, "deliberate" if label > 0.5 else "plain")
-    if kind == "written":
+    if kind == "handwritten":
         text, label = handwritten.draw(r)
         return Prompt(text, label, "written")
     if kind == "voices":
@@ -114,19 +114,19 @@ def generated(r: random.Random, kind: str) -> Prompt:
 
 
 def generated_texts(count: int) -> list[str]:
-    """Texts of the generators and templates, for the teacher to read. Not those of the lists that grow: a distillation lasts."""
+    """Generated texts for distillation. They use no list that still grows, so that a distillation stays valid."""
     r = random.Random(99)
-    return [generated(r, r.choice(["puzzles", "orderings", "deliberate", "asks"])).text for _ in range(count)]
+    return [generated(r, r.choice(["puzzles", "orderings", "deliberate", "short"])).text for _ in range(count)]
 
 
 def follow_up(r: random.Random, earlier: Prompt) -> Prompt:
-    """A short second ask, alone as the gateway judges it, or under an earlier one."""
+    """A short second turn, alone or after an earlier one."""
     text, label = (r.choice(EASY_FOLLOW_UPS), 0.06) if r.random() < 0.5 else (r.choice(HARD_FOLLOW_UPS), 0.92)
     return Prompt(conversation(r, earlier.text[:400], text) if r.random() < 0.5 else text, label, "follow_up")
 
 
 def draw(train: list[Prompt], seed: int, without: frozenset[str] = frozenset(), scale: float = 1.0) -> list[Prompt]:
-    """An epoch, in no order. `without` names generated kinds (`puzzle:walking`) to leave out."""
+    """The prompts of an epoch. `without` names generated kinds to leave out, such as `puzzle:walking`."""
     r = random.Random(seed)
     by_source: dict[str, list[Prompt]] = {}
     for prompt in train:
@@ -143,12 +143,12 @@ def draw(train: list[Prompt], seed: int, without: frozenset[str] = frozenset(), 
     easy = [p for p in chosen if len(p.text) < 200]
     epoch = []
     for prompt in chosen:
-        shown = [False]
+        with_options = [False]
         if prompt.source == "mmlu_pro":
-            shown += [True] * (r.random() < MMLU_WITH_OPTIONS)
+            with_options += [True] * (r.random() < MMLU_WITH_OPTIONS)
         elif prompt.options:
-            shown = [r.random() < 0.5]
-        for options in shown:
+            with_options = [r.random() < 0.5]
+        for options in with_options:
             text = augment(r, prompt.full(r.random() < 0.7) if options else prompt.text)
             if r.random() < 0.04 and len(text) < 500:
                 text = conversation(r, r.choice([*SHORT_BEFORE, r.choice(easy).text]), text)

@@ -1,7 +1,7 @@
-"""Builds the tokenizer: MiniLM's English word pieces plus pieces and characters of other scripts from e5's vocabulary.
+"""Builds the tokenizer: MiniLM's English word pieces, and pieces and characters of other scripts from e5's vocabulary.
 
-Text is lower-cased and accents are dropped before anything else, so a decision cannot flip on letter case. Chinese
-characters and kana are split one by one; what no piece covers is `[UNK]`, which is how the gateway sees `unreadable`.
+Text is first converted to lower case without accents, so that a decision does not depend on letter case. Chinese characters and
+kana are split into single characters. Text that no piece covers becomes `[UNK]`, by which the gateway finds unreadable prompts.
 """
 
 import json
@@ -14,15 +14,15 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from .pretrained import minilm_dir, read_e5
 
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
-# How many multi-character pieces of a script are kept, most frequent first. Single characters are all kept up to
-# CHARACTERS a script. Han and kana have no multi-character pieces: they are split before the model sees them.
+# The most pieces of several characters that are kept of a script, most frequent first, and the most single characters. Han and
+# kana have no pieces of several characters, because they are split.
 PIECES = {"LATIN": 4500, "CYRILLIC": 3000, "ARABIC": 1500, "HANGUL": 1800, "DEVANAGARI": 200, "GREEK": 200, "HEBREW": 200}
 CHARACTERS = {"CJK": 4500, "HANGUL": 900, "HIRAGANA": 90, "KATAKANA": 90}
 DEFAULT_CHARACTERS = 60
 
 
 def normalizer() -> normalizers.Normalizer:
-    """NFKC, lower case, accents off, composed again (Hangul would otherwise stay in letters)."""
+    """NFKC, lower case, without accents, and composed again, which Hangul needs."""
     return normalizers.Sequence(
         [
             normalizers.NFKC(),
@@ -35,7 +35,7 @@ def normalizer() -> normalizers.Normalizer:
 
 
 def script(text: str) -> str:
-    """The script of a piece by its first letter: the first word of the character's Unicode name."""
+    """The script of a piece: the first word of the Unicode name of its first letter."""
     for char in text:
         if char.isalpha() or unicodedata.category(char).startswith("L"):
             return unicodedata.name(char, "OTHER").split()[0].split("-")[0]
@@ -43,7 +43,7 @@ def script(text: str) -> str:
 
 
 def extra_pieces(have: set[str], norm: normalizers.Normalizer) -> dict[str, int]:
-    """New word piece -> row of e5's table. e5 marks the start of a word with `▁`; here the rest of a word has `##`."""
+    """The additional pieces, each with its row in e5's table. e5 marks a word's start by `▁`, WordPiece its rest by `##`."""
     pieces, scores, _ = read_e5()
     left_pieces, left_chars = dict(PIECES), {}
     chosen: dict[str, int] = {}
@@ -59,7 +59,7 @@ def extra_pieces(have: set[str], norm: normalizers.Normalizer) -> dict[str, int]
             left = left_chars.setdefault(kind, CHARACTERS.get(kind, DEFAULT_CHARACTERS))
             names = [text] if kind in ("CJK", "HIRAGANA", "KATAKANA") else [text, "##" + text]
             if kind in ("HIRAGANA", "KATAKANA"):
-                names.append("##" + text)  # kana stand together in one word
+                names.append("##" + text)  # kana can continue a word
             fresh = [n for n in names if n not in have and n not in chosen]
             if left > 0 and fresh:
                 left_chars[kind] = left - 1
@@ -83,7 +83,7 @@ def extra_pieces(have: set[str], norm: normalizers.Normalizer) -> dict[str, int]
 
 
 def build(out: Path) -> tuple[Tokenizer, np.ndarray]:
-    """Writes `tokenizer.json` under `out` and returns it with a start value for each token's embedding (of MiniLM's width)."""
+    """Writes `tokenizer.json` to `out`; returns the tokenizer and a start value for the embedding of each token."""
     from safetensors.numpy import load_file
 
     source = json.loads((minilm_dir() / "tokenizer.json").read_text())["model"]["vocab"]

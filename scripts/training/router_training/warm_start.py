@@ -1,9 +1,9 @@
-"""Starts a ModernBERT from MiniLM's weights, so that distillation heals a good start instead of learning to read.
+"""Initialises a ModernBERT with MiniLM's weights, so that distillation needs fewer steps.
 
-A BERT layer (norm after the residual, biases, learned positions, GELU) is not a ModernBERT layer (norm before, no biases,
-rotary positions, GeGLU), but most of it carries over: attention weights, the most active feed-forward neurons as the
-value half of GeGLU, and the first layer norms. Biases and the constant gate of GELU need a constant input: one quiet
-dimension of the residual stream is given a constant, and weights that read it play the bias.
+A BERT layer (norm after the residual, biases, learned positions, GELU) differs from a ModernBERT layer (norm before, no biases,
+rotary positions, GeGLU), but most weights can be reused: attention, the most active feed-forward neurons as the value half of
+GeGLU, and the first layer norms. Biases and the constant gate of GELU need a constant input. So the dimension of the residual
+stream that varies least gets a constant, and the weights that read it act as biases.
 """
 
 import torch
@@ -11,18 +11,18 @@ from transformers import BertModel
 
 from .pretrained import minilm_dir
 
-LAYERS = (0, 1, 2, 3, 5)  # the teacher's layer that each of the student's starts from
-TARGETS = (1, 2, 3, 4, 6)  # the teacher's hidden state (after that many layers) that each should reproduce
+LAYERS = (0, 1, 2, 3, 5)  # the teacher's layer that each layer of the student starts from
+TARGETS = (1, 2, 3, 4, 6)  # the teacher's hidden state, after so many layers, that each layer should reproduce
 
 
 def teacher() -> BertModel:
-    """all-MiniLM-L6-v2 as transformers loads it."""
+    """Loads all-MiniLM-L6-v2."""
     return BertModel.from_pretrained(str(minilm_dir()), attn_implementation="sdpa", add_pooling_layer=False).eval()
 
 
 @torch.no_grad()
 def statistics(bert: BertModel, ids, mask):
-    """Per layer: how active each feed-forward neuron is on real text; and the spread of each hidden state."""
+    """The mean activity of each feed-forward neuron on a sample of text, by layer; and the hidden states."""
     active, hooks = [], []
     for layer in bert.encoder.layer:
         hooks.append(layer.intermediate.register_forward_hook(lambda _m, _i, out: active.append(out[mask.bool()].abs().mean(0))))
@@ -35,8 +35,10 @@ def statistics(bert: BertModel, ids, mask):
 
 @torch.no_grad()
 def start(model, bert: BertModel, tokens: torch.Tensor, ids, own, mask) -> None:
-    """Fills the encoder of a `RouterModel`. `tokens`: start values of its token embeddings; ids, own: a sample of text
-    in the teacher's tokens and in the student's."""
+    """Initialises the encoder of a `RouterModel`.
+
+    `tokens` are start values of its token embeddings. `ids` and `own` are a text sample in the teacher's and the student's tokens.
+    """
     active, states = statistics(bert, ids, mask)
     quiet = int(torch.stack([s.std(0) for s in states]).mean(0).argmin())
     embeddings, encoder = bert.embeddings, model.model
@@ -45,7 +47,7 @@ def start(model, bert: BertModel, tokens: torch.Tensor, ids, own, mask) -> None:
     width = table.shape[1]
     used = own[mask.bool()]
     scale = table[used].std(1).mean()
-    table[:, quiet] = 3.0 * scale  # a constant, as large as the tail of the others
+    table[:, quiet] = 3.0 * scale  # a constant as large as the largest of the other values
     encoder.embeddings.tok_embeddings.weight.copy_(table)
     norm = encoder.embeddings.norm
     norm.weight.copy_(embeddings.LayerNorm.weight)
@@ -56,7 +58,7 @@ def start(model, bert: BertModel, tokens: torch.Tensor, ids, own, mask) -> None:
         att, spread = theirs.attention.self, states[source].std(1).mean()
         qkv = torch.cat([att.query.weight, att.key.weight, att.value.weight])
         bias = torch.cat([att.query.bias, att.key.bias, att.value.bias])
-        level = constant if layer == 0 else 1.0  # what the constant dimension reads after the norm
+        level = constant if layer == 0 else 1.0  # the value of the constant dimension after the norm
         qkv[:, quiet] = bias / level
         mine.attn.Wqkv.weight.copy_(qkv)
         out = theirs.attention.output.dense.weight.clone()

@@ -1,7 +1,7 @@
-"""The same prompt in other clothes: what a person may change without changing what the prompt asks.
+"""Varies prompts as people do without changing the task: greetings, system prompts, frames, typing errors.
 
-Wrappers are put together from parts (a greeting, a reason, a way to introduce the ask, thanks, a signature), so that no
-single phrase stands for the wrapping. Those that `measure.py` counts flips with are not among them.
+Wrappers are composed of parts (a greeting, a reason, an introduction, thanks, a signature), so that no single phrase identifies
+them. The wrappers that `metrics.py` measures flips with are not among them.
 """
 
 import random
@@ -99,7 +99,7 @@ def typos(r: random.Random, text: str) -> str:
 
 
 def wrap(r: random.Random, text: str) -> str:
-    """Chat around it, or instructions before it, or a frame."""
+    """Puts chat around a prompt, or a system prompt before it, or a frame around it."""
     kind = r.random()
     if kind < 0.22:
         return r.choice(FRAMES).replace("{}", text)
@@ -119,7 +119,7 @@ def wrap(r: random.Random, text: str) -> str:
 
 
 def augment(r: random.Random, text: str) -> str:
-    """Sometimes one change, sometimes several."""
+    """Applies none, one or several variations at random."""
     if r.random() < 0.1:
         text = text.rstrip(".?!。？ ") if r.random() < 0.7 else "".join(c for c in text if c not in ".,?!;:'\"")
     if r.random() < 0.1:
@@ -130,5 +130,5 @@ def augment(r: random.Random, text: str) -> str:
 
 
 def conversation(r: random.Random, earlier: str, text: str) -> str:
-    """An earlier turn, then the last ask: the form in which the gateway judges a chat."""
+    """An earlier turn and the last one, in the form in which the gateway classifies a chat."""
     return earlier + r.choice(["\n\n", "\n"]) + text

@@ -1,8 +1,8 @@
-"""Prompts that ask for deliberation, and direct prompts about the very same things.
+"""Generates prompts that need deliberation, and direct prompts about the same topics.
 
-Deliberate: find the cause, weigh options, plan under limits, judge evidence, think ahead. Direct: define, explain in
-brief, rewrite, translate, extract, list, greet. Wording, length and politeness vary in both, so that none of them decides.
-The sentences are in `deliberate.txt`, a template a line; what fills them is in `topics.txt`.
+Deliberation: find the cause, weigh options, plan under limits, judge evidence, think ahead. Direct: define, explain briefly,
+rewrite, translate, extract, list, greet. Wording, length and politeness vary in both, so that none of them decides. The
+templates are in `deliberate.txt`, the entries that fill them in `topics.txt`.
 """
 
 import random
@@ -13,7 +13,7 @@ from .topics import FIELDS
 
 
 def read(path: Path) -> dict[str, list[str]]:
-    """Lists of templates by name; `\\n` in a line is a line break."""
+    """The templates of each list. `\\n` in a line stands for a line break."""
     lists: dict[str, list[str]] = {}
     for line in path.read_text().splitlines():
         if line.startswith("# "):
@@ -26,7 +26,7 @@ def read(path: Path) -> dict[str, list[str]]:
 LISTS = read(Path(__file__).with_name("deliberate.txt"))
 DELIBERATE = ["CAUSE", "CAUSE", "WEIGH", "WEIGH", "PLAN", "PLAN", "JUDGE", "JUDGE", "SHORT", "SHORT"]
 DIRECT = ["DEFINE", "DEFINE", "DEFINE", "REWRITE", "EXTRACT", "LIGHT"]
-MORE_ASKED = [
+REASONING_CONTEXT = [
     "{S} ",
     "Background: {w} {when}. ",
     "We are a team that wants to {project}. ",
@@ -36,7 +36,7 @@ MORE_ASKED = [
     "Some background first. {S} {W2}. We would like to {project}, {limit}. ",
     "Situation: {S} {name} thinks it has to do with {t}.\n\n",
 ]
-MORE_DIRECT = [
+DIRECT_CONTEXT = [
     "{S} ",
     "Hi, I'm {name}. ",
     "For a class on {t}: ",
@@ -47,12 +47,12 @@ MORE_DIRECT = [
 
 
 def capital(text: str) -> str:
-    """With a capital letter in front."""
+    """The text with a capital first letter."""
     return text[0].upper() + text[1:]
 
 
 def fill(r: random.Random, template: str, field: str) -> str:
-    """The template with every slot filled from the field."""
+    """Fills all slots of a template with entries of a field."""
     lists = FIELDS[field]
     a, b = r.choice(lists["pairs"]).split(" / ")
     wrong, wrong2, project, topic = (r.choice(lists[k]) for k in ("wrong", "wrong", "projects", "topics"))
@@ -93,14 +93,14 @@ def fill(r: random.Random, template: str, field: str) -> str:
 
 
 def draw(r: random.Random) -> tuple[str, float]:
-    """A prompt and its label."""
+    """A random prompt and its label."""
     field = r.choice(list(FIELDS))
     thinks = r.random() < 0.5
     text = fill(r, r.choice(LISTS[r.choice(DELIBERATE if thinks else DIRECT)]), field)
-    if r.random() < (0.25 if thinks else 0.15):  # more of the situation
-        text = fill(r, r.choice(MORE_ASKED if thinks else MORE_DIRECT), field) + text
+    if r.random() < (0.25 if thinks else 0.15):  # with more context
+        text = fill(r, r.choice(REASONING_CONTEXT if thinks else DIRECT_CONTEXT), field) + text
     label, asked = (0.95 if thinks else 0.03), r.random()
-    if asked < 0.1:  # how it is asked moves the label a little, and does not decide
+    if asked < 0.1:  # a request for a long or short answer changes the label only a little
         text, label = f"{text} {r.choice(LISTS['LONG'] if thinks else LISTS['BRIEF'])}", label
     elif asked < 0.15:
         text, label = f"{text} {r.choice(LISTS['BRIEF'] if thinks else LISTS['LONG'])}", 0.75 if thinks else 0.2

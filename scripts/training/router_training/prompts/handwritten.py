@@ -1,10 +1,10 @@
-"""Prompts written by hand for training: what generators do not think of. None is in `tests/fixtures/everyday.jsonl`.
+"""Prompts for training that were written by hand. None of them is in `tests/fixtures/everyday.jsonl`.
 
-None is copied from there, but some were written after reading what an early model got wrong in it, and are close to those
-prompts: that file is no clean test of a model trained on these. The model card says which number is. `voices.txt` holds more, in
-many voices (terse, rambling, formal, as a second language), written without a look at any model's errors.
+Some were written after an early model's errors on that file and are close to its prompts, so it is not a clean test of a model
+that was trained on these; the model card says which numbers are. `voices.txt` has more, in many voices (terse, rambling, formal,
+as a second language), written without knowledge of any model's errors.
 
-`{long}` is filled with a pasted passage, log or piece of code, so that length does not decide.
+`{long}` becomes a passage, a log or a piece of code, so that length does not decide.
 """
 
 import random
@@ -487,13 +487,13 @@ VOICES = read(Path(__file__).with_name("voices.txt"))
 
 
 def voice(r: random.Random) -> tuple[str, float]:
-    """A prompt of `voices.txt` and its label."""
+    """A random prompt of `voices.txt` and its label."""
     thinks = r.random() < 0.5
     return r.choice(VOICES["reasoning" if thinks else "direct"]), 0.95 if thinks else 0.04
 
 
 def draw(r: random.Random) -> tuple[str, float]:
-    """A prompt and its label."""
+    """A random prompt and its label."""
     thinks = r.random() < 0.45
     text = r.choice(DELIBERATE if thinks else DIRECT).replace("\\n", "\n").replace("{long}", r.choice(PASSAGES))
     return text, 0.95 if thinks else 0.04

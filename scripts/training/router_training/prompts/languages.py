@@ -1,11 +1,11 @@
-"""Direct and reasoning prompts in other languages: `languages.txt`, an entry a line. `{a}` to `{c}` are numbers."""
+"""Direct and reasoning prompts in other languages than English, from `languages.txt`. `{a}` to `{c}` become numbers."""
 
 import random
 from pathlib import Path
 
 
 def read(path: Path) -> dict[str, dict[str, list[str]]]:
-    """`reasoning` or `direct`, then language, then entries."""
+    """The entries of each language, for `reasoning` and `direct`."""
     tables: dict[str, dict[str, list[str]]] = {"reasoning": {}, "direct": {}}
     for line in path.read_text().splitlines():
         if line.startswith("# "):
@@ -21,12 +21,12 @@ REASONING, DIRECT = TABLES["reasoning"], TABLES["direct"]
 
 
 def entries(language: str, table: dict[str, list[str]], held_out: bool) -> list[str]:
-    """The entries of a language that are trained on, or those that are not."""
+    """The entries of a language for training, or those that are held out from it."""
     return [e for i, e in enumerate(table[language]) if (i % 4 == 3) == held_out]
 
 
 def draw(r: random.Random, held_out: bool = False, language: str | None = None) -> tuple[str, float, str]:
-    """A prompt, its label, and its language."""
+    """A random prompt, its label, and its language."""
     language = language or r.choice(list(REASONING) + ["zh"] * 5)
     thinks = r.random() < 0.5
     text = r.choice(entries(language, REASONING if thinks else DIRECT, held_out))

@@ -1,14 +1,15 @@
-"""Orderings in many wordings: things in a row or by rank, clues about pairs and places, and something to work out.
+"""Generates ordering puzzles: things in a row or by rank, clues about them, and a question that needs reasoning.
 
-Wording, length, introduction and the form of the answer vary on their own, so that a long description that sounds like a
-reading exercise is not taken for one. `reading` is its counterpart: the order is told, and the ask is about the text.
+Wording, length, introduction and form of the answer vary independently. `reading` generates the direct counterpart: the same kind
+of text with a request about the text itself, such as a summary.
 """
 
+import itertools
 import random
 
 from .puzzles import ANIMALS, COLOURS, FRUITS, INSTRUMENTS, NAMES, NUMBER_WORDS, ORDINALS, THINGS, listing, pick
 
-# what they are, the things, low to high in two ways of saying it, and the names of the ends
+# The sentence that introduces the things, the things, two wordings of the relation, and the names of both ends.
 SCENES = [
     ("{n} runners take part in a cross-country race", NAMES, "finished ahead of", "finished behind", "first", "last"),
     ("{n} golfers played a round in the rain", NAMES, "finished above", "finished below", "first", "last"),
@@ -48,7 +49,7 @@ Mark the statement that is supported by all the clues.""".split("\n")
 
 
 def introduction(r: random.Random) -> str:
-    """How such a text is announced, or nothing: formal ones are put together from parts, for they come in many wordings."""
+    """A sentence that introduces the puzzle, or nothing. Formal ones are composed of parts."""
     kind = r.random()
     if kind < 0.25:
         return ""
@@ -79,15 +80,15 @@ def introduction(r: random.Random) -> str:
             f"What follows is a {text}: it {tells} {what} {order}.",
         ]
     )
-    said = r.choice(["statements", "sentences", "claims", "clues", "facts", "remarks", "lines"])
+    statements = r.choice(["statements", "sentences", "claims", "clues", "facts", "remarks", "lines"])
     sound = r.choice(
         [
-            f"No two of its {said} contradict each other.",
-            f"All {said} agree with one another.",
-            f"The {said} in it are true.",
-            f"Its {said} fit together without contradiction.",
-            f"Within it, every one of the {said} is compatible with the rest.",
-            f"Take the {said} as given.",
+            f"No two of its {statements} contradict each other.",
+            f"All {statements} agree with one another.",
+            f"The {statements} in it are true.",
+            f"Its {statements} fit together without contradiction.",
+            f"Within it, every one of the {statements} is compatible with the rest.",
+            f"Take the {statements} as given.",
             "",
             "",
         ]
@@ -99,12 +100,12 @@ def introduction(r: random.Random) -> str:
 
 
 def article(thing: str) -> str:
-    """`the` where a name would not take it."""
+    """The thing with `the`, unless it is a name."""
     return thing if thing[0].isupper() else f"the {thing}"
 
 
-def told(r: random.Random) -> tuple[str, list[str], tuple]:
-    """A scene, its things from low to high, and its words."""
+def opening_of_scene(r: random.Random) -> tuple[str, list[str], tuple]:
+    """The opening sentence of a random scene, its things in order, and the scene."""
     scene = r.choice(SCENES)
     n = r.randint(3, 7)
     things = pick(r, scene[1], n)
@@ -118,9 +119,9 @@ def told(r: random.Random) -> tuple[str, list[str], tuple]:
 
 
 def clues(r: random.Random, things: list[str], scene: tuple) -> list[str]:
-    """Statements about neighbours, or about a place in the order; enough of them to work it out in most cases."""
+    """Statements about neighbours or about a place in the order. They usually determine the order."""
     made = []
-    for a, b in zip(things, things[1:]):
+    for a, b in itertools.pairwise(things):
         a, b = article(a), article(b)
         made.append(f"{a} {scene[2]} {b}" if r.random() < 0.5 else f"{b} {scene[3]} {a}")
     if len(things) > 3 and r.random() < 0.7:
@@ -135,7 +136,7 @@ def clues(r: random.Random, things: list[str], scene: tuple) -> list[str]:
 
 
 def place_of(r: random.Random, i: int, n: int, scene: tuple) -> str:
-    """How a place in the order is called: from either end."""
+    """The name of a place in the order, counted from either end."""
     if i == 0:
         return scene[4]
     if i == n - 1:
@@ -148,8 +149,8 @@ def place_of(r: random.Random, i: int, n: int, scene: tuple) -> str:
 
 
 def ordering(r: random.Random) -> str:
-    """Clues to an order, and a question that needs all or most of them."""
-    opening, things, scene = told(r)
+    """Clues to an order, and a question that needs most of them."""
+    opening, things, scene = opening_of_scene(r)
     joint = r.choice([". ", ". ", ". ", "; ", ".\n"])
     body = joint.join(clues(r, things, scene)) + "."
     before = introduction(r)
@@ -191,8 +192,8 @@ def ordering(r: random.Random) -> str:
 
 
 def reading(r: random.Random) -> str:
-    """The same kind of text with an ask that needs no working out."""
-    opening, things, scene = told(r)
+    """The same kind of text with a request that needs no reasoning."""
+    opening, things, scene = opening_of_scene(r)
     body = ". ".join(clues(r, things, scene)) + "."
     before = introduction(r)
     start = (before + " " if before else "") + opening + " " + body

@@ -1,9 +1,10 @@
-"""Programs that write problems of kinds the data lacks. Each kind has its own wording, names and sizes.
+"""Generates problems of kinds that the data folder lacks. Each kind has its own wording, names and sizes.
 
-A kind is a function of a random generator that returns one prompt. `KINDS` says what thinking is worth on it;
-`HELD_OUT` are kinds that are never trained on, so that they measure what the model makes of a kind it has not seen.
+A kind is a function of a random generator that returns a prompt. `KINDS` has its label. The kinds in `HELD_OUT` are never used
+for training, so that they measure how the model handles an unknown kind.
 """
 
+import itertools
 import random
 
 NAMES = (
@@ -26,31 +27,31 @@ NUMBER_WORDS = "zero one two three four five six seven eight nine ten eleven twe
 
 
 def pick(r, items, n):
-    """n different items."""
+    """n different random items."""
     return r.sample(list(items), n)
 
 
 def listing(items):
-    """a, b, and c"""
+    """The items as a list in English: a, b, and c."""
     items = list(items)
     return items[0] if len(items) == 1 else ", ".join(items[:-1]) + (", and " if len(items) > 2 else " and ") + items[-1]
 
 
 def single(thing):
-    """One of what may be written in the plural: an apple, a mango."""
+    """The singular with its article, of a word that may be a plural: an apple, a mango."""
     thing = thing.removesuffix("es") if thing.endswith("oes") else thing.removesuffix("s")
     return f"{'an' if thing[0] in 'aeiou' else 'a'} {thing}"
 
 
 def several(thing):
-    """More than one of it."""
+    """The plural of a thing."""
     if thing in FRUITS:
         return thing
     return thing + ("es" if thing.endswith(("ch", "sh", "x")) else "s")
 
 
 def number(r, low, high):
-    """Digits, or now and then a word."""
+    """A random number, in digits or sometimes as a word."""
     n = r.randint(low, high)
     return NUMBER_WORDS[n] if n <= 12 and r.random() < 0.4 else str(n)
 
@@ -72,9 +73,9 @@ def truth_tellers(r):
     names = pick(r, NAMES, r.randint(3, 6))
     verbs = r.choice([("tells the truth", "lies"), ("is a knight", "is a knave"), ("is honest", "is lying")])
     start = f"{names[0]} {r.choice(verbs)}."
-    said = [f"{b} says {a} {r.choice(verbs)}." for a, b in zip(names, names[1:])]
+    statements = [f"{b} says {a} {r.choice(verbs)}." for a, b in itertools.pairwise(names)]
     if r.random() < 0.4:
-        r.shuffle(said)
+        r.shuffle(statements)
     intro = r.choice(
         [
             "",
@@ -86,7 +87,7 @@ def truth_tellers(r):
     ask = r.choice(
         [f"Does {names[-1]} tell the truth?", f"Is {names[-1]} a liar?", "Who is lying?", "Which of them can be believed?"]
     )
-    return f"{intro}{start} {' '.join(said)} {ask}" + options(r, ["Yes", "No"])
+    return f"{intro}{start} {' '.join(statements)} {ask}" + options(r, ["Yes", "No"])
 
 
 def walking(r):
@@ -130,9 +131,9 @@ def swaps(r):
     names = pick(r, NAMES, n)
     items = r.choice([pick(r, COLOURS, n), pick(r, THINGS, n)])
     noun = r.choice(["ball", "present", "locker", "card", "seat"]) if items[0] in COLOURS else ""
-    begin = listing(f"{a} has the {b} {noun}".strip() for a, b in zip(names, items))
+    begin = listing(f"{a} has the {b} {noun}".strip() for a, b in zip(names, items, strict=True))
     moves = []
-    for i in range(r.randint(3, 7)):
+    for _ in range(r.randint(3, 7)):
         a, b = pick(r, names, 2)
         moves.append(r.choice([f"{a} and {b} swap", f"{a} trades with {b}", f"{b} exchanges with {a}"]))
     text = f"{listing(names)} are {r.choice(['playing a game', 'friends who trade things', 'at a gift exchange', 'sitting in a row'])}. At the start {begin}. "
@@ -545,7 +546,7 @@ def algorithm(r):
 
 
 def spelling(r):
-    """Work letter by letter: nothing of it can be looked up."""
+    """Problems with the letters of words."""
     words = pick(r, WORDS, 5)
     a, b = words[:2]
     shown = "".join(c if r.random() < 0.4 else "_" for c in a[1:])
@@ -581,7 +582,7 @@ def constraint_plan(r):
     ).format(a=r.randint(3, 12), b=r.randint(2, 40), c=r.choice(NAMES), d=r.choice(NAMES))
 
 
-# Written like the tasks whose answers do not get better by thinking.
+# Kinds whose answers do not improve with reasoning.
 def sort_words(r):
     words = pick(r, THINGS + FRUITS + ANIMALS + INSTRUMENTS + COLOURS, r.randint(4, 14))
     return r.choice(
@@ -627,7 +628,7 @@ def translation_error(r):
     )
 
 
-# Kinds below are never trained on.
+# The kinds below are held out from training.
 def family(r):
     n = pick(r, NAMES, 5)
     return f"{n[0]} is the {r.choice(['mother', 'father'])} of {n[1]}. {n[1]} is {r.choice(['married to', 'the sister of', 'the brother of'])} {n[2]}, whose only son is {n[3]}. {n[4]} is {n[3]}'s daughter. How is {n[4]} related to {n[0]}?"
@@ -718,7 +719,7 @@ def letters(r):
     ).format(l=r.choice(w), w=w, x=r.choice(ANIMALS), y=r.choice(THINGS))
 
 
-KINDS = {  # what thinking is worth on a kind, 0 to 1
+KINDS = {  # labels
     truth_tellers: 0.97,
     walking: 0.97,
     swaps: 0.97,
@@ -751,6 +752,6 @@ HELD_OUT = [family, sequence_next, river_crossing, cryptarithm, weighing, clock_
 
 
 def draw(r: random.Random) -> tuple[str, float, str]:
-    """A prompt, its label, and its kind."""
+    """A random prompt, its label, and the name of its kind."""
     kind = r.choice(list(KINDS))
     return kind(r), KINDS[kind], kind.__name__

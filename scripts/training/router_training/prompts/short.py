@@ -1,7 +1,7 @@
-"""Short asks in pairs that look alike: code to write down against code to work out, a fact to recall against facts to
-combine, a number that is only there against a number to compute, a wish against a dilemma.
+"""Generates short prompts of kinds that look alike but differ in their label.
 
-A kind is a function of a random generator that returns one prompt; `KINDS` says what thinking is worth on it.
+The pairs: code to write down and code to work out, a fact to recall and facts to combine, a number that is only mentioned and a
+number to compute, a wish and a dilemma. A kind is a function of a random generator that returns a prompt; `KINDS` has its label.
 """
 
 import random
@@ -174,7 +174,7 @@ my daughter wants to quit the violin after nine years""".split("\n")
 
 
 def code_down(r):
-    """Code that anyone can write down."""
+    """Code that can be written down without reasoning."""
     lang = r.choice(LANGUAGES)
     return r.choice(
         [
@@ -229,7 +229,7 @@ def code_down(r):
 
 
 def code_out(r):
-    """Code that must be worked out: why it fails, how to do it well, what it does in the end."""
+    """Code that needs reasoning: why it fails, how to design it, what it computes."""
     symptom = r.choice(
         [
             "it hangs when the list is empty",
@@ -288,7 +288,7 @@ def code_out(r):
 
 
 def recall(r):
-    """A single fact: known or not."""
+    """A single fact, which a model knows or not."""
     return r.choice(
         [
             "In what year was {p} born?",
@@ -349,7 +349,7 @@ def recall(r):
 
 
 def hops(r):
-    """Facts that must be found one after the other, and combined."""
+    """Several facts that must be combined."""
     slots = {
         "p": r.choice(PEOPLE),
         "q": r.choice(PEOPLE),
@@ -392,7 +392,7 @@ def hops(r):
 
 
 def mention(r):
-    """A number that is only there."""
+    """A number that is only mentioned."""
     return r.choice(
         [
             "My order {n} from {d} has not arrived.",
@@ -449,7 +449,7 @@ def mention(r):
 
 
 def compute(r):
-    """A short ask whose number must be computed."""
+    """A number that must be computed."""
     return r.choice(
         [
             "what's {m}% of {n}?",
@@ -489,7 +489,7 @@ def compute(r):
 
 
 def verdict(r):
-    """Short questions of judgement, public and private."""
+    """Public and private questions of judgement."""
     return r.choice(
         [
             "Should {a} {m}?",
@@ -516,7 +516,7 @@ def verdict(r):
 
 
 def small_wish(r):
-    """Asked like a dilemma, but there is nothing to weigh."""
+    """Worded like a dilemma, but with nothing to weigh."""
     return r.choice(
         [
             "Should I capitalise '{p}'?",
@@ -564,6 +564,6 @@ KINDS = {code_down: 0.05, code_out: 0.94, recall: 0.04, hops: 0.85, mention: 0.0
 
 
 def draw(r: random.Random) -> tuple[str, float, str]:
-    """A prompt, its label, and its kind."""
+    """A random prompt, its label, and the name of its kind."""
     kind = r.choice(list(KINDS))
     return kind(r), KINDS[kind], kind.__name__

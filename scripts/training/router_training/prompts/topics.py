@@ -1,14 +1,14 @@
-"""What deliberate and direct prompts are both written about, so that the topic alone does not decide: `topics.txt`.
+"""Topics in 26 fields, from `topics.txt`. Direct and reasoning prompts share them, so that the topic alone does not decide.
 
-A field (`# name`) has lists (`## name`), an entry a line: plain topics; pairs to choose between, ` / ` between the sides;
-things that went wrong, and circumstances; projects, and their limits.
+A field (`# name`) has lists (`## name`) with an entry a line: topics, pairs to choose between (` / ` separates them), things that
+went wrong, circumstances, projects and their limits.
 """
 
 from pathlib import Path
 
 
 def read(path: Path) -> dict[str, dict[str, list[str]]]:
-    """Field, list, entries."""
+    """The entries of each list of each field."""
     fields: dict[str, dict[str, list[str]]] = {}
     field: dict[str, list[str]] = {}
     entries: list[str] = []
