@@ -4,6 +4,7 @@
 
 mod byte_edits;
 mod chat;
+mod form_part;
 mod json_object;
 mod media_type;
 mod message;

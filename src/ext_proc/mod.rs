@@ -2,7 +2,7 @@
 //!
 //! Envoy keeps the connections to clients and servers. It shows us a request's headers and body, and we reply with the headers
 //! and body to forward. It also shows us the headers of the response, but not its body. One gRPC stream is one HTTP request and
-//! one [`Session`].
+//! one [`RequestSession`].
 
 mod headers;
 mod mode;
@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming, async_trait, service::Routes};
 use tonic_health::{ServingStatus, server::HealthReporter};
 
-pub use self::{reply::ReplyQueue, session::Session};
+pub use self::{reply::ReplyQueue, session::RequestSession};
 use crate::{config::ExtProc, state::StateHandle};
 
 /// How often the health service is brought up to date.
@@ -94,7 +94,7 @@ impl ExternalProcessor for Processor {
         // Boxed, because it is moved for every reply.
         let stream = Box::new(GrpcStream {
             messages: request.into_inner(),
-            session: Session::new(self.state_handle.load()),
+            session: RequestSession::new(self.state_handle.load()),
             replies: ReplyQueue::with_capacity(2),
         });
         // No task and no channel: tonic polls the stream while Envoy reads, and dropping the stream cancels the pending work.
@@ -106,7 +106,7 @@ impl ExternalProcessor for Processor {
 /// A gRPC stream with its session.
 struct GrpcStream {
     messages: Streaming<ProcessingRequest>,
-    session: Session,
+    session: RequestSession,
     replies: ReplyQueue,
 }
 

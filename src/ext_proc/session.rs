@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// One HTTP request and its response.
-pub struct Session {
+pub struct RequestSession {
     state: Arc<AppState>,
     request_mode: BodyMode,
     response_mode: BodyMode,
@@ -38,7 +38,7 @@ pub struct Session {
     decision_headers: DecisionHeaders,
 }
 
-impl Session {
+impl RequestSession {
     /// A session before its first message.
     pub fn new(state: Arc<AppState>) -> Self {
         Self {

@@ -10,7 +10,7 @@ use libfuzzer_sys::fuzz_target;
 use thinkgate::{
     app,
     config::Config,
-    ext_proc::{ReplyQueue, Session},
+    ext_proc::{ReplyQueue, RequestSession},
     state::AppState,
 };
 use tokio::runtime::{Builder, Runtime};
@@ -71,7 +71,7 @@ fuzz_target!(|input: &[u8]| {
         _ => &GATEWAYS.plain,
     };
     let mut envoy = Envoy::default();
-    let mut session = Session::new(state.clone());
+    let mut session = RequestSession::new(state.clone());
     for message in script.messages {
         envoy.on_message(&message);
         let mut replies = ReplyQueue::new();
