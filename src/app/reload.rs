@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use crate::{
-    app,
+    app::build_state,
     config::{self, Flags, ParsedConfig, Problem, Problems},
     routing::Family,
     state::{AppState, StateHandle},
@@ -152,12 +152,12 @@ fn reload(state_handle: &StateHandle, flags: &Flags) -> FileHashes {
 fn rebuild(before: &AppState, parsed: ParsedConfig) -> Result<AppState, Problems> {
     let mut problems = parsed.problems();
     if parsed.is_complete {
-        problems.add(app::reload_problems(before, &parsed.config));
+        problems.add(build_state::reload_problems(before, &parsed.config));
     }
     if !problems.0.is_empty() {
         return Err(problems);
     }
-    app::rebuild(before, parsed.config)
+    build_state::rebuild(before, parsed.config)
         .map_err(|error| Problems(vec![Problem::new("configuration", format!("{error:#}"))]))
 }
 

@@ -5,8 +5,6 @@ use std::cell::OnceCell;
 
 use sha2::{Digest, Sha256};
 
-use super::tokenizer::Tokens;
-
 /// The part of a text that the model may read: the whole text, or its head and tail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Excerpt {
@@ -18,6 +16,17 @@ pub struct Excerpt {
     pub cost: u64,
     /// The tokens, filled in by the first inference and reused by the second one.
     pub tokens: OnceCell<Tokens>,
+}
+
+/// The tokens of one text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tokens {
+    /// Token ids, including the special ones.
+    pub ids: Vec<i64>,
+    /// True when the middle of the text was left out.
+    pub truncated: bool,
+    /// True when there are no tokens, or too many unknown ones to classify the text.
+    pub unreadable: bool,
 }
 
 /// The SHA-256 of an excerpt's content: the key of the score cache.

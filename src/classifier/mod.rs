@@ -5,6 +5,7 @@
 //! cached by the hash of the text that was read, so each is computed once. A score does not depend on the batch.
 
 mod cache_stats;
+mod classification;
 mod error;
 mod excerpt;
 mod inference;
@@ -19,10 +20,10 @@ mod worker;
 use std::{sync::Arc, time::Duration};
 
 use quick_cache::sync::Cache;
-use serde::Serialize;
 use tokio::sync::oneshot;
 
 pub use cache_stats::CacheStats;
+pub use classification::{Classification, Domain, FallbackReason};
 pub use error::LoadError;
 
 use self::{
@@ -36,59 +37,6 @@ use crate::config;
 /// A request is admitted when its estimated wait is below this share of the deadline. The estimate is a mean, and a request that is
 /// admitted and then late has wasted its wait and the work.
 const ADMIT_FRACTION: f64 = 0.6;
-
-/// The result of classifying one text.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Classification {
-    /// The probability that reasoning pays, 0 to 1: the sum over the reasoning labels.
-    pub score: f64,
-    /// The likeliest domain, when the model has a second head.
-    pub domain: Option<Domain>,
-    /// Tokens that the model read, including special ones.
-    pub tokens: usize,
-    /// True when the middle of the text was cut out.
-    pub truncated: bool,
-    /// True when too many tokens are unknown to the vocabulary. The score then means nothing.
-    pub unreadable: bool,
-}
-
-/// The domain (subject) of a text.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Domain {
-    /// One of the model's `domain_labels`.
-    pub label: Arc<str>,
-    /// Its probability, 0 to 1.
-    pub score: f64,
-}
-
-/// Why a text has no classification, so that the request gets `routing.fallback`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FallbackReason {
-    /// `classifier.deadline_ms` passed.
-    Late,
-    /// `classifier.queue` requests wait already, or the expected wait is longer than three fifths of the deadline.
-    Full,
-    /// The model failed; the log says how.
-    Failed,
-    /// The request has no text to classify.
-    Nothing,
-    /// Too many tokens of the text are unknown to the model's vocabulary.
-    Unreadable,
-}
-
-impl FallbackReason {
-    /// Its name in logs and metrics.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Late => "late",
-            Self::Full => "full",
-            Self::Failed => "failed",
-            Self::Nothing => "nothing",
-            Self::Unreadable => "unreadable",
-        }
-    }
-}
 
 /// A running classifier. Dropping it ends its worker threads.
 #[derive(Debug)]

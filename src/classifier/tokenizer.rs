@@ -4,7 +4,10 @@ use std::path::Path;
 
 use tokenizers::{Encoding, NormalizerWrapper, Tokenizer, normalizers};
 
-use super::{error::LoadError, excerpt::Excerpt};
+use super::{
+    error::LoadError,
+    excerpt::{Excerpt, Tokens},
+};
 
 /// The tokenizer of a model, with the special tokens that go before and after a text.
 pub struct TextTokenizer {
@@ -15,17 +18,6 @@ pub struct TextTokenizer {
     suffix: Vec<i64>,
     unknown: Option<u32>,
     max_tokens: usize,
-}
-
-/// The tokens of one text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tokens {
-    /// Token ids, including the special ones.
-    pub ids: Vec<i64>,
-    /// True when the middle of the text was left out.
-    pub truncated: bool,
-    /// True when there are no tokens, or too many unknown ones to classify the text.
-    pub unreadable: bool,
 }
 
 /// A text with a larger share of unknown tokens counts as unreadable.

@@ -1,15 +1,15 @@
 //! Background tasks that watch the model servers: the models they list, the switches these obey, and the servers' health.
 
 mod backoff;
+mod interval;
 mod log;
 mod models;
 
-use std::{num::NonZeroU32, time::Duration};
+use std::num::NonZeroU32;
 
 use futures_util::future::join_all;
-use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use self::models::ModelPoller;
+use self::{interval::every, models::ModelPoller};
 use crate::{
     state::{AppState, StateHandle},
     upstream::{ModelServer, check_health, model_servers},
@@ -42,12 +42,6 @@ async fn watch(state: &AppState, server: &ModelServer) {
         ModelPoller::new(state, server).run(),
         check_regularly(state, server)
     );
-}
-
-fn every(period: Duration) -> Interval {
-    let mut ticks = interval(period);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks
 }
 
 /// Checks the server's health every `upstream.health_ms`. Returns at once if health checks are off.

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{backoff::ProbeBackoff, every, log::log_model};
+use super::{backoff::ProbeBackoff, interval::every, log::log_model};
 use crate::{
     routing::Family,
     state::AppState,

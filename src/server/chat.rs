@@ -93,10 +93,9 @@ async fn forward(
             routed.reconcile(endpoint.family, relay.switch_rejected());
             let Decision { mode, why, .. } = &routed.decision;
             relay.record().set_mode(mode.as_str(), why.as_str());
-            relay.hold(permit);
             let headers = decision_headers(&routed.decision, endpoint.model_header.clone());
             response.headers_mut().extend(headers);
-            coalesced(response)
+            coalesced(response, permit)
         }
         Err((error, record)) => {
             let mut response = fail(record, &error, None);

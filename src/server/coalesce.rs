@@ -13,7 +13,10 @@ use bytes::Bytes;
 use http::Response;
 use http_body::{Body, Frame, SizeHint};
 
-use crate::{pipeline::BodyBuffer, upstream::RelayBody};
+use crate::{
+    pipeline::{BodyBuffer, Permit},
+    upstream::RelayBody,
+};
 
 /// The most bytes that are coalesced into one chunk. It bounds what is read ahead for a client that is slower than its server.
 const MAX_BYTES: usize = 64 << 10;
@@ -26,20 +29,23 @@ pub struct Coalesce<B: Body> {
     next: Option<Option<Result<Frame<Bytes>, B::Error>>>,
     /// True once the connection had a turn to write what came before an error.
     is_flushed: bool,
+    /// The request stays in flight until its body is dropped.
+    _permit: Option<Permit>,
 }
 
-/// A response whose body is coalesced.
-pub fn coalesced(response: Response<RelayBody>) -> Response<axum::body::Body> {
-    response.map(|body| axum::body::Body::new(Coalesce::new(body)))
+/// A response whose body is coalesced, and holds the permit of its request.
+pub fn coalesced(response: Response<RelayBody>, permit: Permit) -> Response<axum::body::Body> {
+    response.map(|body| axum::body::Body::new(Coalesce::new(body, Some(permit))))
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Coalesce<B> {
-    fn new(inner: B) -> Self {
+    fn new(inner: B, permit: Option<Permit>) -> Self {
         Self {
             inner,
             buffer: BodyBuffer::default(),
             next: None,
             is_flushed: false,
+            _permit: permit,
         }
     }
 
@@ -140,7 +146,7 @@ mod tests {
     }
 
     async fn coalesce_all(pieces: &[Option<&'static str>]) -> Vec<String> {
-        let mut body = Coalesce::new(Pieces(pieces.iter().copied().collect()));
+        let mut body = Coalesce::new(Pieces(pieces.iter().copied().collect()), None);
         let mut coalesced = Vec::new();
         while let Some(frame) = body.frame().await {
             let data = frame.unwrap().into_data().unwrap();
@@ -161,7 +167,7 @@ mod tests {
     async fn what_came_before_a_failure_is_flushed_before_the_failure_is_told() {
         let pieces = [Ok(Frame::data(Bytes::from("a"))), Err("reset")];
         let inner = StreamBody::new(futures_util::stream::iter(pieces));
-        let mut body = Coalesce::new(inner);
+        let mut body = Coalesce::new(inner, None);
         assert!(body.frame().await.unwrap().is_ok());
         assert!(body.frame().now_or_never().is_none());
         assert_eq!(body.frame().await.unwrap().unwrap_err(), "reset");
@@ -172,7 +178,7 @@ mod tests {
         let inner = StreamBody::new(futures_util::stream::iter([Err::<Frame<Bytes>, _>(
             "reset",
         )]));
-        let mut body = Coalesce::new(inner);
+        let mut body = Coalesce::new(inner, None);
         assert!(body.frame().now_or_never().is_none());
         assert_eq!(body.frame().await.unwrap().unwrap_err(), "reset");
     }

@@ -60,10 +60,7 @@ pub async fn handle(State(state): State<Arc<AppState>>, request: Request) -> Res
     };
     let AdmittedRequest { permit, record, .. } = admitted;
     match forward.send(&state.client, &model, record).await {
-        Ok(mut response) => {
-            response.body_mut().hold(permit);
-            coalesced(response)
-        }
+        Ok(response) => coalesced(response, permit),
         Err((error, record)) => fail(record, &error, None),
     }
 }

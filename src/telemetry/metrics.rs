@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use prometheus::{Encoder, Registry, TextEncoder};
 use tokio::{task::spawn_blocking, time::timeout};
 
-use super::{LAST_EXPORT, otlp, record::Record};
+use super::{LAST_EXPORT, otlp};
 use crate::config::BaseUrl;
 
 /// Histogram bounds for times that a model server takes, in seconds.
@@ -64,18 +64,18 @@ pub struct Metrics {
     registry: Registry,
     meter: Meter,
     provider: SdkMeterProvider,
-    requests: Counter<u64>,
+    pub(super) requests: Counter<u64>,
     in_flight: UpDownCounter<i64>,
-    request_duration: Histogram<f64>,
-    upstream_duration: Histogram<f64>,
-    decision_duration: Histogram<f64>,
-    score: Histogram<f64>,
-    fallbacks: Counter<u64>,
+    pub(super) request_duration: Histogram<f64>,
+    pub(super) upstream_duration: Histogram<f64>,
+    pub(super) decision_duration: Histogram<f64>,
+    pub(super) score: Histogram<f64>,
+    pub(super) fallbacks: Counter<u64>,
     attempts: Counter<u64>,
     retries: Counter<u64>,
     health: Arc<Mutex<ServerHealth>>,
     reload_ok: Gauge<u64>,
-    tokens: Counter<u64>,
+    pub(super) tokens: Counter<u64>,
 }
 
 impl fmt::Debug for Metrics {
@@ -232,58 +232,6 @@ impl Metrics {
     pub fn set_reload_ok(&self, ok: bool) {
         self.reload_ok.record(u64::from(ok), &[]);
     }
-
-    /// Counts a request that is over. Each instrument gets its labels in one order: the SDK sorts an order only the first time.
-    pub(super) fn record_request(&self, record: &Record) {
-        let decision = record.decision.as_ref();
-        let route = label("route", record.route);
-        let model = label("model", record.model.clone());
-        let mode = label("mode", decision.map_or("", |decision| decision.mode));
-        let why = label("why", decision.map_or("", |decision| decision.why));
-        self.requests.add(
-            1,
-            &[
-                route.clone(),
-                model.clone(),
-                mode.clone(),
-                why.clone(),
-                KeyValue::new("status", i64::from(record.status)),
-                label("reason", record.reason()),
-            ],
-        );
-        let seconds = record.started.elapsed().as_secs_f64();
-        let labels = [route, model.clone(), mode.clone()];
-        self.request_duration.record(seconds, &labels);
-        for (stage, seconds) in [
-            ("headers", record.headers_s),
-            ("first_chunk", record.first_chunk_s),
-        ] {
-            if let Some(seconds) = seconds {
-                let labels = [model.clone(), label("stage", stage)];
-                self.upstream_duration.record(seconds, &labels);
-            }
-        }
-        if let Some(decision) = decision {
-            self.decision_duration.record(decision.seconds, &[why]);
-            if let Some(score) = decision.score {
-                self.score.record(score, std::slice::from_ref(&model));
-            }
-            if let Some(reason) = decision.fallback_reason {
-                self.fallbacks.add(1, &[label("miss", reason)]);
-            }
-        }
-        let usage = record.usage;
-        for (kind, tokens) in [
-            ("prompt", usage.prompt),
-            ("completion", usage.completion),
-            ("reasoning", usage.reasoning),
-        ] {
-            if let Some(tokens) = tokens {
-                let labels = [model.clone(), mode.clone(), label("kind", kind)];
-                self.tokens.add(tokens, &labels);
-            }
-        }
-    }
 }
 
 /// One provider with a reader for Prometheus and, with a collector, one that pushes.
@@ -322,7 +270,7 @@ fn register_health_gauge(meter: &Meter, health: &Arc<Mutex<ServerHealth>>) {
 }
 
 /// A label; static words and shared names are not copied.
-fn label(key: &'static str, value: impl Into<StringValue>) -> KeyValue {
+pub(super) fn label(key: &'static str, value: impl Into<StringValue>) -> KeyValue {
     KeyValue::new(key, value.into())
 }
 

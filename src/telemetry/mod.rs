@@ -5,6 +5,7 @@ mod log_writer;
 mod metrics;
 mod otlp;
 mod record;
+mod request_metrics;
 mod trace;
 
 use std::{

@@ -8,12 +8,12 @@ use std::{
 use super::{
     Classification,
     error::{InferenceError, LoadError},
-    excerpt::Excerpt,
+    excerpt::{Excerpt, Tokens},
     inference::{BatchLimits, ExitMode, Inference},
     labels::Labels,
     parallelism::Parallelism,
     session::{Session, Shapes},
-    tokenizer::{TextTokenizer, Tokens},
+    tokenizer::TextTokenizer,
 };
 use crate::config;
 

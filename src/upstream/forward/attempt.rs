@@ -10,11 +10,15 @@ use http::{HeaderMap, HeaderValue, Method, Request, header};
 use tokio::time::timeout;
 use tracing::Span;
 
-use super::{headers::ForwardHeaders, request_body::RequestBody, response::UpstreamResponse};
+use super::headers::ForwardHeaders;
 use crate::{
     error::{Error, Limit},
     telemetry::{AttemptOutcome, inject},
-    upstream::{balance::Endpoint, client::Client, wire::ClientError},
+    upstream::{
+        balance::Endpoint,
+        client::Client,
+        wire::{ClientError, RequestBody, UpstreamResponse},
+    },
 };
 
 /// A reused connection that the server closed while it was idle fails within this time. If it fails later, the server may have

@@ -10,13 +10,13 @@ use http::{StatusCode, header};
 use super::{
     attempt::{Answer, AttemptError},
     relay_body::AnsweredAttempt,
-    response::UpstreamResponse,
 };
 use crate::{
     error::{Error, Limit},
     upstream::{
         balance::{Candidates, Endpoint, InFlight},
         client::Client,
+        wire::UpstreamResponse,
     },
 };
 

@@ -9,8 +9,6 @@ mod headers;
 mod idle_timeout;
 mod inspect;
 mod relay_body;
-mod request_body;
-mod response;
 mod switch_rejection;
 
 use std::{pin::pin, time::Instant};
@@ -26,7 +24,7 @@ use self::{
     relay_body::AnsweredAttempt,
     switch_rejection::SwitchCheck,
 };
-use super::{balance::Endpoint, catalog::Model, client::Client};
+use super::{balance::Endpoint, catalog::Model, client::Client, wire::UpstreamResponse};
 use crate::{
     error::Error,
     routing::Rendered,
@@ -36,8 +34,6 @@ use crate::{
 pub use self::{
     headers::{content_length, is_gateway_header, list_items},
     relay_body::RelayBody,
-    request_body::RequestBody,
-    response::{BufferedBody, UpstreamResponse},
 };
 
 /// A request that can be sent to any endpoint of a model.

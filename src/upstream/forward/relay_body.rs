@@ -13,14 +13,14 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
-use super::{headers, idle_timeout::IdleTimeout, inspect::Inspect, response::BufferedBody};
+use super::{headers, idle_timeout::IdleTimeout, inspect::Inspect};
 use crate::{
     error::Error,
-    pipeline::Permit,
     telemetry::{Outcome, Record},
     upstream::{
         balance::{Endpoint, InFlight},
         client::Client,
+        wire::BufferedBody,
     },
 };
 
@@ -34,7 +34,6 @@ pub struct RelayBody {
     abort: Pin<Box<WaitForCancellationFutureOwned>>,
     record: Box<Record>,
     attempt: AnsweredAttempt,
-    permit: Option<Permit>,
 }
 
 /// The attempt that got an answer.
@@ -64,7 +63,6 @@ impl RelayBody {
             abort: Box::pin(client.worker_abort_token().clone().cancelled_owned()),
             record,
             attempt,
-            permit: None,
         }
     }
 
@@ -81,11 +79,6 @@ impl RelayBody {
     /// The endpoint that answered.
     pub fn endpoint(&self) -> &Arc<Endpoint> {
         self.attempt.in_flight.endpoint()
-    }
-
-    /// Keeps the request's concurrency permit until the body is dropped.
-    pub fn hold(&mut self, permit: Permit) {
-        self.permit = Some(permit);
     }
 
     fn on_chunk(&mut self, data: &Bytes) {

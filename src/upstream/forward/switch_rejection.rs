@@ -9,11 +9,11 @@ use http_body_util::BodyExt;
 use memchr::memmem;
 use tokio::time::timeout;
 
-use super::{
-    headers::content_length,
-    response::{BufferedBody, UpstreamResponse},
+use super::headers::content_length;
+use crate::{
+    error::{Error, Limit},
+    upstream::wire::{BufferedBody, UpstreamResponse},
 };
-use crate::error::{Error, Limit};
 
 /// The longest error body that is searched, in bytes. A longer one may repeat the request, whatever fields it names.
 const MAX_SEARCHED_BYTES: usize = 64 << 10;

@@ -5,7 +5,7 @@ use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::{MAX_HEAD_BYTES, Origin, SendError, idle::IdleConnections, open::Io};
-use crate::upstream::forward::{BufferedBody, RequestBody, UpstreamResponse};
+use crate::upstream::wire::{BufferedBody, RequestBody, UpstreamResponse};
 
 /// A share in a connection. It ends when nobody has one and nothing runs on it.
 #[derive(Debug, Clone)]

@@ -13,6 +13,8 @@ mod http2;
 mod idle;
 mod open;
 mod origin;
+mod request_body;
+mod response;
 mod turns;
 
 use std::{
@@ -34,12 +36,13 @@ use self::{
     open::{Connector, opened},
     turns::Turns,
 };
-use super::forward::{RequestBody, UpstreamResponse};
 use crate::api::is_media_type;
 
 pub use http1::{AnswerReader, ConnectionBody, Malformed, ResponseHead};
 pub use open::connector;
 pub use origin::{Origin, path_of};
+pub use request_body::RequestBody;
+pub use response::{BufferedBody, UpstreamResponse};
 
 /// The longest response head, in bytes: about what hyper (1.12) accepts from a client. Its default for HTTP/2 is 16 KB.
 const MAX_HEAD_BYTES: u32 = 400 << 10;

@@ -30,7 +30,7 @@ use tokio::{
 
 use self::request::Outgoing;
 use super::{Origin, SendError, idle::IdleConnections, open::Io};
-use crate::upstream::forward::{BufferedBody, RequestBody, UpstreamResponse};
+use crate::upstream::wire::{BufferedBody, RequestBody, UpstreamResponse};
 
 pub use answer::ConnectionBody;
 pub use head::{Malformed, ResponseHead};

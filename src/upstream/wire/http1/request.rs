@@ -11,7 +11,7 @@ use http::{HeaderValue, Request, header};
 use http_body::Body;
 use tokio::io::AsyncWrite;
 
-use crate::upstream::forward::RequestBody;
+use crate::upstream::wire::RequestBody;
 
 /// What is still to be sent of a request.
 #[derive(Debug, Default)]

@@ -13,7 +13,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::Either;
 use hyper::body::Incoming;
 
-use crate::upstream::wire::ConnectionBody;
+use super::ConnectionBody;
 
 /// A model server's response.
 pub type UpstreamResponse = Response<BufferedBody>;
