@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Instant};
 use tokio::sync::oneshot;
 use tracing::{Span, error};
 
-use super::{Backlog, Lane, Queued, backlog::Reservation};
+use super::{
+    backlog::{Backlog, Reservation},
+    request::{Lane, Queued},
+};
 use crate::classifier::{
     Classification, FallbackReason, error::InferenceError, excerpt::Excerpt, inference::ExitMode,
 };

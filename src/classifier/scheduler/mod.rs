@@ -7,45 +7,20 @@
 
 mod backlog;
 mod batch;
+mod request;
 
 use std::{collections::VecDeque, sync::Arc, time::Instant};
 
-use tokio::sync::oneshot;
-
 pub use backlog::Backlog;
 pub use batch::Batch;
+pub use request::{Lane, Queued, Request};
 
-use self::{backlog::Reservation, batch::Caller};
+use self::batch::Caller;
 use super::{
-    Classification, FallbackReason,
+    FallbackReason,
     excerpt::Excerpt,
     inference::{ExitMode, Inference},
 };
-
-/// A text to classify, and where the result goes.
-pub struct Request {
-    /// The text.
-    pub excerpt: Excerpt,
-    /// Closed when the caller has left: the client is gone or its deadline has passed.
-    pub reply: oneshot::Sender<Result<Classification, FallbackReason>>,
-}
-
-/// A request in a lane.
-pub struct Queued {
-    request: Request,
-    reservation: Reservation,
-    queued_at: Instant,
-    due: Option<Instant>,
-}
-
-/// Requests that wait for the same part of the model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lane {
-    /// New requests, which run up to the early exit. Without an exit, all requests.
-    Exit,
-    /// Requests about which the exit was not confident.
-    Full,
-}
 
 /// What the scheduler needs to know of a worker's past.
 #[derive(Debug)]
@@ -131,6 +106,7 @@ impl Scheduler {
     }
 
     /// Queues a new request. Gives it back when the scheduler is closed.
+    #[expect(clippy::result_large_err, reason = "the caller gets its request back")]
     pub fn push(&mut self, queued: Queued) -> Result<(), Queued> {
         if self.is_closed {
             return Err(queued);

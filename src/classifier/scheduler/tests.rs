@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+
 use super::*;
-use crate::classifier::{error::InferenceError, inference::BatchLimits};
+use crate::classifier::{Classification, error::InferenceError, inference::BatchLimits};
 
 /// How long a run up to the exit takes.
 const EXIT: Duration = Duration::from_millis(1);
