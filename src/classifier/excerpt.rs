@@ -15,12 +15,12 @@ pub struct Excerpt {
     /// Estimated work of one inference, in bytes of text that are read plus [`FIXED_COST`].
     pub cost: u64,
     /// The tokens, filled in by the first inference and reused by the second one.
-    pub tokens: OnceCell<Tokens>,
+    pub encoded: OnceCell<EncodedText>,
 }
 
 /// The tokens of one text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tokens {
+pub struct EncodedText {
     /// Token ids, including the special ones.
     pub ids: Vec<i64>,
     /// True when the middle of the text was left out.
@@ -57,7 +57,7 @@ impl Excerpt {
             head: head.into(),
             tail: tail.map(Into::into),
             cost: ((FIXED_COST + text.len()) as u64).min(Self::max_cost(max_tokens)),
-            tokens: OnceCell::new(),
+            encoded: OnceCell::new(),
         }
     }
 
@@ -102,7 +102,7 @@ mod tests {
                 head: head.into(),
                 tail: tail.map(Into::into),
                 cost: 0,
-                tokens: OnceCell::new(),
+                encoded: OnceCell::new(),
             }
             .fingerprint()
         };

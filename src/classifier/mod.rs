@@ -28,7 +28,7 @@ pub use error::LoadError;
 
 use self::{
     excerpt::{Excerpt, Fingerprint},
-    model::Model,
+    model::LoadedModel,
     scheduler::Request,
     worker::WorkerPool,
 };
@@ -55,7 +55,7 @@ impl Classifier {
     /// # Errors
     /// The message names the file at fault and the command that repairs it.
     pub fn start(options: &config::Classifier) -> Result<Self, LoadError> {
-        let models = Model::load_all(options)?;
+        let models = LoadedModel::load_all(options)?;
         let reload_options = options.clone();
         let (max_tokens, domains) = models.first().map_or((0, Vec::new()), |model| {
             (model.max_tokens(), model.domains().to_vec())
@@ -63,7 +63,7 @@ impl Classifier {
         Ok(Self {
             workers: WorkerPool::start(
                 models,
-                move || Model::load(&reload_options),
+                move || LoadedModel::load(&reload_options),
                 options.queue,
             )?,
             cache: (options.cache > 0).then(|| Cache::new(options.cache)),

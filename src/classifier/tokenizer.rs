@@ -6,7 +6,7 @@ use tokenizers::{Encoding, NormalizerWrapper, Tokenizer, normalizers};
 
 use super::{
     error::LoadError,
-    excerpt::{Excerpt, Tokens},
+    excerpt::{EncodedText, Excerpt},
 };
 
 /// The tokenizer of a model, with the special tokens that go before and after a text.
@@ -75,12 +75,15 @@ impl TextTokenizer {
     }
 
     /// The tokens of an excerpt. They are kept in it, because a text about which the exit is not confident runs twice.
-    pub fn tokens<'a>(&self, excerpt: &'a Excerpt) -> Result<&'a Tokens, tokenizers::Error> {
-        match excerpt.tokens.get() {
-            Some(tokens) => Ok(tokens),
+    pub fn encode_once<'a>(
+        &self,
+        excerpt: &'a Excerpt,
+    ) -> Result<&'a EncodedText, tokenizers::Error> {
+        match excerpt.encoded.get() {
+            Some(encoded) => Ok(encoded),
             None => {
-                let tokens = self.encode(excerpt)?;
-                Ok(excerpt.tokens.get_or_init(|| tokens))
+                let encoded = self.encode(excerpt)?;
+                Ok(excerpt.encoded.get_or_init(|| encoded))
             }
         }
     }
@@ -91,7 +94,7 @@ impl TextTokenizer {
     }
 
     /// Tokenises an excerpt, and cuts out the middle when it has more than `max_tokens`.
-    pub fn encode(&self, excerpt: &Excerpt) -> Result<Tokens, tokenizers::Error> {
+    pub fn encode(&self, excerpt: &Excerpt) -> Result<EncodedText, tokenizers::Error> {
         let room = self.max_tokens - self.prefix.len() - self.suffix.len();
         let head = self.encode_text(&excerpt.head)?;
         let tail = excerpt
@@ -116,7 +119,7 @@ impl TextTokenizer {
         ids.extend(&self.prefix);
         ids.extend(head.iter().chain(tail).map(|id| i64::from(*id)));
         ids.extend(&self.suffix);
-        Ok(Tokens {
+        Ok(EncodedText {
             ids,
             truncated,
             unreadable: count == 0 || unknown as f64 > MAX_UNKNOWN_SHARE * count as f64,

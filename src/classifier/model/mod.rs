@@ -8,7 +8,7 @@ use std::{
 use super::{
     Classification,
     error::{InferenceError, LoadError},
-    excerpt::{Excerpt, Tokens},
+    excerpt::{EncodedText, Excerpt},
     inference::{BatchLimits, ExitMode, Inference},
     labels::Labels,
     parallelism::Parallelism,
@@ -21,23 +21,23 @@ use crate::config;
 const ONNX_FILE: &str = "model.onnx";
 
 /// A loaded model: tokenizer, session and labels.
-pub struct Model {
+pub struct LoadedModel {
     tokenizer: Arc<TextTokenizer>,
     session: Session,
     labels: Arc<Labels>,
     shapes: Shapes,
 }
 
-impl Inference for Model {
+impl Inference for LoadedModel {
     fn classify(
         &mut self,
         excerpts: &[Excerpt],
         exit_mode: ExitMode,
         done: &mut dyn FnMut(usize, Result<Option<Classification>, InferenceError>),
     ) {
-        let mut texts: Vec<(usize, &Tokens)> = Vec::with_capacity(excerpts.len());
+        let mut texts: Vec<(usize, &EncodedText)> = Vec::with_capacity(excerpts.len());
         for (index, excerpt) in excerpts.iter().enumerate() {
-            match self.tokenizer.tokens(excerpt) {
+            match self.tokenizer.encode_once(excerpt) {
                 Ok(tokens) => texts.push((index, tokens)),
                 Err(error) => done(index, Err(InferenceError::Tokenizer(error))),
             }
@@ -82,7 +82,7 @@ impl Inference for Model {
     }
 }
 
-impl Model {
+impl LoadedModel {
     /// Loads one copy of the model for each session, and runs each once in its largest shapes.
     ///
     /// # Errors
@@ -195,7 +195,7 @@ impl Model {
     fn classification(
         &self,
         (logits, domains): (&[f32], Option<&[f32]>),
-        tokens: &Tokens,
+        tokens: &EncodedText,
     ) -> Result<Classification, InferenceError> {
         Ok(Classification {
             score: self.labels.score(logits).ok_or(InferenceError::NotFinite)?,

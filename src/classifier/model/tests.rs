@@ -22,12 +22,12 @@ fn fixture(path: &str) -> PathBuf {
         .join(path)
 }
 
-fn model(name: &str) -> Model {
+fn model(name: &str) -> LoadedModel {
     model_in(name, None)
 }
 
-fn model_in(name: &str, buckets: Option<Buckets>) -> Model {
-    Model::load(&options(name, buckets)).unwrap()
+fn model_in(name: &str, buckets: Option<Buckets>) -> LoadedModel {
+    LoadedModel::load(&options(name, buckets)).unwrap()
 }
 
 fn options(name: &str, buckets: Option<Buckets>) -> config::Classifier {
@@ -102,7 +102,11 @@ fn logits_match_the_training_frameworks_within_a_thousandth() {
     assert!(compared >= 40);
 }
 
-fn run(model: &mut Model, texts: &[Excerpt], exit_mode: ExitMode) -> Vec<Option<Classification>> {
+fn run(
+    model: &mut LoadedModel,
+    texts: &[Excerpt],
+    exit_mode: ExitMode,
+) -> Vec<Option<Classification>> {
     let mut seen: Vec<Option<Option<Classification>>> = vec![None; texts.len()];
     model.classify(texts, exit_mode, &mut |index, result| {
         assert!(
@@ -113,7 +117,7 @@ fn run(model: &mut Model, texts: &[Excerpt], exit_mode: ExitMode) -> Vec<Option<
     seen.into_iter().map(Option::unwrap).collect()
 }
 
-fn classified(model: &mut Model, texts: &[Excerpt]) -> Vec<Classification> {
+fn classified(model: &mut LoadedModel, texts: &[Excerpt]) -> Vec<Classification> {
     let seen = run(model, texts, ExitMode::Auto);
     seen.into_iter().map(Option::unwrap).collect()
 }
@@ -153,7 +157,7 @@ fn head_and_tail_are_kept_when_a_text_is_too_long() {
                 head: text.as_str().into(),
                 tail: None,
                 cost: 0,
-                tokens: OnceCell::new(),
+                encoded: OnceCell::new(),
             })
             .unwrap();
         let cut = model.tokenizer.encode(&Excerpt::of(&text, 512)).unwrap();
@@ -212,7 +216,7 @@ fn a_text_that_runs_again_is_not_tokenised_again() {
     );
     let swapped = of("hello");
     swapped
-        .tokens
+        .encoded
         .set(model.tokenizer.encode(&proof).unwrap())
         .unwrap();
     let seen = classified(&mut model, &[hello, proof, swapped]);
@@ -224,7 +228,7 @@ fn a_text_that_runs_again_is_not_tokenised_again() {
 fn a_text_gets_the_same_answer_in_auto_mode_and_in_two_steps() {
     let mut options = options("tiny", None);
     options.model = config::Classifier::default().model;
-    let mut model = Model::load(&options).unwrap();
+    let mut model = LoadedModel::load(&options).unwrap();
     assert!(model.has_exit());
     let texts: Vec<Excerpt> = prompts("everyday.jsonl")
         .iter()

@@ -22,13 +22,13 @@ pub struct Batch {
     /// The number of requests, including those whose caller has left.
     pub len: usize,
     pub(super) excerpts: Vec<Excerpt>,
-    callers: Callers,
+    waiters: Waiters,
 }
 
-/// Who waits for the results of a batch.
-pub struct Callers {
+/// The callers of a batch.
+pub struct Waiters {
     /// One for each excerpt; `None` once it is answered.
-    waiting: Vec<Option<Caller>>,
+    waiting: Vec<Option<Waiter>>,
     results_left: usize,
     cost: u64,
     started: Instant,
@@ -36,8 +36,8 @@ pub struct Callers {
     measures: Option<Arc<Backlog>>,
 }
 
-/// Who waits for one result.
-pub struct Caller {
+/// The caller of one request.
+pub struct Waiter {
     pub(super) reply: oneshot::Sender<Result<Classification, FallbackReason>>,
     pub(super) reservation: Reservation,
     pub(super) due: Option<Instant>,
@@ -56,20 +56,20 @@ impl Batch {
             .into_iter()
             .filter(|queued| !queued.request.reply.is_closed())
             .map(|queued| {
-                let caller = Caller {
+                let waiter = Waiter {
                     reply: queued.request.reply,
                     reservation: queued.reservation,
                     due: queued.due,
                 };
-                (queued.request.excerpt, Some(caller))
+                (queued.request.excerpt, Some(waiter))
             })
             .unzip();
-        let cost = |caller: &Caller| caller.reservation.cost();
+        let cost = |waiter: &Waiter| waiter.reservation.cost();
         Self {
             lane,
             exit_mode,
             len,
-            callers: Callers {
+            waiters: Waiters {
                 results_left: excerpts.len(),
                 cost: waiting.iter().flatten().map(cost).sum(),
                 waiting,
@@ -80,13 +80,13 @@ impl Batch {
         }
     }
 
-    /// The texts for the model, and who waits for their results.
-    pub fn into_parts(self) -> (Vec<Excerpt>, Callers) {
-        (self.excerpts, self.callers)
+    /// The texts for the model, and their callers.
+    pub fn into_parts(self) -> (Vec<Excerpt>, Waiters) {
+        (self.excerpts, self.waiters)
     }
 }
 
-impl Callers {
+impl Waiters {
     /// Sends the result of one excerpt to its caller. A result of `None` leaves the caller waiting.
     pub fn answer(
         &mut self,
@@ -109,18 +109,18 @@ impl Callers {
                 Err(FallbackReason::Failed)
             }
         };
-        let Some(caller) = self.waiting.get_mut(index).and_then(Option::take) else {
+        let Some(waiter) = self.waiting.get_mut(index).and_then(Option::take) else {
             return;
         };
         // Before the answer, so that the caller's next request does not count this one as pending.
-        drop(caller.reservation);
-        let _ = caller.reply.send(result); // the caller may have left
+        drop(waiter.reservation);
+        let _ = waiter.reply.send(result); // the caller may have left
     }
 
     /// The excerpts without an answer, and their callers.
-    pub fn unanswered(self, excerpts: Vec<Excerpt>) -> Vec<(Excerpt, Caller)> {
+    pub fn unanswered(self, excerpts: Vec<Excerpt>) -> Vec<(Excerpt, Waiter)> {
         let all = excerpts.into_iter().zip(self.waiting);
-        all.filter_map(|(excerpt, caller)| Some((excerpt, caller?)))
+        all.filter_map(|(excerpt, waiter)| Some((excerpt, waiter?)))
             .collect()
     }
 }

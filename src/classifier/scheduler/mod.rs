@@ -15,7 +15,7 @@ pub use backlog::Backlog;
 pub use batch::Batch;
 pub use request::{Lane, Queued, Request};
 
-use self::batch::Caller;
+use self::batch::Waiter;
 use super::{
     FallbackReason,
     excerpt::Excerpt,
@@ -174,13 +174,13 @@ impl Scheduler {
 
     /// Queues the requests that the exit left without an answer for all layers. Refuses those that would probably be answered too late.
     /// `max_cost`: [`Inference::max_cost`].
-    pub fn requeue(&mut self, unanswered: Vec<(Excerpt, Caller)>, max_cost: u64, now: Instant) {
-        for (excerpt, caller) in unanswered {
-            let Caller {
+    pub fn requeue(&mut self, unanswered: Vec<(Excerpt, Waiter)>, max_cost: u64, now: Instant) {
+        for (excerpt, waiter) in unanswered {
+            let Waiter {
                 reply,
                 reservation,
                 due,
-            } = caller;
+            } = waiter;
             drop(reservation);
             let cost = excerpt.cost.min(max_cost);
             let LaneQueue { queue, backlog } = &mut self.full;

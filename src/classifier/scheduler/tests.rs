@@ -68,7 +68,7 @@ impl Inference for FakeModel {
     }
 }
 
-type Answer = oneshot::Receiver<Result<Classification, FallbackReason>>;
+type AnswerReceiver = oneshot::Receiver<Result<Classification, FallbackReason>>;
 
 struct Worker {
     history: WorkerHistory,
@@ -101,7 +101,11 @@ impl Simulation {
     }
 
     /// Submits a request as the worker pool does.
-    fn submit(&mut self, text: &str, limit: Option<Duration>) -> Result<Answer, FallbackReason> {
+    fn submit(
+        &mut self,
+        text: &str,
+        limit: Option<Duration>,
+    ) -> Result<AnswerReceiver, FallbackReason> {
         let (reply, answer) = oneshot::channel();
         let excerpt = Excerpt::of(text, 1_000);
         let backlog = self.scheduler.backlog().clone();
@@ -115,7 +119,7 @@ impl Simulation {
         Ok(answer)
     }
 
-    fn submit_all(&mut self, text: &str, count: usize) -> Vec<Answer> {
+    fn submit_all(&mut self, text: &str, count: usize) -> Vec<AnswerReceiver> {
         (0..count)
             .map(|_| self.submit(text, None).unwrap())
             .collect()
@@ -142,12 +146,12 @@ impl Simulation {
         };
         self.now = done;
         let (lane, exit_mode) = (batch.lane, batch.exit_mode);
-        let (excerpts, mut callers) = batch.into_parts();
+        let (excerpts, mut waiters) = batch.into_parts();
         self.model
             .classify(&excerpts, exit_mode, &mut |index, result| {
-                callers.answer(index, result, done);
+                waiters.answer(index, result, done);
             });
-        let unanswered = callers.unanswered(excerpts);
+        let unanswered = waiters.unanswered(excerpts);
         self.scheduler
             .requeue(unanswered, self.model.max_cost(), done);
         worker.history.record_done(lane, done);

@@ -32,20 +32,20 @@ pub struct WorkerPool {
 
 /// The scheduler, and the workers that wait for it.
 struct Queue {
-    state: Mutex<State>,
+    state: Mutex<QueueState>,
     /// The free places for new requests.
     slots: Semaphore,
     /// The backlog of new requests, readable without the lock.
     backlog: Arc<Backlog>,
 }
 
-struct State {
+struct QueueState {
     scheduler: Scheduler,
     idle: IdleWorkers,
 }
 
 /// What the workers need to replace a model.
-struct Reload<R> {
+struct ModelLoader<R> {
     load: Box<dyn Fn() -> Result<R, LoadError> + Send + Sync>,
     has_panicked: AtomicBool,
 }
@@ -71,14 +71,14 @@ impl WorkerPool {
         let pool = Self {
             queue: Arc::new(Queue {
                 backlog: scheduler.backlog().clone(),
-                state: Mutex::new(State {
+                state: Mutex::new(QueueState {
                     scheduler,
                     idle: IdleWorkers::default(),
                 }),
                 slots: Semaphore::new(capacity.max(1)),
             }),
         };
-        let reload = Arc::new(Reload {
+        let reload = Arc::new(ModelLoader {
             load: Box::new(reload),
             has_panicked: AtomicBool::new(false),
         });
@@ -188,7 +188,7 @@ impl Queue {
 }
 
 /// Runs batches until the queue is closed or the model cannot be replaced after a panic.
-fn serve<R: Inference>(queue: &Queue, mut model: R, reload: &Reload<R>) {
+fn serve<R: Inference>(queue: &Queue, mut model: R, reload: &ModelLoader<R>) {
     let mut history = WorkerHistory::new(Instant::now());
     while let Some(batch) = queue.next_batch(&model, &mut history) {
         let lane = batch.lane;
@@ -207,17 +207,17 @@ fn serve<R: Inference>(queue: &Queue, mut model: R, reload: &Reload<R>) {
 /// panicked.
 fn run(queue: &Queue, model: &mut impl Inference, batch: Batch) -> bool {
     let exit_mode = batch.exit_mode;
-    let (excerpts, mut callers) = batch.into_parts();
+    let (excerpts, mut waiters) = batch.into_parts();
     // Unwind safe, because the model is dropped after a panic and nothing else is shared with it.
     let ran = catch_unwind(AssertUnwindSafe(|| {
         model.classify(&excerpts, exit_mode, &mut |index, result| {
-            callers.answer(index, result, Instant::now());
+            waiters.answer(index, result, Instant::now());
         });
     }));
     if ran.is_err() {
         return false;
     }
-    let unanswered = callers.unanswered(excerpts);
+    let unanswered = waiters.unanswered(excerpts);
     let mut state = queue.state.lock();
     let (max_cost, now) = (model.max_cost(), Instant::now());
     state.scheduler.requeue(unanswered, max_cost, now);
@@ -232,7 +232,7 @@ fn run(queue: &Queue, model: &mut impl Inference, batch: Batch) -> bool {
     true
 }
 
-impl<R> Reload<R> {
+impl<R> ModelLoader<R> {
     /// Another model after the first panic; `None` after the second one or when it does not load.
     fn reload_model(&self) -> Option<R> {
         if self.has_panicked.swap(true, Ordering::Relaxed) {

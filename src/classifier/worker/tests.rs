@@ -1,4 +1,4 @@
-//! The threads: who is answered, who waits, and what happens after a panic.
+//! The worker threads answer, refuse and skip requests, and survive a panic.
 
 use std::sync::mpsc;
 
@@ -14,7 +14,7 @@ use crate::classifier::{
 };
 
 type Done<'a> = &'a mut dyn FnMut(usize, Result<Option<Classification>, InferenceError>);
-type Answer = oneshot::Receiver<Result<Classification, FallbackReason>>;
+type AnswerReceiver = oneshot::Receiver<Result<Classification, FallbackReason>>;
 
 /// A test fails when a thread takes longer than this.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -131,7 +131,7 @@ async fn submit(
     pool: &WorkerPool,
     text: &str,
     limit: Option<Duration>,
-) -> Result<Answer, FallbackReason> {
+) -> Result<AnswerReceiver, FallbackReason> {
     let (reply, answer) = oneshot::channel();
     let excerpt = Excerpt::of(text, 16);
     pool.submit(Request { excerpt, reply }, limit).await?;
