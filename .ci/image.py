@@ -145,12 +145,8 @@ def fresh_debian(folder):
             fail(f"debootstrap failed:\n{made.stdout[-2000:]}{made.stderr[-2000:]}")
         (kept / ".complete").touch()
     subprocess.run(["cp", "-a", f"{kept}/.", folder], check=True)
-    # Names and certificates are looked up as on this machine; a container gets the first from Docker.
+    # As Docker does for a container: names are looked up as on this machine.
     shutil.copy("/etc/resolv.conf", folder / "etc" / "resolv.conf")
-    certificates = pathlib.Path("/etc/ssl/certs/ca-certificates.crt")
-    if certificates.exists():
-        (folder / "etc/ssl/certs").mkdir(parents=True, exist_ok=True)
-        shutil.copy(certificates, folder / "etc/ssl/certs")
 
 
 class Root:
@@ -182,8 +178,11 @@ class Root:
         return ["unshare", "--mount", "/bin/sh", "-ec", "\n".join(lines)]
 
     def run(self, words, mounts=()):
-        if subprocess.run(self.command(words, mounts), env=self.environment).returncode:
-            fail(f"this step failed: {shlex.join(words)}")
+        done = subprocess.run(
+            self.command(words, mounts), env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        if done.returncode:
+            fail(f"this step failed: {shlex.join(words)}\n{done.stdout[-6000:]}")
 
     def install(self, packages):
         script = f"apt-get update -qq && apt-get install -y -qq --no-install-recommends {' '.join(packages)} > /dev/null"
@@ -206,9 +205,12 @@ def base(image, folder):
     # The same paths as on this machine, so that what it compiled of the crates is of use.
     root.environment |= {"CARGO_HOME": str(cargo_home()), "RUSTUP_HOME": str(rustup)}
     root.environment["PATH"] = f"{cargo_home()}/bin:{root.environment['PATH']}"
-    certificates = "/etc/ssl/certs/ca-certificates.crt"
-    root.environment |= {name: certificates for name in ("PIP_CERT", "SSL_CERT_FILE") if name in os.environ}
     root.install(RUST_IMAGE_PACKAGES)
+    # Where downloads go by a proxy with a certificate of its own, they do in here too.
+    for name in ("PIP_CERT", "SSL_CERT_FILE"):
+        if name in os.environ and pathlib.Path(os.environ[name]).is_file():
+            shutil.copy(os.environ[name], folder / "etc" / f"{name}.pem")
+            root.environment[name] = f"/etc/{name}.pem"
     return root
 
 
