@@ -106,7 +106,7 @@ def to_onnx(model, path: Path) -> None:
     plain, modeling_modernbert.apply_rotary_pos_emb = modeling_modernbert.apply_rotary_pos_emb, rotary
     try:
         torch.onnx.export(
-            Heads(model),
+            Heads(model).eval(),
             (ids, torch.ones_like(ids)),
             str(path),
             dynamo=True,
