@@ -73,7 +73,7 @@ fn main() {
     );
     println!("|---|---|---|---|---|---|---|---|");
     for (sessions, name) in [(1, "1"), (0, "the default")] {
-        let options = config::Classifier {
+        let options = config::ClassifierConfig {
             sessions,
             threads: 1,
             ..model::options(0)
@@ -135,7 +135,7 @@ struct Comparison {
 }
 
 impl Comparison {
-    fn start(options: &config::Classifier) -> Self {
+    fn start(options: &config::ClassifierConfig) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().build();
         Self {
             runtime: runtime.unwrap(),
@@ -213,7 +213,7 @@ impl BareRuntime {
     }
 }
 
-fn serve_bare(options: &config::Classifier) {
+fn serve_bare(options: &config::ClassifierConfig) {
     let (mut session, tokenizer) = (session(options), tokenizer(options));
     for line in stdin().lines() {
         let text = Text::parse(&line.unwrap());
@@ -253,7 +253,7 @@ fn logits(session: &mut Session, ids: &[i64], threshold: Option<[f32; 1]>) -> Ve
 }
 
 /// A session with the settings that the classifier uses for a small model.
-fn session(options: &config::Classifier) -> Session {
+fn session(options: &config::ClassifierConfig) -> Session {
     let environment = ort::init_from(options.runtime_library())
         .unwrap()
         .build()
@@ -274,7 +274,7 @@ fn session(options: &config::Classifier) -> Session {
     built().unwrap()
 }
 
-fn tokenizer(options: &config::Classifier) -> Tokenizer {
+fn tokenizer(options: &config::ClassifierConfig) -> Tokenizer {
     Tokenizer::from_file(options.model_folder().join("tokenizer.json")).unwrap()
 }
 

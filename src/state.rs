@@ -34,7 +34,7 @@ pub struct AppState {
     pub was_ready: bool,
     /// Connections to model servers.
     pub client: Client,
-    /// Limits the requests in flight. Shared with earlier configurations, so that their requests count.
+    /// Limits the requests in flight. SharedState with earlier configurations, so that their requests count.
     pub concurrency: Arc<ConcurrencyLimit>,
     /// Cancelled when the gateway has been asked to stop and is draining.
     pub stopping: CancellationToken,
@@ -70,10 +70,10 @@ impl AppState {
 
 /// A shared handle on the current [`AppState`]. A reload replaces the state; a request keeps the one it began with.
 #[derive(Debug, Clone)]
-pub struct StateHandle(Arc<Shared>);
+pub struct StateHandle(Arc<SharedState>);
 
 #[derive(Debug)]
-struct Shared {
+struct SharedState {
     current: ArcSwap<AppState>,
     changed: Notify,
 }
@@ -81,7 +81,7 @@ struct Shared {
 impl StateHandle {
     /// A handle on `state`.
     pub fn new(state: AppState) -> Self {
-        Self(Arc::new(Shared {
+        Self(Arc::new(SharedState {
             current: ArcSwap::from_pointee(state),
             changed: Notify::new(),
         }))

@@ -2,7 +2,7 @@
 
 use std::{env, os::unix::process::CommandExt, path::PathBuf, process::Command};
 
-use thinkgate::config::Classifier;
+use thinkgate::config::ClassifierConfig;
 
 /// Special tokens before and after a text.
 const SPECIAL_TOKENS: usize = 2;
@@ -15,11 +15,11 @@ const EASY: &str = "please set an alarm for seven in the morning and play some q
 
 /// The default configuration, with a deadline that no bench reaches. `cache`: scores that are kept. To measure another model, name its
 /// folder: `cargo bench --bench NAME -- FOLDER`. Its vocabulary must contain the words above.
-pub fn options(cache: usize) -> Classifier {
-    let mut settings = Classifier {
+pub fn options(cache: usize) -> ClassifierConfig {
+    let mut settings = ClassifierConfig {
         deadline_ms: 60_000,
         cache,
-        ..Classifier::default()
+        ..ClassifierConfig::default()
     };
     let mut folders = env::args().skip(1).map(PathBuf::from);
     if let Some(folder) = folders.rfind(|path| path.is_dir()) {

@@ -34,8 +34,8 @@ struct ObjectMessage<'a>(RawMessage<'a>);
 
 impl<'de> Deserialize<'de> for ObjectMessage<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Read;
-        impl<'de> Visitor<'de> for Read {
+        struct ObjectVisitor;
+        impl<'de> Visitor<'de> for ObjectVisitor {
             type Value = ObjectMessage<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -46,7 +46,7 @@ impl<'de> Deserialize<'de> for ObjectMessage<'de> {
                 RawMessage::deserialize(MapAccessDeserializer::new(map)).map(ObjectMessage)
             }
         }
-        deserializer.deserialize_map(Read)
+        deserializer.deserialize_map(ObjectVisitor)
     }
 }
 

@@ -29,7 +29,7 @@ pub use error::LoadError;
 use self::{
     excerpt::{Excerpt, Fingerprint},
     model::LoadedModel,
-    scheduler::Request,
+    scheduler::ClassificationRequest,
     worker::WorkerPool,
 };
 use crate::config;
@@ -54,7 +54,7 @@ impl Classifier {
     ///
     /// # Errors
     /// The message names the file at fault and the command that repairs it.
-    pub fn start(options: &config::Classifier) -> Result<Self, LoadError> {
+    pub fn start(options: &config::ClassifierConfig) -> Result<Self, LoadError> {
         let models = LoadedModel::load_all(options)?;
         let reload_options = options.clone();
         let (max_tokens, domains) = models.first().map_or((0, Vec::new()), |model| {
@@ -141,7 +141,7 @@ impl Classifier {
         self.stats.record_miss();
         let (reply, answer) = oneshot::channel();
         self.workers
-            .submit(Request { excerpt, reply }, limit)
+            .submit(ClassificationRequest { excerpt, reply }, limit)
             .await?;
         answer.await.unwrap_or(Err(FallbackReason::Failed))
     }

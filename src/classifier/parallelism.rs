@@ -28,7 +28,7 @@ impl Parallelism {
     /// other gets all cores. On a slow processor the threads of all sessions together then outnumber the cores, on purpose: a
     /// single text uses all of them (p99 of 9 ms instead of 15 ms on an EPYC 7001), and under full load almost as many decisions
     /// are made (510 instead of 551 a second).
-    pub fn for_model(options: &config::Classifier, onnx: &Path) -> Self {
+    pub fn for_model(options: &config::ClassifierConfig, onnx: &Path) -> Self {
         // This honours the CPU quota of a container; ONNX Runtime's default is all cores of the host.
         let cores = available_parallelism().map_or(1, NonZero::get);
         let size = std::fs::metadata(onnx).map_or(0, |file| file.len());

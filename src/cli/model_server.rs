@@ -25,7 +25,7 @@ const AFTER_THOUGHT: &str = "I was told to think (enable_thinking: true), and di
 const AT_ONCE: &str = "I was told not to think (enable_thinking: false), and answered at once.";
 
 #[derive(Deserialize)]
-struct Request {
+struct DemoRequest {
     #[serde(default)]
     stream: bool,
     #[serde(default)]
@@ -45,7 +45,7 @@ async fn models() -> Json<Value> {
     Json(json!({"object": "list", "data": [model]}))
 }
 
-async fn chat(Json(request): Json<Request>) -> Response {
+async fn chat(Json(request): Json<DemoRequest>) -> Response {
     let thinks = request.chat_template_kwargs["enable_thinking"] != json!(false); // on by default, as Qwen3 is
     let (reasoning, content) = if thinks {
         (Some(THOUGHTS), AFTER_THOUGHT)

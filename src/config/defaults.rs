@@ -2,7 +2,9 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use super::{Classifier, Config, LogFormat, Mode, Provider, Routing, Server, Telemetry, Upstream};
+use super::{
+    ClassifierConfig, Config, LogFormat, Mode, Provider, Routing, Server, Telemetry, Upstream,
+};
 
 impl Default for Config {
     fn default() -> Self {
@@ -13,7 +15,7 @@ impl Default for Config {
             auth: super::Auth::default(),
             upstream: Upstream::default(),
             ext_proc: None,
-            classifier: Classifier::default(),
+            classifier: ClassifierConfig::default(),
             routing: Routing::default(),
             telemetry: Telemetry::default(),
             discover: Vec::new(),
@@ -57,7 +59,7 @@ impl Default for Upstream {
     }
 }
 
-impl Default for Classifier {
+impl Default for ClassifierConfig {
     fn default() -> Self {
         Self {
             model: "onnx/router".into(),

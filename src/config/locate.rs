@@ -5,9 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::Classifier;
+use super::ClassifierConfig;
 
-impl Classifier {
+impl ClassifierConfig {
     /// The folder of `classifier.model`, found from any working directory.
     pub fn model_folder(&self) -> PathBuf {
         locate(&self.model)

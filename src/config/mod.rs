@@ -49,7 +49,7 @@ pub struct Config {
     /// The gRPC server for Envoy. Without it, the gateway serves no Envoy.
     pub ext_proc: Option<ExtProc>,
     /// The classifier: the small model that reads prompts.
-    pub classifier: Classifier,
+    pub classifier: ClassifierConfig,
     /// How the classifier's scores become modes.
     pub routing: Routing,
     /// Logs and traces.
@@ -57,7 +57,7 @@ pub struct Config {
     /// Model servers whose models are taken from their `/v1/models`. `--upstream` adds one.
     pub discover: Vec<Discover>,
     /// The configured models, by the names that clients use.
-    pub models: BTreeMap<String, Model>,
+    pub models: BTreeMap<String, ModelConfig>,
     /// Names that stand for a model per mode.
     pub aliases: BTreeMap<String, Alias>,
 }
@@ -189,7 +189,7 @@ pub struct Tls {
 /// The classifier: the small model that reads prompts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Classifier {
+pub struct ClassifierConfig {
     /// The folder of the model: `model.onnx`, `tokenizer.json` and `config.json`. A relative path is looked up in the working
     /// directory, then in the folders above the executable.
     pub model: PathBuf,
@@ -264,7 +264,7 @@ pub struct Discover {
 
 /// A model, by the name that clients use.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Model {
+pub struct ModelConfig {
     /// The family, which says how the model is switched: a family id, or `auto` to recognise it from the names at the endpoints.
     #[serde(default = "default_family")]
     pub family: String,
@@ -273,7 +273,7 @@ pub struct Model {
     pub gate: bool,
     /// The servers that have the model. The list may be empty only behind Envoy (`ext_proc`), which has endpoints of its own.
     #[serde(default)]
-    pub endpoints: Vec<Endpoint>,
+    pub endpoints: Vec<EndpointConfig>,
     /// The key for every endpoint without an `api_key` of its own, and for Envoy's endpoints: `env:NAME` or `file:PATH`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key: Option<Secret>,
@@ -281,7 +281,7 @@ pub struct Model {
 
 /// A server that has a model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Endpoint {
+pub struct EndpointConfig {
     /// Its address. It may end in `/v1` or carry a path prefix.
     pub url: BaseUrl,
     /// The model's name at this server. Without it, the name is the one that clients use.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Classifier, Server, Upstream};
+use super::{ClassifierConfig, Server, Upstream};
 
 impl Server {
     /// `server.headers_ms`.
@@ -73,7 +73,7 @@ impl Upstream {
     }
 }
 
-impl Classifier {
+impl ClassifierConfig {
     /// `classifier.deadline_ms`.
     pub fn deadline(&self) -> Duration {
         Duration::from_millis(self.deadline_ms)

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Classifier;
+use super::ClassifierConfig;
 
 /// Whether the model should think.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -69,7 +69,7 @@ impl Default for Buckets {
     }
 }
 
-impl Classifier {
+impl ClassifierConfig {
     /// Returns true if no provider needs a graphics card.
     pub fn is_on_cpu(&self) -> bool {
         self.providers.iter().all(|p| *p == Provider::Cpu)

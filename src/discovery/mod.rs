@@ -20,7 +20,7 @@ pub async fn run(state_handle: StateHandle) {
     loop {
         let state = state_handle.load();
         let servers = model_servers(&state.config);
-        let is_checked = state.config.upstream.health_ms > 0;
+        let is_checked = state.config.upstream.health_interval().is_some();
         let checked = servers.iter().filter(|_| is_checked);
         state
             .metrics

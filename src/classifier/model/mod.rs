@@ -87,7 +87,7 @@ impl LoadedModel {
     ///
     /// # Errors
     /// A file or the library is missing or cannot be used.
-    pub fn load_all(options: &config::Classifier) -> Result<Vec<Self>, LoadError> {
+    pub fn load_all(options: &config::ClassifierConfig) -> Result<Vec<Self>, LoadError> {
         let (first, parallelism) = Self::load_one(options)?;
         let mut models = Vec::with_capacity(parallelism.sessions);
         for _ in 1..parallelism.sessions {
@@ -106,11 +106,11 @@ impl LoadedModel {
     ///
     /// # Errors
     /// A file or the library is missing or cannot be used.
-    pub fn load(options: &config::Classifier) -> Result<Self, LoadError> {
+    pub fn load(options: &config::ClassifierConfig) -> Result<Self, LoadError> {
         Ok(Self::load_one(options)?.0)
     }
 
-    fn load_one(options: &config::Classifier) -> Result<(Self, Parallelism), LoadError> {
+    fn load_one(options: &config::ClassifierConfig) -> Result<(Self, Parallelism), LoadError> {
         let folder = options.model_folder();
         let file = |name: &str| existing(folder.join(name));
         let (onnx, tokenizer, config) = (
@@ -136,7 +136,7 @@ impl LoadedModel {
     fn start(
         tokenizer: Arc<TextTokenizer>,
         labels: Arc<Labels>,
-        options: &config::Classifier,
+        options: &config::ClassifierConfig,
         threads: usize,
     ) -> Result<Self, LoadError> {
         let onnx = options.model_folder().join(ONNX_FILE);

@@ -30,8 +30,8 @@ fn model_in(name: &str, buckets: Option<Buckets>) -> LoadedModel {
     LoadedModel::load(&options(name, buckets)).unwrap()
 }
 
-fn options(name: &str, buckets: Option<Buckets>) -> config::Classifier {
-    config::Classifier {
+fn options(name: &str, buckets: Option<Buckets>) -> config::ClassifierConfig {
+    config::ClassifierConfig {
         model: fixture("models").join(name),
         providers: vec![Provider::Cpu],
         sessions: 1,
@@ -40,7 +40,7 @@ fn options(name: &str, buckets: Option<Buckets>) -> config::Classifier {
         deadline_ms: 1000,
         queue: 1,
         cache: 0,
-        ..config::Classifier::default()
+        ..config::ClassifierConfig::default()
     }
 }
 
@@ -186,7 +186,7 @@ fn head_and_tail_are_kept_when_a_text_is_too_long() {
 
 #[test]
 fn every_text_has_the_tokens_that_the_tokenizer_library_gives() {
-    let folder = config::Classifier::default().model_folder();
+    let folder = config::ClassifierConfig::default().model_folder();
     let reference = tokenizers::Tokenizer::from_file(folder.join("tokenizer.json")).unwrap();
     let tokenizer = TextTokenizer::load(&folder.join("tokenizer.json"), 100_000).unwrap();
     let control: String = (0..=127_u8).map(char::from).collect();
@@ -227,7 +227,7 @@ fn a_text_that_runs_again_is_not_tokenised_again() {
 #[test]
 fn a_text_gets_the_same_answer_in_auto_mode_and_in_two_steps() {
     let mut options = options("tiny", None);
-    options.model = config::Classifier::default().model;
+    options.model = config::ClassifierConfig::default().model;
     let mut model = LoadedModel::load(&options).unwrap();
     assert!(model.has_exit());
     let texts: Vec<Excerpt> = prompts("everyday.jsonl")

@@ -13,7 +13,7 @@ use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 pub use backlog::Backlog;
 pub use batch::Batch;
-pub use request::{Lane, Queued, Request};
+pub use request::{ClassificationRequest, Lane, Queued};
 
 use self::batch::Waiter;
 use super::{
@@ -47,7 +47,7 @@ struct LaneQueue {
 impl Queued {
     /// Puts a request into the backlog of its lane. `due`: when the answer would probably be too late for the caller, if ever.
     pub fn new(
-        request: Request,
+        request: ClassificationRequest,
         backlog: &Arc<Backlog>,
         cost: u64,
         due: Option<Instant>,
@@ -189,7 +189,7 @@ impl Scheduler {
                 let _ = reply.send(Err(FallbackReason::Full)); // the caller may have left
                 continue;
             }
-            let request = Request { excerpt, reply };
+            let request = ClassificationRequest { excerpt, reply };
             queue.push_back(Queued::new(request, backlog, cost, due, now));
         }
     }

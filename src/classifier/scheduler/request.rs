@@ -8,7 +8,7 @@ use super::backlog::Reservation;
 use crate::classifier::{Classification, FallbackReason, excerpt::Excerpt};
 
 /// A text to classify, and where the result goes.
-pub struct Request {
+pub struct ClassificationRequest {
     /// The text.
     pub excerpt: Excerpt,
     /// Closed when the caller has left: the client is gone or its deadline has passed.
@@ -17,7 +17,7 @@ pub struct Request {
 
 /// A request in a lane.
 pub struct Queued {
-    pub(super) request: Request,
+    pub(super) request: ClassificationRequest,
     pub(super) reservation: Reservation,
     pub(super) queued_at: Instant,
     pub(super) due: Option<Instant>,

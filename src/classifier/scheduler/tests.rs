@@ -113,7 +113,7 @@ impl Simulation {
         if backlog.is_too_late(cost, due, self.now) {
             return Err(FallbackReason::Full);
         }
-        let request = Request { excerpt, reply };
+        let request = ClassificationRequest { excerpt, reply };
         let queued = Queued::new(request, &backlog, cost, due, self.now);
         assert!(self.scheduler.push(queued).is_ok());
         Ok(answer)

@@ -57,7 +57,7 @@ impl Session {
     /// The library, the model or an execution provider cannot be used.
     pub fn load(
         onnx: &Path,
-        options: &config::Classifier,
+        options: &config::ClassifierConfig,
         shapes: &Shapes,
         threads: usize,
     ) -> Result<Self, LoadError> {
@@ -193,7 +193,7 @@ impl<R> From<ort::Error<R>> for BuildError {
 fn build(
     environment: &Environment,
     onnx: &Path,
-    options: &config::Classifier,
+    options: &config::ClassifierConfig,
     shapes: &Shapes,
     threads: usize,
 ) -> Result<OrtSession, BuildError> {

@@ -14,7 +14,7 @@ use crate::config::{self, Provider};
 /// The directory `classifier.engine_cache` cannot be created.
 pub fn dispatch(
     provider: Provider,
-    options: &config::Classifier,
+    options: &config::ClassifierConfig,
     shapes: &Shapes,
 ) -> io::Result<ExecutionProviderDispatch> {
     let dispatch = match provider {
@@ -28,7 +28,7 @@ pub fn dispatch(
     Ok(dispatch.error_on_failure())
 }
 
-fn tensorrt(options: &config::Classifier, shapes: &Shapes) -> ep::TensorRT {
+fn tensorrt(options: &config::ClassifierConfig, shapes: &Shapes) -> ep::TensorRT {
     let profiles = profiles(&shapes.warm_up_shapes());
     let tensorrt = ep::TensorRT::default()
         .with_profile_min_shapes(&profiles)

@@ -21,7 +21,7 @@ use super::{
     FallbackReason,
     error::LoadError,
     inference::Inference,
-    scheduler::{Backlog, Batch, Lane, Queued, Request, Scheduler, WorkerHistory},
+    scheduler::{Backlog, Batch, ClassificationRequest, Lane, Queued, Scheduler, WorkerHistory},
 };
 
 /// The worker threads and their queue. The threads end when it is dropped.
@@ -98,7 +98,7 @@ impl WorkerPool {
     /// The request is refused, or the pool is down.
     pub async fn submit(
         &self,
-        request: Request,
+        request: ClassificationRequest,
         limit: Option<Duration>,
     ) -> Result<(), FallbackReason> {
         let Queue { slots, backlog, .. } = &*self.queue;

@@ -134,7 +134,8 @@ async fn submit(
 ) -> Result<AnswerReceiver, FallbackReason> {
     let (reply, answer) = oneshot::channel();
     let excerpt = Excerpt::of(text, 16);
-    pool.submit(Request { excerpt, reply }, limit).await?;
+    pool.submit(ClassificationRequest { excerpt, reply }, limit)
+        .await?;
     Ok(answer)
 }
 

@@ -100,7 +100,7 @@ impl CatalogBuilder<'_> {
     }
 
     /// A configured model, with what its servers report about it.
-    fn configured(&self, name: &str, settings: &config::Model) -> Model {
+    fn configured(&self, name: &str, settings: &config::ModelConfig) -> Model {
         let endpoints: Vec<Arc<Endpoint>> = settings
             .endpoints
             .iter()
@@ -129,8 +129,8 @@ impl CatalogBuilder<'_> {
     fn configured_endpoint(
         &self,
         name: &str,
-        settings: &config::Model,
-        endpoint: &config::Endpoint,
+        settings: &config::ModelConfig,
+        endpoint: &config::EndpointConfig,
     ) -> Arc<Endpoint> {
         let served_name = endpoint.model.as_deref().unwrap_or(name);
         let entry = listed_entry(name, endpoint, &self.facts.listings);
@@ -190,7 +190,7 @@ fn family_of_endpoints(endpoints: &[Arc<Endpoint>]) -> Option<&'static Family> {
 /// The configured family of a model, or for `auto` the one its names tell. `entry`: what its server lists under `served_name`.
 fn configured_family(
     served_name: &str,
-    settings: &config::Model,
+    settings: &config::ModelConfig,
     entry: Option<&Value>,
 ) -> Option<&'static Family> {
     let field = |key: &str| entry.and_then(|entry| entry[key].as_str());
@@ -203,7 +203,7 @@ fn configured_family(
 /// The entry of a configured model in the listing of an endpoint's server.
 fn listed_entry<'l>(
     name: &str,
-    endpoint: &config::Endpoint,
+    endpoint: &config::EndpointConfig,
     listings: &'l Listings,
 ) -> Option<&'l Value> {
     let served_name = endpoint.model.as_deref().unwrap_or(name);

@@ -97,7 +97,7 @@ impl Catalog {
 
     /// The health of every server in `config`. Without health checks all are healthy, because no check would ever correct a verdict.
     fn health_for(&self, config: &Config) -> BTreeMap<BaseUrl, Arc<Health>> {
-        let is_checked = config.upstream.health_ms > 0;
+        let is_checked = config.upstream.health_interval().is_some();
         model_servers(config)
             .into_iter()
             .map(|server| {

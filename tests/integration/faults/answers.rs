@@ -8,13 +8,13 @@ use crate::support::{
 };
 
 /// A server that answers with these bytes and keeps the connection open.
-async fn telling(told: &str) -> Server {
-    let told = told.to_owned();
-    Server::start(move |_| vec![Step::Send(told.clone().into())]).await
+async fn server_that_sends(answer_bytes: &str) -> Server {
+    let answer_bytes = answer_bytes.to_owned();
+    Server::start(move |_| vec![Step::Send(answer_bytes.clone().into())]).await
 }
 
 /// True when the gateway still has its connection to the server a while after the answer.
-async fn keeps(server: &Server) -> bool {
+async fn keeps_connection(server: &Server) -> bool {
     for _ in 0..20 {
         if server.open() == 0 {
             return false;
@@ -34,10 +34,10 @@ fn chunks(body: &str) -> String {
 }
 
 #[tokio::test]
-async fn an_answer_is_read_to_its_end_and_its_connection_kept_where_it_may_be() {
+async fn an_answer_is_read_to_its_end_and_its_connection_is_reused_where_allowed() {
     let (length, chunks) = (OK_BODY.len(), chunks(OK_BODY));
     let ok = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n";
-    for (told, kept) in [
+    for (answer_bytes, kept) in [
         (
             format!("{ok}content-length: {length}\r\n\r\n{OK_BODY}"),
             true,
@@ -74,38 +74,42 @@ async fn an_answer_is_read_to_its_end_and_its_connection_kept_where_it_may_be() 
             false,
         ),
     ] {
-        let server = telling(&told).await;
+        let server = server_that_sends(&answer_bytes).await;
         let gateway = Gateway::before(&server).await;
         let answer = gateway.chat(&chat(EASY)).await;
-        assert_eq!((answer.status, answer.text()), (200, OK_BODY), "{told}");
-        assert!(answer.complete, "{told}");
+        assert_eq!(
+            (answer.status, answer.text()),
+            (200, OK_BODY),
+            "{answer_bytes}"
+        );
+        assert!(answer.complete, "{answer_bytes}");
         assert_ne!(answer.header("content-length"), Some("4"));
         assert_eq!(answer.header("link"), None);
-        assert_eq!(keeps(&server).await, kept, "{told}");
+        assert_eq!(keeps_connection(&server).await, kept, "{answer_bytes}");
     }
 }
 
 #[tokio::test]
-async fn an_answer_without_a_body_leaves_its_connection_to_others() {
-    for told in [
+async fn the_connection_of_an_answer_without_a_body_is_reused() {
+    for answer_bytes in [
         "HTTP/1.1 204 No Content\r\n\r\n",
         "HTTP/1.1 304 Not Modified\r\ncontent-length: 7\r\n\r\n",
         "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
     ] {
-        let server = telling(told).await;
+        let server = server_that_sends(answer_bytes).await;
         let gateway = Gateway::before(&server).await;
         let answer = gateway.chat(&chat(EASY)).await;
-        assert_eq!(answer.text(), "", "{told}");
-        assert!(keeps(&server).await, "{told}");
+        assert_eq!(answer.text(), "", "{answer_bytes}");
+        assert!(keeps_connection(&server).await, "{answer_bytes}");
     }
 }
 
 /// Whatever it is, nothing of it goes on, and nobody waits for more of it.
 #[tokio::test]
-async fn an_answer_that_means_two_things_or_none_is_502_at_once() {
+async fn an_ambiguous_or_malformed_answer_is_502_at_once() {
     let chunks = chunks(OK_BODY);
-    for told in [
+    for answer_bytes in [
         format!("HTTP/1.1 200 OK\r\ncontent-length: 4\r\ncontent-length: 5\r\n\r\n{OK_BODY}"),
         format!("HTTP/1.1 200 OK\r\ncontent-length: +4\r\n\r\n{OK_BODY}"),
         format!("HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n{chunks}"),
@@ -115,16 +119,16 @@ async fn an_answer_that_means_two_things_or_none_is_502_at_once() {
         "SSH-2.0-OpenSSH_9.9".into(),
         "\u{15}\u{3}\u{1}".into(), // an alert of TLS
     ] {
-        let server = telling(&told).await;
+        let server = server_that_sends(&answer_bytes).await;
         let gateway = Gateway::before(&server).await;
         let (status, _, code) = gateway.chat(&chat(EASY)).await.error();
-        assert_eq!((status, &*code), (502, "upstream_reset"), "{told}");
-        assert!(!keeps(&server).await, "{told}");
+        assert_eq!((status, &*code), (502, "upstream_reset"), "{answer_bytes}");
+        assert!(!keeps_connection(&server).await, "{answer_bytes}");
     }
 }
 
 #[tokio::test]
-async fn a_stream_whose_chunks_make_no_sense_ends_with_an_error_behind_what_did() {
+async fn a_stream_with_a_malformed_chunk_ends_with_an_error_event_after_the_good_chunks() {
     let event = "data: {\"choices\":[]}\n\n";
     for bad in ["x\r\n", "\r\n", "-1\r\n", "5\n", "11111111111111111\r\n"] {
         let server = Server::start(move |_| {
@@ -143,14 +147,15 @@ async fn a_stream_whose_chunks_make_no_sense_ends_with_an_error_behind_what_did(
             "{bad:?}: {}",
             answer.text()
         );
-        assert!(!keeps(&server).await, "{bad:?}");
+        assert!(!keeps_connection(&server).await, "{bad:?}");
     }
 }
 
-/// The other of two endpoints, and how the gateway answers when the first does so with these bytes and closes.
-async fn beside_one_that_tells(told: &str) -> (usize, u16) {
-    let told = told.to_owned();
-    let broken = Server::start(move |_| vec![Step::Send(told.clone().into()), Step::Close]).await;
+/// The requests that the second endpoint saw, and the status for the client, when the first one sends these bytes and closes.
+async fn next_to_a_server_that_sends(answer_bytes: &str) -> (usize, u16) {
+    let answer_bytes = answer_bytes.to_owned();
+    let broken =
+        Server::start(move |_| vec![Step::Send(answer_bytes.clone().into()), Step::Close]).await;
     let other = Server::friendly().await;
     let gateway = Gateway::preferring(&broken, &other).await;
     let status = gateway.chat(&chat(EASY)).await.status;
@@ -158,21 +163,29 @@ async fn beside_one_that_tells(told: &str) -> (usize, u16) {
     (other.arrived().len(), status)
 }
 
-/// The server of the one has done the work, and the next would do it as badly; that of the other is dead.
+/// A server with a malformed answer has done the work, and the next one would answer alike. A truncated head means that the server died.
 #[tokio::test]
-async fn an_answer_that_makes_no_sense_is_asked_of_nobody_else_and_one_that_is_cut_short_is() {
-    for told in [
+async fn a_malformed_answer_is_not_retried_and_a_truncated_head_is() {
+    for answer_bytes in [
         "HTTP/1.1 200 OK\r\nx y: z\r\n\r\n",
         "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n",
     ] {
-        assert_eq!(beside_one_that_tells(told).await, (0, 502), "{told}");
+        assert_eq!(
+            next_to_a_server_that_sends(answer_bytes).await,
+            (0, 502),
+            "{answer_bytes}"
+        );
     }
-    for told in [
+    for answer_bytes in [
         "",
         "HTT",
         "HTTP/1.1 200 OK\r\ncontent-le",
         "SSH-2.0-OpenSSH_9.9",
     ] {
-        assert_eq!(beside_one_that_tells(told).await, (1, 200), "{told}");
+        assert_eq!(
+            next_to_a_server_that_sends(answer_bytes).await,
+            (1, 200),
+            "{answer_bytes}"
+        );
     }
 }

@@ -9,7 +9,9 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{let_go, open_files, process_let_go, resident, room_for, settled, until};
+use super::{
+    open_files, process_released, resident, room_for, settled, until, wait_until_released,
+};
 use crate::support::{
     EASY, Gateway, Process, Server, Step, chat,
     http::{PATIENCE, ask, parse, rest},
@@ -34,7 +36,7 @@ async fn a_client_that_disconnects_closes_the_request_to_the_server() {
             server.gone() == 1
         })
         .await;
-        let_go(&gateway, &server).await;
+        wait_until_released(&gateway, &server).await;
     }
 }
 
@@ -51,7 +53,7 @@ async fn a_client_that_half_closes_counts_as_disconnected() {
     })
     .await;
     rest(&mut stream).await; // the connection ends
-    let_go(&gateway, &server).await;
+    wait_until_released(&gateway, &server).await;
 }
 
 #[tokio::test]
@@ -82,7 +84,7 @@ async fn clients_that_stop_reading_slow_the_server_down_and_take_little_memory()
         "{grown} MiB are kept for clients that do not read"
     );
     drop(clients);
-    process_let_go(&process, &server).await;
+    process_released(&process, &server).await;
 }
 
 /// A stream of 60 MB, more than all buffers on the way hold.
@@ -97,7 +99,7 @@ async fn a_client_that_stops_reading_is_disconnected_after_write_idle_ms() {
     let gateway = Gateway::with(&server, "server: { write_idle_ms: 500 }").await;
     let mut stream = ask(gateway.address, &streaming(EASY)).await;
     stream.read_exact(&mut [0; 1000]).await.unwrap();
-    let_go(&gateway, &server).await;
+    wait_until_released(&gateway, &server).await;
     let part = rest(&mut stream).await;
     assert!(part.len() < 60_000_000 && !part.ends_with(b"0\r\n\r\n"));
 }

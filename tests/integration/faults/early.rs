@@ -10,25 +10,25 @@ use tokio::{
     time::sleep,
 };
 
-use super::{let_go, settled, until};
+use super::{settled, until, wait_until_released};
 use crate::support::{
     EASY, Gateway, Server, Step, chat,
     http::{PATIENCE, parse},
     server::{OK_BODY, json},
 };
 
-/// A chat request that no socket's buffers hold, and the wish that spares us to judge it.
-fn long() -> String {
+/// A chat request too long for any socket buffer, and the header that skips the classifier.
+fn long_chat() -> String {
     chat(&"x".repeat(8 << 20))
 }
 const UNJUDGED: [(&str, &str); 1] = [("x-thinkgate-mode", "unchanged")];
 const CHAT: &str = "/v1/chat/completions";
 
-const TOLD: &str = r#"{"error":{"message":"no","type":"x","code":"y"}}"#;
+const REJECTION: &str = r#"{"error":{"message":"no","type":"x","code":"y"}}"#;
 
 /// Answers with `status` before the body is read.
-async fn refusing(status: &'static str, end: Step) -> Server {
-    Server::hasty(move |_| [json(status, TOLD), vec![end.clone()]].concat()).await
+async fn server_that_rejects_early(status: &'static str, end: Step) -> Server {
+    Server::hasty(move |_| [json(status, REJECTION), vec![end.clone()]].concat()).await
 }
 
 #[tokio::test]
@@ -38,49 +38,49 @@ async fn a_server_that_answers_before_it_has_read_the_request_is_relayed() {
         ("413 Payload Too Large", 413),
         ("429 Too Many Requests", 429),
     ] {
-        let server = refusing(status, Step::HalfClose).await;
+        let server = server_that_rejects_early(status, Step::HalfClose).await;
         let gateway = Gateway::before(&server).await;
         for _ in 0..3 {
-            let answer = gateway.post_with(CHAT, &UNJUDGED, &long()).await;
-            assert_eq!((answer.status, answer.text()), (code, TOLD));
+            let answer = gateway.post_with(CHAT, &UNJUDGED, &long_chat()).await;
+            assert_eq!((answer.status, answer.text()), (code, REJECTION));
             assert!(answer.complete);
         }
-        let_go(&gateway, &server).await;
+        wait_until_released(&gateway, &server).await;
     }
 }
 
 /// The reset that follows may overtake the answer, which is then a connection that was reset; it must be rare.
 #[tokio::test]
-async fn a_server_that_answers_early_and_closes_on_what_it_did_not_read_is_relayed_most_times() {
-    let server = refusing("401 Unauthorized", Step::Close).await;
+async fn an_early_answer_before_a_reset_is_relayed_most_times() {
+    let server = server_that_rejects_early("401 Unauthorized", Step::Close).await;
     let gateway = Gateway::before(&server).await;
     let mut relayed = 0;
     for _ in 0..20 {
-        let answer = gateway.post_with(CHAT, &UNJUDGED, &long()).await;
-        relayed += usize::from((answer.status, answer.text()) == (401, TOLD));
+        let answer = gateway.post_with(CHAT, &UNJUDGED, &long_chat()).await;
+        relayed += usize::from((answer.status, answer.text()) == (401, REJECTION));
         assert!(matches!(answer.status, 401 | 502), "{}", answer.status);
     }
     assert!(relayed >= 15, "{relayed} of 20");
-    let_go(&gateway, &server).await;
+    wait_until_released(&gateway, &server).await;
 }
 
 #[tokio::test]
-async fn an_early_429_is_a_reason_to_ask_another_endpoint() {
+async fn an_early_429_is_retried_at_another_endpoint() {
     let (busy, other) = (
-        refusing("429 Too Many Requests", Step::HalfClose).await,
+        server_that_rejects_early("429 Too Many Requests", Step::HalfClose).await,
         Server::friendly().await,
     );
     let gateway = Gateway::preferring(&busy, &other).await;
-    let answer = gateway.post_with(CHAT, &UNJUDGED, &long()).await;
+    let answer = gateway.post_with(CHAT, &UNJUDGED, &long_chat()).await;
     assert_eq!((answer.status, answer.text()), (200, OK_BODY));
     let arrived = other.only();
-    assert_eq!(arrived.text(), long(), "it got the request whole");
+    assert_eq!(arrived.text(), long_chat(), "it got the request whole");
     assert_eq!(arrived.header("transfer-encoding"), None);
     settled(&gateway).await;
 }
 
 /// A gateway with one place, one key and small bodies, whose place is taken by the stream that comes with it.
-async fn full(server: &Server) -> (Gateway, tokio::task::JoinHandle<()>) {
+async fn gateway_at_its_limit(server: &Server) -> (Gateway, tokio::task::JoinHandle<()>) {
     let key = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(key.path(), "sk-alice").unwrap();
     let yaml = format!(
@@ -106,9 +106,9 @@ const OURS: [(&str, bool, u16, &str); 4] = [
 ];
 
 #[tokio::test]
-async fn our_own_early_answer_reaches_a_client_that_goes_on_sending() {
+async fn our_early_answer_reaches_a_client_that_is_still_sending() {
     let server = Server::start(|_| vec![Step::Hang]).await;
-    let (gateway, taker) = full(&server).await;
+    let (gateway, taker) = gateway_at_its_limit(&server).await;
     for (path, has_key, status, code) in OURS {
         if status == 413 {
             taker.abort();
@@ -149,7 +149,7 @@ async fn our_own_early_answer_reaches_a_client_that_goes_on_sending() {
 }
 
 #[tokio::test]
-async fn our_own_early_answer_reaches_a_client_that_reads_only_when_it_has_sent_all() {
+async fn our_early_answer_reaches_a_client_that_reads_only_after_sending_everything() {
     let server = Server::friendly().await;
     let gateway = Gateway::with(&server, "server: { max_body_bytes: 1000 }").await;
     let answer = gateway.chat(&chat(&"x".repeat(48 << 20))).await;
@@ -162,9 +162,9 @@ async fn our_own_early_answer_reaches_a_client_that_reads_only_when_it_has_sent_
 }
 
 #[tokio::test]
-async fn our_own_early_answer_reaches_a_client_that_goes_on_sending_over_http2() {
+async fn our_early_answer_reaches_a_client_that_is_still_sending_over_http2() {
     let server = Server::start(|_| vec![Step::Hang]).await;
-    let (gateway, taker) = full(&server).await;
+    let (gateway, taker) = gateway_at_its_limit(&server).await;
     let client = reqwest::Client::builder()
         .no_proxy()
         .http2_prior_knowledge();

@@ -14,7 +14,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{process_let_go, room_for, until};
+use super::{process_released, room_for, until};
 use crate::support::{
     EASY, Process, Server, Step, chat, fixture,
     http::{PATIENCE, ask, parse, rest},
@@ -211,6 +211,6 @@ async fn a_reload_changes_none_of_a_thousand_running_streams() {
         let answer = parse(&answer);
         assert!(answer.complete && answer.text() == "data: 1\n\ndata: [DONE]\n\n");
     }
-    process_let_go(&process, &old).await;
+    process_released(&process, &old).await;
     assert_eq!(process.stop().await.0, Some(0));
 }

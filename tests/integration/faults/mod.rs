@@ -28,13 +28,13 @@ async fn settled(gateway: &Gateway) {
 }
 
 /// Waits until nothing is in flight, and no connection to the server that carried a client's request is open.
-async fn let_go(gateway: &Gateway, server: &Server) {
+async fn wait_until_released(gateway: &Gateway, server: &Server) {
     settled(gateway).await;
     until("no connection to the server", async || server.open() == 0).await;
 }
 
 /// The same of a process.
-async fn process_let_go(process: &Process, server: &Server) {
+async fn process_released(process: &Process, server: &Server) {
     let is_idle = async || process.metric("thinkgate_in_flight ").await == Some(0.0);
     until("no request in flight", is_idle).await;
     until("no connection to the server", async || server.open() == 0).await;

@@ -11,7 +11,7 @@ use tokio::{
     time::sleep,
 };
 
-use super::{let_go, settled, until};
+use super::{settled, until, wait_until_released};
 use crate::support::{
     Answer, EASY, Gateway, HARD, Server, Step, chat, config,
     server::{OK_BODY, chunk, json, last_chunk, sse_head},
@@ -29,7 +29,7 @@ async fn answer_to(steps: Vec<Step>, yaml: &str) -> Answer {
     let server = Server::start(move |_| steps.clone()).await;
     let gateway = Gateway::with(&server, yaml).await;
     let answer = gateway.chat(&streaming(HARD)).await;
-    let_go(&gateway, &server).await;
+    wait_until_released(&gateway, &server).await;
     answer
 }
 

@@ -18,7 +18,7 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{let_go, settled};
+use super::{settled, wait_until_released};
 use crate::{
     support::{
         EASY, Gateway, Process, Server, Step, chat,
@@ -247,7 +247,7 @@ async fn a_server_whose_headers_are_too_large_is_502() {
     let gateway = Gateway::before(&server).await;
     let (status, _, code) = gateway.chat(&chat(EASY)).await.error();
     assert_eq!((status, code.as_str()), (502, "upstream_reset"));
-    let_go(&gateway, &server).await;
+    wait_until_released(&gateway, &server).await;
 }
 
 #[tokio::test]

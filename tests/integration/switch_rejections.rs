@@ -1,4 +1,4 @@
-//! A server that refuses our switch is asked without it, in whatever way it refuses; any other error is the client's.
+//! A server that rejects our switch gets the request again without it. Any other error is relayed to the client.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::support::{
     server::{MODELS, OK_BODY, chunk, json, last_chunk},
 };
 
-const REFUSAL: &str =
+const SWITCH_REJECTION: &str =
     r#"{"error":{"message":"chat_template_kwargs: extra fields not permitted","code":400}}"#;
 
 /// An answer without a length, in these pieces.
@@ -26,8 +26,8 @@ fn chunked(status: &str, pieces: &[&str]) -> Vec<Step> {
         .collect()
 }
 
-/// A server that answers a switch with these steps, and everything else well.
-async fn refusing(steps: Vec<Step>) -> Server {
+/// A server that answers requests with a switch by these steps, and all others with 200.
+async fn server_that_rejects_the_switch(steps: Vec<Step>) -> Server {
     Server::start(
         move |request| match request.text().contains("chat_template_kwargs") {
             true => steps.clone(),
@@ -37,23 +37,23 @@ async fn refusing(steps: Vec<Step>) -> Server {
     .await
 }
 
-/// What comes of a request, and how many it took.
-async fn asked(server: &Server) -> (Answer, usize) {
+/// The answer to a request, and the number of requests that the server saw.
+async fn send_and_count(server: &Server) -> (Answer, usize) {
     let gateway = Gateway::before(server).await;
     let answer = gateway.chat(&chat(EASY)).await;
     (answer, server.arrived().len())
 }
 
 #[tokio::test]
-async fn a_refusal_counts_whatever_4xx_it_is_and_however_it_is_framed() {
-    let (begins, ends) = REFUSAL.split_at(20); // within the name of the field
+async fn any_4xx_that_names_the_switch_is_a_rejection_however_it_is_framed() {
+    let (begins, ends) = SWITCH_REJECTION.split_at(20); // within the name of the field
     for steps in [
-        chunked("400 Bad Request", &[REFUSAL]),
+        chunked("400 Bad Request", &[SWITCH_REJECTION]),
         chunked("422 Unprocessable Entity", &[begins, ends]),
-        json("409 Conflict", REFUSAL),
-        json("415 Unsupported Media Type", REFUSAL),
+        json("409 Conflict", SWITCH_REJECTION),
+        json("415 Unsupported Media Type", SWITCH_REJECTION),
     ] {
-        let (answer, requests) = asked(&refusing(steps).await).await;
+        let (answer, requests) = send_and_count(&server_that_rejects_the_switch(steps).await).await;
         assert_eq!(
             (answer.status, answer.text(), requests),
             (200, OK_BODY, 2),
@@ -65,7 +65,7 @@ async fn a_refusal_counts_whatever_4xx_it_is_and_however_it_is_framed() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_not_forgotten_when_the_first_list_comes_behind_it() {
+async fn a_rejection_is_remembered_when_the_first_listing_comes_after_it() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let listed = CancellationToken::new();
     let told = listed.clone();
@@ -73,7 +73,7 @@ async fn a_refusal_is_not_forgotten_when_the_first_list_comes_behind_it() {
         match request.line.split(' ').nth(1).unwrap() {
             "/v1/models" => [vec![Step::Until(told.clone())], json("200 OK", MODELS)].concat(),
             "/v1/chat/completions" if request.text().contains("chat_template_kwargs") => {
-                json("400 Bad Request", REFUSAL)
+                json("400 Bad Request", SWITCH_REJECTION)
             }
             "/v1/chat/completions" => json("200 OK", OK_BODY),
             _ => json("404 Not Found", "{}"),
@@ -97,19 +97,19 @@ async fn a_refusal_is_not_forgotten_when_the_first_list_comes_behind_it() {
 }
 
 #[tokio::test]
-async fn a_4xx_about_the_key_the_model_or_the_time_is_no_refusal() {
+async fn a_4xx_about_the_key_the_model_or_the_time_is_no_rejection_of_the_switch() {
     for status in [401, 403, 404, 408, 413, 429] {
-        let steps = json(&format!("{status} X"), REFUSAL);
-        let (answer, requests) = asked(&refusing(steps).await).await;
-        assert_eq!((answer.status, answer.text()), (status, REFUSAL));
+        let steps = json(&format!("{status} X"), SWITCH_REJECTION);
+        let (answer, requests) = send_and_count(&server_that_rejects_the_switch(steps).await).await;
+        assert_eq!((answer.status, answer.text()), (status, SWITCH_REJECTION));
         assert_eq!(requests, 1);
     }
 }
 
 #[tokio::test]
-async fn an_error_that_is_looked_into_and_is_none_of_ours_is_relayed_as_it_came() {
+async fn an_error_that_does_not_name_the_switch_is_relayed_unchanged() {
     let longer = format!("{{\"long\":\"{}", "x".repeat(60_000));
-    let whole = [&*longer, &*longer, REFUSAL].concat(); // the name comes later than we look
+    let whole = [&*longer, &*longer, SWITCH_REJECTION].concat(); // the name comes later than we look
     for (steps, body) in [
         (
             chunked("400 Bad Request", &["{\"a\"", ":1}"]),
@@ -117,7 +117,7 @@ async fn an_error_that_is_looked_into_and_is_none_of_ours_is_relayed_as_it_came(
         ),
         (chunked("409 Conflict", &[]), String::new()),
         (
-            chunked("400 Bad Request", &[&longer, &longer, REFUSAL]),
+            chunked("400 Bad Request", &[&longer, &longer, SWITCH_REJECTION]),
             whole.clone(),
         ),
         (json("422 Unprocessable Entity", &whole), whole),
@@ -128,7 +128,7 @@ async fn an_error_that_is_looked_into_and_is_none_of_ours_is_relayed_as_it_came(
         })
         .parse();
         let has_own = steps.len() > 1;
-        let (answer, requests) = asked(&refusing(steps).await).await;
+        let (answer, requests) = send_and_count(&server_that_rejects_the_switch(steps).await).await;
         assert_eq!(Ok(answer.status), status);
         assert!(answer.complete && answer.text() == body, "{}", answer.head);
         assert_eq!(answer.header("content-type"), Some("application/json"));
@@ -139,9 +139,9 @@ async fn an_error_that_is_looked_into_and_is_none_of_ours_is_relayed_as_it_came(
 }
 
 #[tokio::test]
-async fn of_two_servers_of_one_model_only_the_one_that_refuses_goes_without_the_switch() {
+async fn only_the_server_that_rejects_the_switch_gets_requests_without_it() {
     let (refuses, takes) = (
-        refusing(chunked("400 Bad Request", &[REFUSAL])).await,
+        server_that_rejects_the_switch(chunked("400 Bad Request", &[SWITCH_REJECTION])).await,
         Server::start(|_| json("200 OK", "taken")).await,
     );
     let yaml = format!(
