@@ -92,6 +92,11 @@ impl StateHandle {
         self.0.current.load_full()
     }
 
+    /// The current state, for a look that waits for nothing. It is not counted as a reference, which threads would share.
+    pub fn peek(&self) -> arc_swap::Guard<Arc<AppState>> {
+        self.0.current.load()
+    }
+
     /// Makes `state` the current one for requests that begin from now on.
     pub fn replace(&self, state: AppState) {
         self.0.current.store(Arc::new(state));

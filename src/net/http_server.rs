@@ -1,14 +1,17 @@
 //! Accepts connections on one socket, serves HTTP on them, and drains them at shutdown.
 
 use std::{
+    cell::RefCell,
     io,
     net::{self, SocketAddr},
     sync::Arc,
     time::Duration,
 };
 
+use axum::body::Body;
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use hyper::service::service_fn;
+use http::Request;
+use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{rt::TokioIo, server::conn::auto::Builder};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -186,7 +189,11 @@ impl<S: HttpService> ServerConnection<S> {
         } = self;
         let requests = Arc::new(RequestTracker::default());
         let tracker = requests.clone();
-        let service = service_fn(move |request| tracker.clone().handle(service.clone(), request));
+        let service = RefCell::new(service); // hyper calls it through a shared reference, from the connection's task alone
+        let service = service_fn(move |request: Request<Incoming>| {
+            let response = service.borrow_mut().call(request.map(Body::new));
+            tracker.clone().track(response)
+        });
         let connection = builder.serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);
         // hyper limits the time for HTTP/1 headers, but only from the first bytes, which tell HTTP/1 from HTTP/2.

@@ -16,13 +16,12 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::sleep;
-use tower::{Service, ServiceExt};
+use tower::Service;
 
 use super::write_timeout::record_progress;
 
-/// A tower service that answers the requests of a server; a failure is a response too.
+/// A tower service that answers the requests of a server. It is always ready, and a failure is a response too.
 pub trait HttpService:
     Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
     + Clone
@@ -49,14 +48,13 @@ pub struct RequestTracker {
 }
 
 impl RequestTracker {
-    /// Answers a request, which is active until its response body is dropped.
-    pub async fn handle(
+    /// Passes a response on. Its request is active from now until the response body is dropped.
+    pub async fn track(
         self: Arc<Self>,
-        service: impl HttpService,
-        request: Request<Incoming>,
+        response: impl Future<Output = Result<Response<Body>, Infallible>>,
     ) -> Result<Response<TrackedBody>, Infallible> {
         let active = ActiveRequest::begin(self);
-        let mut response = pin!(service.oneshot(request.map(Body::new)));
+        let mut response = pin!(response);
         let Ok(response) = poll_fn(|cx| record_progress(response.as_mut().poll(cx))).await;
         Ok(response.map(|body| TrackedBody {
             body,

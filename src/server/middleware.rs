@@ -1,11 +1,16 @@
 //! Every layer between a connection and the routes: request id, CORS, panics, and the guard.
 //!
 //! They are plain tower services. Middleware made with `axum::middleware` would box the future of each layer for every request.
+//! Each layer calls the next one in place, as all of them are always ready ([`HttpService`]): a clone of them for every request
+//! would count references that all threads share.
 
 use std::panic::AssertUnwindSafe;
 
 use axum::{Router, extract::Request, response::Response};
-use futures_util::FutureExt;
+use futures_util::{
+    FutureExt,
+    future::{Either, ready},
+};
 use http::{HeaderMap, HeaderValue, header};
 use tower::{Layer, ServiceBuilder, ServiceExt, layer::layer_fn, service_fn};
 
@@ -17,7 +22,7 @@ use crate::{
     error::Error,
     net::HttpService,
     pipeline::{self, REQUEST_ID, RequestId},
-    state::StateHandle,
+    state::{AppState, StateHandle},
 };
 
 /// Puts every layer around the routes of a listener.
@@ -32,13 +37,13 @@ pub fn layered(handle: &StateHandle, routes: Router) -> impl HttpService + use<>
 }
 
 /// Gives every request an id, and its answer the same.
-fn with_request_id<S: HttpService>(next: S) -> impl HttpService {
+fn with_request_id<S: HttpService>(mut next: S) -> impl HttpService {
     service_fn(move |mut request: Request| {
         let id = RequestId::of(request.headers());
         let value = id.header.clone();
         request.headers_mut().insert(REQUEST_ID, value.clone());
         request.extensions_mut().insert(id);
-        let answered = next.clone().oneshot(request);
+        let answered = next.call(request);
         async move {
             let mut response = answered.await?;
             response.headers_mut().insert(REQUEST_ID, value);
@@ -48,56 +53,47 @@ fn with_request_id<S: HttpService>(next: S) -> impl HttpService {
 }
 
 /// Answers the preflights of browsers, and marks the answers that they may read. A request without `Origin` passes as it is.
-fn with_cors<S: HttpService>(handle: StateHandle, next: S) -> impl HttpService {
+fn with_cors<S: HttpService>(handle: StateHandle, mut next: S) -> impl HttpService {
     service_fn(move |request: Request| {
         let from_browser = request.headers().contains_key(header::ORIGIN);
         let layer = from_browser.then(|| cors::layer(&handle.load().config.server.cors));
-        let next = next.clone();
-        async move {
-            match layer.flatten() {
-                None => next.oneshot(request).await,
-                // Boxed, because it is large, and what holds it is moved with every request.
-                Some(layer) => Box::pin(layer.layer(next).oneshot(request)).await,
-            }
+        match layer.flatten() {
+            None => Either::Left(next.call(request)),
+            // Boxed, because it is large, and what holds it is moved with every request.
+            Some(layer) => Either::Right(layer.layer(next.clone()).oneshot(request).boxed()),
         }
     })
 }
 
 /// Answers a request whose handler panicked with a 500. The panic hook has printed where it happened.
-fn catching_panics<S: HttpService>(next: S) -> impl HttpService {
+fn catching_panics<S: HttpService>(mut next: S) -> impl HttpService {
     service_fn(move |request: Request| {
-        let answered = AssertUnwindSafe(next.clone().oneshot(request)).catch_unwind();
-        async move {
-            let answered = answered.await;
+        let answered = AssertUnwindSafe(next.call(request)).catch_unwind();
+        answered.map(|answered| {
             answered.unwrap_or_else(|_| Ok(error_response::answer(&Error::Internal)))
-        }
+        })
     })
 }
 
 /// Rejects requests that are ambiguous or lack a key, and notes the key's owner for the routes.
-fn guarded<S: HttpService>(handle: StateHandle, next: S) -> impl HttpService {
-    service_fn(move |request: Request| {
-        let next = next.clone();
-        let checked = check(&handle, request);
-        async move {
-            match checked {
-                Ok(request) => next.oneshot(request).await,
-                Err(rejection) => Ok(rejection),
-            }
-        }
-    })
+fn guarded<S: HttpService>(handle: StateHandle, mut next: S) -> impl HttpService {
+    service_fn(
+        move |request: Request| match check(&handle.peek(), request) {
+            Ok(request) => Either::Left(next.call(request)),
+            Err(rejection) => Either::Right(ready(Ok(rejection))),
+        },
+    )
 }
 
 #[expect(
     clippy::result_large_err,
     reason = "an answer is what the caller returns either way"
 )]
-fn check(handle: &StateHandle, mut request: Request) -> Result<Request, Response> {
-    let state = handle.load();
+fn check(state: &AppState, mut request: Request) -> Result<Request, Response> {
     if is_ambiguous(request.headers()) {
         let error =
             Error::invalid("The request names two hosts, or a transfer coding but chunked.");
-        let mut response = admission::reject(&state, request, &error);
+        let mut response = admission::reject(state, request, &error);
         let close = HeaderValue::from_static("close"); // a proxy in front of us may take the next request for part of this one
         response.headers_mut().insert(header::CONNECTION, close);
         return Err(response);
@@ -107,11 +103,11 @@ fn check(handle: &StateHandle, mut request: Request) -> Result<Request, Response
     }
     let mut info = admission::request_info(request.extensions(), "-");
     let path = request.uri().path();
-    let checked = pipeline::guard(&state, &mut info, path, request.headers());
+    let checked = pipeline::guard(state, &mut info, path, request.headers());
     request.extensions_mut().insert(Authenticated(info.caller));
     match checked {
         Ok(()) => Ok(request),
-        Err(error) => Err(admission::reject(&state, request, &error)),
+        Err(error) => Err(admission::reject(state, request, &error)),
     }
 }
 

@@ -1,10 +1,17 @@
 //! All metric instruments. Prometheus reads them at `/metrics`; with `telemetry.otlp` they are also pushed to the collector.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+};
 
 use opentelemetry::{
     KeyValue, StringValue,
-    metrics::{Counter, Gauge, Histogram, HistogramBuilder, Meter, MeterProvider, UpDownCounter},
+    metrics::{Gauge, Histogram, HistogramBuilder, Meter, MeterProvider},
 };
 use opentelemetry_otlp::{MetricExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::metrics::SdkMeterProvider;
@@ -12,7 +19,11 @@ use parking_lot::Mutex;
 use prometheus::{Encoder, Registry, TextEncoder};
 use tokio::{task::spawn_blocking, time::timeout};
 
-use super::{LAST_EXPORT, otlp};
+use super::{
+    LAST_EXPORT,
+    counter::{CounterFamily, up_down_counter},
+    otlp,
+};
 use crate::config::BaseUrl;
 
 /// Histogram bounds for times that a model server takes, in seconds.
@@ -64,18 +75,18 @@ pub struct Metrics {
     registry: Registry,
     meter: Meter,
     provider: SdkMeterProvider,
-    pub(super) requests: Counter<u64>,
-    in_flight: UpDownCounter<i64>,
+    pub(super) requests: CounterFamily<6>,
+    in_flight: Arc<AtomicI64>,
     pub(super) request_duration: Histogram<f64>,
     pub(super) upstream_duration: Histogram<f64>,
     pub(super) decision_duration: Histogram<f64>,
     pub(super) score: Histogram<f64>,
-    pub(super) fallbacks: Counter<u64>,
-    attempts: Counter<u64>,
-    retries: Counter<u64>,
+    pub(super) fallbacks: CounterFamily<1>,
+    attempts: CounterFamily<3>,
+    retries: CounterFamily<2>,
     health: Arc<Mutex<ServerHealth>>,
     reload_ok: Gauge<u64>,
-    pub(super) tokens: Counter<u64>,
+    pub(super) tokens: CounterFamily<3>,
 }
 
 impl fmt::Debug for Metrics {
@@ -93,7 +104,6 @@ impl Metrics {
         let registry = Registry::new();
         let provider = provider(&registry, collector)?;
         let meter = provider.meter("thinkgate");
-        let counter = |name, description| counter(&meter, name, description);
         let seconds = |name, description, bounds: &[f64]| {
             histogram(&meter, name, description, bounds)
                 .with_unit("s")
@@ -102,14 +112,13 @@ impl Metrics {
         let health = Arc::default();
         register_health_gauge(&meter, &health);
         Ok(Self {
-            requests: counter(
+            requests: CounterFamily::new(
+                &meter,
                 "thinkgate.requests",
                 "Requests by route, model, mode, why, status and reason",
+                ["route", "model", "mode", "why", "status", "reason"],
             ),
-            in_flight: meter
-                .i64_up_down_counter("thinkgate.in_flight")
-                .with_description("Requests being served")
-                .build(),
+            in_flight: up_down_counter(&meter, "thinkgate.in_flight", "Requests being served"),
             request_duration: seconds(
                 "thinkgate.request.duration",
                 "From the request's first byte to the answer's last",
@@ -132,17 +141,23 @@ impl Metrics {
                 &SCORE,
             )
             .build(),
-            fallbacks: counter(
+            fallbacks: CounterFamily::new(
+                &meter,
                 "thinkgate.fallbacks",
                 "Decisions without the classifier, by what kept it",
+                ["miss"],
             ),
-            attempts: counter(
+            attempts: CounterFamily::new(
+                &meter,
                 "thinkgate.upstream.attempts",
                 "Attempts at endpoints by outcome",
+                ["model", "endpoint", "outcome"],
             ),
-            retries: counter(
+            retries: CounterFamily::new(
+                &meter,
                 "thinkgate.upstream.retries",
                 "Wishes to try another endpoint: made, or over the budget",
+                ["model", "outcome"],
             ),
             health,
             reload_ok: meter
@@ -151,9 +166,11 @@ impl Metrics {
                     "0 while the configuration as written was refused and an earlier one is served",
                 )
                 .build(),
-            tokens: counter(
+            tokens: CounterFamily::new(
+                &meter,
                 "thinkgate.tokens",
                 "Tokens as the model servers counted them, by kind",
+                ["model", "mode", "kind"],
             ),
             registry,
             meter,
@@ -177,24 +194,18 @@ impl Metrics {
 
     /// Counts one request more (1) or less (-1) as being served.
     pub fn add_in_flight(&self, change: i64) {
-        self.in_flight.add(change, &[]);
+        self.in_flight.fetch_add(change, Ordering::Relaxed);
     }
 
     /// Counts one attempt at an endpoint.
-    pub fn count_attempt(&self, model: &Arc<str>, endpoint: &Arc<str>, outcome: AttemptOutcome) {
-        let labels = [
-            label("model", model.clone()),
-            label("endpoint", endpoint.clone()),
-            label("outcome", outcome.as_str()),
-        ];
-        self.attempts.add(1, &labels);
+    pub fn count_attempt(&self, model: &str, endpoint: &str, outcome: AttemptOutcome) {
+        self.attempts.add(1, [model, endpoint, outcome.as_str()]);
     }
 
     /// Counts a request that should go to another endpoint. `made`: it did; otherwise the retry budget was spent.
-    pub fn count_retry(&self, model: &Arc<str>, made: bool) {
+    pub fn count_retry(&self, model: &str, made: bool) {
         let outcome = if made { "made" } else { "over_budget" };
-        let labels = [label("model", model.clone()), label("outcome", outcome)];
-        self.retries.add(1, &labels);
+        self.retries.add(1, [model, outcome]);
     }
 
     /// Shows a server as healthy or not.
@@ -272,13 +283,6 @@ fn register_health_gauge(meter: &Meter, health: &Arc<Mutex<ServerHealth>>) {
 /// A label; static words and shared names are not copied.
 pub(super) fn label(key: &'static str, value: impl Into<StringValue>) -> KeyValue {
     KeyValue::new(key, value.into())
-}
-
-fn counter(meter: &Meter, name: &'static str, description: &'static str) -> Counter<u64> {
-    meter
-        .u64_counter(name)
-        .with_description(description)
-        .build()
 }
 
 fn histogram<'m>(

@@ -1,5 +1,6 @@
 //! Logs, metrics and traces. Prompts, keys and bodies are never written.
 
+mod counter;
 mod log_format;
 mod log_writer;
 mod metrics;
