@@ -2,7 +2,7 @@
 
 mod rate_limit;
 
-use std::{collections::BTreeSet, num::NonZeroU32, sync::Arc};
+use std::{collections::BTreeSet, num::NonZeroU32, sync::Arc, time::Instant};
 
 use http::{HeaderMap, header};
 use subtle::ConstantTimeEq;
@@ -102,9 +102,9 @@ impl Caller {
     ///
     /// # Errors
     /// A 429 when the key has no request left.
-    pub fn check_rate(&self) -> Result<(), Error> {
+    pub async fn check_rate(&self) -> Result<(), Error> {
         match &self.limiter {
-            Some(limiter) => limiter.check(),
+            Some(limiter) => limiter.check(Instant::now()),
             None => Ok(()),
         }
     }
@@ -124,6 +124,8 @@ fn key_from_headers(headers: &HeaderMap) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
     use crate::config::Secret;
 
@@ -185,7 +187,7 @@ mod tests {
     fn a_new_configuration_does_not_reset_the_limits() {
         let take = |keys: &Keys, key: &str| {
             let caller = authenticate(keys, "x-api-key", key).unwrap().unwrap();
-            caller.check_rate().is_ok()
+            caller.check_rate().now_or_never().unwrap().is_ok()
         };
         let first = keys(vec![key("alice", "sk-a", Some(1))], None);
         assert!(take(&first, "sk-a") && !take(&first, "sk-a"));

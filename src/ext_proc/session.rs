@@ -22,7 +22,7 @@ use crate::{
     error::Error,
     pipeline::{self, AdmittedRequest, BodyBuffer, REQUEST_ID, RequestId, RequestInfo},
     state::AppState,
-    telemetry::Outcome,
+    telemetry::{Outcome, RequestLine},
 };
 
 /// One HTTP request and its response.
@@ -122,12 +122,13 @@ impl RequestSession {
                 (false, true) => pipeline::route_label(path),
                 (false, false) => "-",
             },
+            line: RequestLine::from_text(&view.method, &view.path),
             id,
             caller: None,
         };
         let listed = pipeline::listed_models(path);
         let is_counted = is_judged || (is_inference && listed.is_none());
-        let admitted = self.admit(info, &view, is_counted)?;
+        let admitted = self.admit(info, &view, is_counted).await?;
         if let Some(listed) = listed.filter(|_| admitted.is_restricted() && view.method == "GET") {
             return self.list(admitted, listed, replies);
         }
@@ -210,7 +211,7 @@ impl RequestSession {
     }
 
     /// Admits the request, or records why not. `is_counted`: it counts against the rate of its key.
-    fn admit(
+    async fn admit(
         &self,
         mut info: RequestInfo,
         view: &HeadersView,
@@ -220,7 +221,7 @@ impl RequestSession {
             pipeline::reject(&self.state, info, &error);
             return Err(error);
         }
-        AdmittedRequest::admit(&self.state, info, &view.headers, is_counted)
+        AdmittedRequest::admit(&self.state, info, &view.headers, is_counted).await
     }
 
     /// Replies to the headers at once where Envoy waits for that reply before it sends the body.

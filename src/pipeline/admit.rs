@@ -9,7 +9,7 @@ use crate::{
     auth::Caller,
     error::Error,
     state::AppState,
-    telemetry::{self, Record},
+    telemetry::{self, Record, RequestLine},
 };
 
 /// What a door knows of a request once its headers are there.
@@ -17,6 +17,8 @@ use crate::{
 pub struct RequestInfo {
     /// The route as a label; `-` where no route takes the request.
     pub route: &'static str,
+    /// The method and the path, for the log line of a refused request.
+    pub line: RequestLine,
     /// `x-request-id`.
     pub id: RequestId,
     /// The owner of the key it came with; `None` where no keys are configured.
@@ -65,7 +67,7 @@ impl AdmittedRequest {
     ///
     /// # Errors
     /// A 429 when `server.max_in_flight` requests are being served, or when the key's rate is used up. The request is recorded.
-    pub fn admit(
+    pub async fn admit(
         state: &AppState,
         info: RequestInfo,
         headers: &HeaderMap,
@@ -76,12 +78,13 @@ impl AdmittedRequest {
         telemetry::set_parent(&record.span, headers);
         let limit = state.config.server.max_in_flight;
         let permit = state.concurrency.try_acquire(limit);
-        let permit = permit.ok_or(Error::Overloaded).and_then(|permit| {
-            let counted = caller.as_ref().filter(|_| is_counted);
-            counted.map_or(Ok(()), |caller| caller.check_rate())?;
-            Ok(permit)
-        });
-        match permit {
+        let counted = caller.as_ref().filter(|_| is_counted);
+        let admitted = match (permit, counted) {
+            (None, _) => Err(Error::Overloaded),
+            (Some(permit), None) => Ok(permit),
+            (Some(permit), Some(caller)) => caller.check_rate().await.map(|()| permit),
+        };
+        match admitted {
             Ok(permit) => Ok(Self {
                 permit,
                 record,
@@ -103,6 +106,7 @@ impl AdmittedRequest {
 
 fn begin_record(state: &AppState, info: RequestInfo) -> Box<Record> {
     let mut record = Record::start(state.metrics.clone(), info.route, info.id.text);
+    record.line = info.line;
     record.client = info.caller.map(|caller| caller.name.clone());
     record
 }

@@ -57,8 +57,14 @@ pub async fn decide(
     let began = Instant::now();
     let request = ChatRequest::read(bytes)?;
     let catalog = state.catalog.load_full();
-    let target = models::resolve(&catalog, caller.as_deref(), request.model().as_deref())?;
-    let routed = state.router.route(request, requested_mode, &target).await?;
+    let asked = request.model();
+    let routed = async {
+        let target = models::resolve(&catalog, caller.as_deref(), asked.as_deref())?;
+        state.router.route(request, requested_mode, &target).await
+    };
+    let routed = routed
+        .await
+        .inspect_err(|_| note_asked_model(record, asked.as_deref()))?;
     let seconds = began.elapsed().as_secs_f64();
     record.decision = Some(decision_headers::decision_record(&routed, seconds));
     let model = catalog.model(&routed.model).cloned();
@@ -96,11 +102,19 @@ pub fn resolve_model(
 ) -> Result<(Arc<str>, Option<Arc<Model>>), Error> {
     let catalog = state.catalog.load();
     let name = named.map(|named| named.name.as_str());
-    let target = models::resolve(&catalog, admitted.caller.as_deref(), name)?;
+    let target = models::resolve(&catalog, admitted.caller.as_deref(), name)
+        .inspect_err(|_| note_asked_model(&mut admitted.record, name))?;
     let (name, _) = target.choose(Mode::Unchanged);
     let model = catalog.model(&name).cloned();
     set_model(&mut admitted.record, model.as_deref());
     Ok((name, model))
+}
+
+/// Notes for the log line of a request that failed which model it asked for.
+fn note_asked_model(record: &mut Record, name: Option<&str>) {
+    if let Some(name) = name {
+        record.set_asked_model(name);
+    }
 }
 
 /// Records the model of a request. A model that is not configured is recorded as none: its name is the client's text, and a

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{body::Body, extract::Request, response::Response};
-use http::{Extensions, request::Parts};
+use http::{Extensions, Method, Uri, request::Parts};
 
 use super::error_response::{answer, answer_early};
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
     error::Error,
     pipeline::{self, AdmittedRequest, RequestId, RequestInfo},
     state::AppState,
-    telemetry::{Outcome, Record},
+    telemetry::{Outcome, Record, RequestLine},
 };
 
 /// Admits a request that the middleware let pass. `route` is its label.
@@ -22,14 +22,14 @@ use crate::{
     clippy::result_large_err,
     reason = "an answer is what the caller returns either way"
 )]
-pub fn admit(
+pub async fn admit(
     state: &AppState,
     parts: &Parts,
     body: Body,
     route: &'static str,
 ) -> Result<(AdmittedRequest, Body), Response> {
-    let info = request_info(&parts.extensions, route);
-    match AdmittedRequest::admit(state, info, &parts.headers, true) {
+    let info = request_info(&parts.extensions, &parts.method, &parts.uri, route);
+    match AdmittedRequest::admit(state, info, &parts.headers, true).await {
         Ok(admitted) => Ok((admitted, body)),
         Err(error) => Err(answer_early(&error, body)),
     }
@@ -38,7 +38,8 @@ pub fn admit(
 /// Rejects a request before it is admitted, and records that.
 pub fn reject(state: &AppState, request: Request, error: &Error) -> Response {
     let (parts, body) = request.into_parts();
-    pipeline::reject(state, request_info(&parts.extensions, "-"), error);
+    let info = request_info(&parts.extensions, &parts.method, &parts.uri, "-");
+    pipeline::reject(state, info, error);
     answer_early(error, body)
 }
 
@@ -59,10 +60,16 @@ pub fn complete(mut record: Box<Record>, response: Response) -> Response {
 }
 
 /// What the middleware found out about a request.
-pub fn request_info(extensions: &Extensions, route: &'static str) -> RequestInfo {
+pub fn request_info(
+    extensions: &Extensions,
+    method: &Method,
+    uri: &Uri,
+    route: &'static str,
+) -> RequestInfo {
     let id = extensions.get::<RequestId>().cloned();
     RequestInfo {
         route,
+        line: RequestLine::of(method, uri),
         id: id.unwrap_or_else(|| RequestId::of(&http::HeaderMap::new())), // the middleware sets one on every request
         caller: Authenticated::caller(extensions).cloned(),
     }

@@ -26,7 +26,7 @@ use crate::{
 /// `POST /v1/chat/completions`.
 pub async fn handle(State(state): State<Arc<AppState>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let (mut admitted, body) = match admit(&state, &parts, body, CHAT) {
+    let (mut admitted, body) = match admit(&state, &parts, body, CHAT).await {
         Ok(admitted) => admitted,
         Err(rejection) => return rejection,
     };

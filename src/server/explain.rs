@@ -22,7 +22,7 @@ use crate::{
 /// Decides, renders the body, and answers with both.
 pub async fn handle(State(state): State<Arc<AppState>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let (mut admitted, body) = match admit(&state, &parts, body, "/explain") {
+    let (mut admitted, body) = match admit(&state, &parts, body, "/explain").await {
         Ok(admitted) => admitted,
         Err(rejection) => return rejection,
     };

@@ -101,7 +101,8 @@ fn check(state: &AppState, mut request: Request) -> Result<Request, Response> {
     if matches!(request.uri().path(), "/health" | "/ready" | "/metrics") {
         return Ok(request);
     }
-    let mut info = admission::request_info(request.extensions(), "-");
+    let mut info =
+        admission::request_info(request.extensions(), request.method(), request.uri(), "-");
     let path = request.uri().path();
     let checked = pipeline::guard(state, &mut info, path, request.headers());
     request.extensions_mut().insert(Authenticated(info.caller));

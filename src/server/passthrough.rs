@@ -27,7 +27,7 @@ use crate::{
 pub async fn handle(State(state): State<Arc<AppState>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let route = route_label(&percent_decoded(parts.uri.path()));
-    let (mut admitted, body) = match admit(&state, &parts, body, route) {
+    let (mut admitted, body) = match admit(&state, &parts, body, route).await {
         Ok(admitted) => admitted,
         Err(rejection) => return rejection,
     };

@@ -6,6 +6,7 @@ mod log_writer;
 mod metrics;
 mod otlp;
 mod record;
+mod request_line;
 mod request_metrics;
 mod trace;
 
@@ -24,6 +25,7 @@ use log_writer::LogGuard;
 
 pub use metrics::{AttemptOutcome, Metrics};
 pub use record::{DecisionRecord, Outcome, Record};
+pub use request_line::RequestLine;
 pub use trace::{inject, set_parent};
 
 use crate::config::{LogFormat, Telemetry};

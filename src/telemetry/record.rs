@@ -4,7 +4,7 @@ use std::{sync::Arc, thread, time::Instant};
 
 use tracing::{Span, field::Empty, info, info_span};
 
-use super::{Metrics, trace};
+use super::{Metrics, RequestLine, request_line::printable, trace};
 use crate::{api::Usage, error::Error};
 
 /// How a request ended.
@@ -46,6 +46,10 @@ pub struct Record {
     pub started: Instant,
     /// The route pattern.
     pub route: &'static str,
+    /// The method and the path, written where the request failed.
+    pub line: RequestLine,
+    /// The model that was asked for, where the request failed after it was read.
+    asked_model: Option<String>,
     /// `x-request-id`.
     pub request_id: Arc<str>,
     /// The name of the API key.
@@ -92,6 +96,8 @@ impl Record {
             span,
             started: Instant::now(),
             route,
+            line: RequestLine::default(),
+            asked_model: None,
             request_id,
             client: None,
             model: "".into(),
@@ -113,6 +119,11 @@ impl Record {
     pub fn fail(&mut self, error: &Error) {
         self.outcome = Outcome::Failed(error.reason());
         self.status = error.status().as_u16();
+    }
+
+    /// Notes the model that a request asked for, for the log line of a request that fails. It is shortened.
+    pub fn set_asked_model(&mut self, name: &str) {
+        self.asked_model = Some(printable(name));
     }
 
     /// Changes the mode and its reason to those of the body that the endpoint answered.
@@ -174,10 +185,14 @@ impl Drop for Record {
         self.close_span();
         let decision = self.decision.as_ref();
         let milliseconds = |seconds: f64| (seconds * 1e6).round() / 1e3;
+        let failed = matches!(self.outcome, Outcome::Failed(_)).then_some(&self.line);
         info!(
             target: "thinkgate::access",
             request_id = &*self.request_id,
             route = self.route,
+            method = failed.map(RequestLine::method),
+            path = failed.map(RequestLine::path),
+            asked_model = failed.and(self.asked_model.as_deref()),
             client = self.client.as_deref(),
             model = &*self.model,
             endpoint = self.endpoint.as_deref(),
