@@ -1,4 +1,4 @@
-//! One connection to a server on this machine: asks, and reads the answer as it comes.
+//! One connection to a server on this machine: sends requests, and reads the answers as they arrive.
 
 use std::{
     net::SocketAddr,
@@ -27,7 +27,7 @@ pub struct Connection {
     buffer: Vec<u8>,
 }
 
-/// An answer that came.
+/// A complete answer, with its times.
 pub struct Answer {
     /// Until the first byte of its body.
     pub first: Duration,
@@ -37,11 +37,11 @@ pub struct Answer {
     pub why: Option<String>,
 }
 
-/// An answer of which the first piece is there.
-pub struct Begun {
+/// An answer whose body has begun to arrive.
+pub struct StartedAnswer {
     stream: TcpStream,
-    head: Head,
-    asked: Instant,
+    head: AnswerHead,
+    sent: Instant,
     first: Duration,
 }
 
@@ -55,42 +55,42 @@ impl Connection {
         }
     }
 
-    /// Asks and waits for the whole answer. Anything but a 200 is an error; the next request then gets a new connection.
-    pub async fn ask(&mut self, request: &[u8]) -> Result<Answer, String> {
-        let mut begun = self.begin(request).await?;
-        while !begun.head.is_complete(&self.buffer) {
-            read(&mut begun.stream, &mut self.buffer).await?;
+    /// Sends a request and waits for the whole answer. Any status but 200 is an error; the next request then opens a new connection.
+    pub async fn send(&mut self, request: &[u8]) -> Result<Answer, String> {
+        let mut started = self.start(request).await?;
+        while !started.head.is_complete(&self.buffer) {
+            read(&mut started.stream, &mut self.buffer).await?;
         }
-        self.open = Some(begun.stream);
+        self.open = Some(started.stream);
         Ok(Answer {
-            first: begun.first,
-            whole: begun.asked.elapsed(),
-            why: begun.head.why,
+            first: started.first,
+            whole: started.sent.elapsed(),
+            why: started.head.why,
         })
     }
 
-    /// Asks and waits for the first piece of the answer's body.
-    pub async fn begin(&mut self, request: &[u8]) -> Result<Begun, String> {
+    /// Sends a request and waits for the first piece of the answer's body.
+    pub async fn start(&mut self, request: &[u8]) -> Result<StartedAnswer, String> {
         let mut stream = match self.open.take() {
             Some(stream) => stream,
-            None => connected(self.address).await.map_err(said)?,
+            None => connected(self.address).await.map_err(error_text)?,
         };
-        let asked = Instant::now();
-        stream.write_all(request).await.map_err(said)?;
+        let sent = Instant::now();
+        stream.write_all(request).await.map_err(error_text)?;
         self.buffer.clear();
         let mut head = None;
         loop {
             read(&mut stream, &mut self.buffer).await?;
             if head.is_none() {
-                head = Head::read(&self.buffer)?;
+                head = AnswerHead::read(&self.buffer)?;
             }
             match head {
                 Some(head) if self.buffer.len() > head.end || head.length == Some(0) => {
-                    let first = asked.elapsed();
-                    return Ok(Begun {
+                    let first = sent.elapsed();
+                    return Ok(StartedAnswer {
                         stream,
                         head,
-                        asked,
+                        sent,
                         first,
                     });
                 }
@@ -109,22 +109,22 @@ async fn connected(address: SocketAddr) -> std::io::Result<TcpStream> {
 async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<(), String> {
     match stream.read_buf(buffer).await {
         Ok(0) => Err("the connection ended".into()),
-        read => read.map(|_| ()).map_err(said),
+        read => read.map(|_| ()).map_err(error_text),
     }
 }
 
-fn said(error: std::io::Error) -> String {
+fn error_text(error: std::io::Error) -> String {
     error.to_string()
 }
 
 /// Where an answer's head ends, how its body's end is known, and what it says of the decision.
-struct Head {
+struct AnswerHead {
     end: usize,
     length: Option<usize>,
     why: Option<String>,
 }
 
-impl Head {
+impl AnswerHead {
     fn read(buffer: &[u8]) -> Result<Option<Self>, String> {
         let Some(end) = memmem::find(buffer, b"\r\n\r\n") else {
             return Ok(None);

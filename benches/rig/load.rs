@@ -1,4 +1,4 @@
-//! Load from this machine to itself: a closed loop, in which every connection asks again as soon as it is answered, and
+//! Load from this machine to itself: a closed loop, in which every connection sends its next request when it has an answer, and
 //! streams that are held open.
 
 use std::{
@@ -17,8 +17,8 @@ use tokio::{task::JoinSet, time::timeout};
 use super::client::{Answer, Connection, chat};
 
 /// The longest an answer may take, and the most errors before a connection gives up.
-const PATIENCE: Duration = Duration::from_secs(30);
-const ERRORS: usize = 20;
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+const MAX_ERRORS: usize = 20;
 
 pub struct Plan {
     pub address: SocketAddr,
@@ -30,43 +30,43 @@ pub struct Plan {
     pub seconds: f64,
 }
 
-/// The requests, dealt out to whoever asks next.
-struct Deck {
+/// The requests, in turn for the connections.
+struct RequestSource {
     requests: Vec<Vec<u8>>,
     once: bool,
-    dealt: AtomicUsize,
+    taken: AtomicUsize,
 }
 
-impl Deck {
+impl RequestSource {
     fn of(plan: &Plan) -> Self {
         let lines = plan.bodies.split(|byte| *byte == b'\n');
         let requests: Vec<_> = lines
             .filter(|line| !line.is_empty())
             .map(|line| chat(plan.address, line))
             .collect();
-        assert!(!requests.is_empty(), "there is nothing to ask");
+        assert!(!requests.is_empty(), "there are no requests");
         Self {
             requests,
             once: plan.once,
-            dealt: AtomicUsize::new(0),
+            taken: AtomicUsize::new(0),
         }
     }
 
     fn next(&self) -> Option<&[u8]> {
-        let index = self.dealt.fetch_add(1, Ordering::Relaxed);
+        let index = self.taken.fetch_add(1, Ordering::Relaxed);
         let count = self.requests.len();
         (!self.once || index < count).then(|| self.requests[index % count].as_slice())
     }
 }
 
-/// Asks until the time is over or, once each, until every request was asked.
+/// Sends requests until the time is over or, with `once`, until each was sent.
 pub async fn run(plan: Plan) -> Value {
-    let deck = Arc::new(Deck::of(&plan));
+    let source = Arc::new(RequestSource::of(&plan));
     let began = Instant::now();
     let end = began + Duration::from_secs_f64(plan.seconds);
     let mut connections = JoinSet::new();
     for _ in 0..plan.connections {
-        connections.spawn(connection(plan.address, deck.clone(), end));
+        connections.spawn(connection(plan.address, source.clone(), end));
     }
     let (mut answers, mut errors) = (Vec::new(), Vec::new());
     while let Some(ended) = connections.join_next().await {
@@ -101,14 +101,14 @@ fn reasons(answers: &[Answer]) -> BTreeMap<&str, usize> {
 
 async fn connection(
     address: SocketAddr,
-    deck: Arc<Deck>,
+    source: Arc<RequestSource>,
     end: Instant,
 ) -> (Vec<Answer>, Vec<String>) {
     let (mut answers, mut errors) = (Vec::new(), Vec::new());
     let mut connection = Connection::to(address);
-    while Instant::now() < end && errors.len() < ERRORS {
-        let Some(request) = deck.next() else { break };
-        match timeout(PATIENCE, connection.ask(request)).await {
+    while Instant::now() < end && errors.len() < MAX_ERRORS {
+        let Some(request) = source.next() else { break };
+        match timeout(ANSWER_TIMEOUT, connection.send(request)).await {
             Ok(Ok(answer)) => answers.push(answer),
             Ok(Err(error)) => errors.push(error),
             Err(_) => errors.push("no answer in time".into()),
@@ -119,12 +119,12 @@ async fn connection(
 
 /// Opens a stream on every connection, says how many gave a first event, and holds them until the time is over.
 pub async fn hold(plan: Plan) {
-    let deck = Deck::of(&plan);
+    let source = RequestSource::of(&plan);
     let (mut held, mut errors) = (Vec::new(), Vec::new());
     for _ in 0..plan.connections {
         let mut connection = Connection::to(plan.address);
-        let request = deck.next().expect("a circle has no end");
-        match timeout(PATIENCE, connection.begin(request)).await {
+        let request = source.next().expect("a circle has no end");
+        match timeout(ANSWER_TIMEOUT, connection.start(request)).await {
             Ok(Ok(begun)) => held.push(begun),
             Ok(Err(error)) => errors.push(error),
             Err(_) => errors.push("no answer in time".into()),
