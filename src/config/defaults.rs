@@ -30,6 +30,9 @@ impl Default for Server {
         Self {
             max_in_flight: 1024,
             max_body_bytes: 32 << 20,
+            max_buffered_bytes: 256 << 20,
+            max_connections: 16_384,
+            trusted_proxies: Vec::new(),
             headers_ms: 30_000,
             body_idle_ms: 30_000,
             body_ms: 120_000,

@@ -5,9 +5,11 @@
 //! and its source. Only this folder reads `THINKGATE_` variables and the variables that hold keys.
 
 mod address;
+mod byte_size;
 mod defaults;
 mod load;
 mod locate;
+mod network;
 mod problem;
 mod provenance;
 mod restart;
@@ -25,6 +27,7 @@ use serde::{Deserialize, Serialize};
 
 pub use address::BaseUrl;
 pub use load::{Flags, ParsedConfig, read};
+pub use network::Network;
 pub use problem::{Problem, Problems};
 pub use secret::{Digest, Revealed, Secret};
 pub use values::{Buckets, LogFormat, Mode, Provider};
@@ -67,17 +70,31 @@ pub struct Config {
 #[serde(default)]
 pub struct Server {
     /// The number of requests served at the same time, at least 1. A request above it is refused with 429. The limit counts
-    /// requests of both doors, HTTP and Envoy.
+    /// requests of both doors, HTTP and Envoy, from the end of their bodies. The last eighth of it (at least 8, at most a quarter)
+    /// is kept for keys that hold less than an eighth; without keys, for addresses. There is no such share where all requests come
+    /// with one key or from one address.
     pub max_in_flight: usize,
-    /// The largest request body, in bytes. A larger one is refused with 413.
+    /// The largest request body: bytes, or a size such as `32MiB`. A larger one is refused with 413.
+    #[serde(deserialize_with = "byte_size::deserialize")]
     pub max_body_bytes: u64,
+    /// The most that is held of the bodies of all requests, while they arrive and until they are sent: bytes, or a size such as
+    /// `256MiB`, at least `max_body_bytes`. A request whose body does not fit is refused with 429. The last eighth is kept for short
+    /// bodies, and for keys (or addresses) that hold less than an eighth.
+    #[serde(deserialize_with = "byte_size::deserialize")]
+    pub max_buffered_bytes: u64,
+    /// The number of open connections of one listener, at least 1. Further connections wait, unaccepted, until one ends.
+    pub max_connections: usize,
+    /// The proxies in front of the gateway: addresses, or networks such as `10.0.0.0/8`. Where a request comes from one of them,
+    /// its client is the last address in `x-forwarded-for` that is none of them. It matters only without `auth.keys`, for the
+    /// shares of `max_in_flight`, `max_buffered_bytes` and the classifier.
+    pub trusted_proxies: Vec<Network>,
     /// The time limit for a client's request headers, in milliseconds, from the connection or from the end of the last response. It
     /// also limits the TLS handshake, and closes an idle connection: over HTTP/2 after at most twice this time.
     pub headers_ms: u64,
     /// The longest pause within a request body, in milliseconds. After it the request is refused with 408.
     pub body_idle_ms: u64,
     /// The time limit for a whole request body, in milliseconds. After it the request is refused with 408. A request counts
-    /// towards `max_in_flight` while its body arrives.
+    /// towards `max_in_flight` only when its body is there.
     pub body_ms: u64,
     /// The longest time that a client may read nothing of a response that is ready for it, in milliseconds. After it the connection
     /// is closed, over HTTP/2 also the one stream.
@@ -122,6 +139,10 @@ pub struct Key {
     /// refused with 429. Without the setting there is no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests_per_minute: Option<u32>,
+    /// The requests of this key that are served at the same time, at least 1. A request above it is refused with 429. Without the
+    /// setting only `server.max_in_flight` limits them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_in_flight: Option<usize>,
 }
 
 /// Timeouts, retries and health checks towards the model servers. All times are in milliseconds.
@@ -172,8 +193,12 @@ pub struct ExtProc {
     #[serde(default = "default_max_streams")]
     pub max_streams: u32,
     /// The largest gRPC message, in bytes. In BUFFERED mode a message holds a whole request body, so it must be larger than
-    /// `server.max_body_bytes`. A larger message ends the stream, and Envoy treats that as a failure of the processor.
-    #[serde(default = "default_max_message_bytes")]
+    /// `server.max_body_bytes`. A larger message ends the stream, and Envoy treats that as a failure of the processor. A size such
+    /// as `64MiB` is taken too.
+    #[serde(
+        default = "default_max_message_bytes",
+        deserialize_with = "byte_size::deserialize"
+    )]
     pub max_message_bytes: usize,
 }
 

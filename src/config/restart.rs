@@ -7,11 +7,12 @@ use serde_json::Value;
 use super::{Config, Secret, Tls, problem::is_within};
 
 /// The sections that a reload cannot change, because sockets, the classifier and logging are built once at the start.
-const RESTART_ONLY: [&str; 8] = [
+const RESTART_ONLY: [&str; 9] = [
     "listen",
     "ops",
     "ext_proc",
     "server.headers_ms",
+    "server.max_connections",
     "server.write_idle_ms",
     "server.tls",
     "classifier",
@@ -115,7 +116,7 @@ mod tests {
     #[test]
     fn settings_of_requests_need_no_restart() {
         let after = "{models: {m: {endpoints: [{url: 'http://a'}]}}, routing: {threshold: 0.7},
-                      server: {max_in_flight: 3, cors: []}, upstream: {retries: 0}, auth: {keys: [{name: a, key: 'env:A'}]}}";
+                      server: {max_in_flight: 3, max_buffered_bytes: 64MiB, trusted_proxies: [10.0.0.0/8], cors: []}, upstream: {retries: 0}, auth: {keys: [{name: a, key: 'env:A'}]}}";
         assert!(restart("{}", after).is_empty());
     }
 

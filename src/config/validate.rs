@@ -47,6 +47,12 @@ impl Config {
         let (server, upstream) = (&self.server, &self.upstream);
         checker.at_least_one("server.max_in_flight", server.max_in_flight);
         checker.at_least_one("server.max_body_bytes", server.max_body_bytes);
+        checker.unless(
+            server.max_buffered_bytes >= server.max_body_bytes,
+            "server.max_buffered_bytes",
+            "must be at least server.max_body_bytes, or the largest body would never fit",
+        );
+        checker.at_least_one("server.max_connections", server.max_connections);
         for (path, value) in [
             ("server.headers_ms", server.headers_ms),
             ("server.body_idle_ms", server.body_idle_ms),
@@ -166,6 +172,11 @@ impl Config {
                 path("requests_per_minute"),
                 "must be at least 1; leave it out for no limit",
             );
+            checker.unless(
+                key.max_in_flight != Some(0),
+                path("max_in_flight"),
+                "must be at least 1; leave it out for no limit of its own",
+            );
         }
     }
 
@@ -278,7 +289,7 @@ mod tests {
     fn every_reference_and_range_is_checked() {
         let yaml = "
 routing: { threshold: 1.5, switch_margin: 0.6, turns: 0 }
-server: { write_idle_ms: 0 }
+server: { max_buffered_bytes: 31MiB, max_connections: 0, write_idle_ms: 0 }
 upstream: { idle_ms: 0 }
 telemetry: { log: 'a=b=c' }
 auth: { keys: [{ name: a, key: 'env:THINKGATE_NO_SUCH' }] }
@@ -295,6 +306,8 @@ aliases:
                 "routing.threshold",
                 "routing.switch_margin",
                 "routing.turns",
+                "server.max_buffered_bytes",
+                "server.max_connections",
                 "server.write_idle_ms",
                 "upstream.idle_ms",
                 "telemetry.log",
@@ -339,7 +352,7 @@ auth:
   keys:
     - {{ name: a, key: 'sha256:{hex}', models: [m], requests_per_minute: 1 }}
     - {{ name: a, key: 'sha256:{}' }}
-    - {{ name: b, key: 'file:{}', models: [], requests_per_minute: 0 }}
+    - {{ name: b, key: 'file:{}', models: [], requests_per_minute: 0, max_in_flight: 0 }}
 models:
   m: {{ api_key: 'sha256:{hex}', endpoints: [{{ url: 'http://h', api_key: 'sha256:{hex}' }}] }}
 discover: [{{ url: 'http://h', api_key: 'sha256:{hex}' }}]
@@ -356,6 +369,7 @@ discover: [{{ url: 'http://h', api_key: 'sha256:{hex}' }}]
                 "auth.keys[2].key",
                 "auth.keys[2].models",
                 "auth.keys[2].requests_per_minute",
+                "auth.keys[2].max_in_flight",
                 "models.m.api_key",
                 "models.m.endpoints[0].api_key",
                 "discover[0].api_key",
