@@ -54,9 +54,17 @@ pub enum Error {
         /// When the next request may come, in whole seconds, at least 1.
         retry_s: u64,
     },
-    /// `server.max_in_flight` requests are already being served.
-    #[error("Too many requests in flight; try again shortly.")]
-    Overloaded,
+    /// The gateway has no room for another request.
+    #[error("{0}")]
+    Overloaded(Overload),
+    /// The requests in flight of the API key are at its own limit.
+    #[error(
+        "This API key has its limit of {limit} requests in flight (max_in_flight of the key); try again shortly."
+    )]
+    KeyOverloaded {
+        /// The limit.
+        limit: usize,
+    },
     /// No endpoint of the model can take the request.
     #[error("No endpoint is available for {0}; try again shortly.")]
     NoEndpoint(String),
@@ -91,6 +99,20 @@ pub enum Error {
     /// A bug in the gateway.
     #[error("Internal error.")]
     Internal,
+}
+
+/// What the gateway has no room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Overload {
+    /// `server.max_in_flight` requests are being served.
+    #[error("Too many requests in flight; try again shortly.")]
+    Places,
+    /// The places that are left are kept for others.
+    #[error("Too many requests in flight from this client; try again shortly.")]
+    Share,
+    /// The bodies of all requests together are at `server.max_buffered_bytes`.
+    #[error("Too many request bodies are arriving (server.max_buffered_bytes); try again shortly.")]
+    Bodies,
 }
 
 /// The time limits of a request, as the configuration names them. Those on the client are under `server`, those on the model server
@@ -165,7 +187,9 @@ impl Error {
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTimeout { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::RateLimited { .. } | Self::Overloaded => StatusCode::TOO_MANY_REQUESTS,
+            Self::RateLimited { .. } | Self::Overloaded(_) | Self::KeyOverloaded { .. } => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
             Self::NoEndpoint(_) | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             Self::Unreachable | Self::Reset => StatusCode::BAD_GATEWAY,
             Self::Timeout { .. } => StatusCode::GATEWAY_TIMEOUT,
@@ -176,7 +200,9 @@ impl Error {
     /// OpenAI's `type` of the error.
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::RateLimited { .. } | Self::Overloaded => "rate_limit_error",
+            Self::RateLimited { .. } | Self::Overloaded(_) | Self::KeyOverloaded { .. } => {
+                "rate_limit_error"
+            }
             error if error.status().is_server_error() => "server_error",
             _ => "invalid_request_error",
         }
@@ -188,8 +214,8 @@ impl Error {
             Self::Unauthorized(_) => Some("invalid_api_key"),
             Self::ModelNotFound { .. } => Some("model_not_found"),
             Self::ModelNotAllowed(_) => Some("model_not_allowed"),
-            Self::RateLimited { .. } => Some("rate_limit_exceeded"),
-            Self::Overloaded => Some("overloaded"),
+            Self::RateLimited { .. } | Self::KeyOverloaded { .. } => Some("rate_limit_exceeded"),
+            Self::Overloaded(_) => Some("overloaded"),
             Self::NoEndpoint(_) => Some("no_endpoint"),
             Self::Stopping => Some("stopping"),
             Self::Unreachable => Some("upstream_unreachable"),
@@ -216,7 +242,10 @@ impl Error {
     pub fn retry_after(&self) -> Option<u64> {
         match self {
             Self::RateLimited { retry_s } => Some(*retry_s),
-            Self::Overloaded | Self::NoEndpoint(_) | Self::Stopping => Some(1),
+            Self::Overloaded(_)
+            | Self::KeyOverloaded { .. }
+            | Self::NoEndpoint(_)
+            | Self::Stopping => Some(1),
             _ => None,
         }
     }
@@ -278,8 +307,9 @@ mod tests {
 
     #[test]
     fn failures_that_pass_have_a_retry_after() {
-        assert_eq!(Error::Overloaded.retry_after(), Some(1));
+        assert_eq!(Error::Overloaded(Overload::Places).retry_after(), Some(1));
         assert_eq!(Error::NoEndpoint("model `m`".into()).retry_after(), Some(1));
+        assert_eq!(Error::KeyOverloaded { limit: 2 }.retry_after(), Some(1));
         assert_eq!(Error::RateLimited { retry_s: 7 }.retry_after(), Some(7));
         assert_eq!(Error::Reset.retry_after(), None);
     }

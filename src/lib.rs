@@ -16,7 +16,8 @@
 //!    client left.
 //!
 //! Around it: [`config`] is what the operator wrote. [`app`] builds a [`state::AppState`] from it, and again on a reload.
-//! [`discovery`] keeps what is known of the model servers up to date. [`error`] says why a request failed. [`cli`] has the
+//! [`discovery`] keeps what is known of the model servers up to date. [`error`] says why a request failed. [`tenant`] says who it
+//! counts for. [`cli`] has the
 //! commands.
 //!
 //! Dependencies point one way: `cli -> app -> {server, ext_proc} -> pipeline -> routing -> classifier`, `server -> upstream`.
@@ -54,3 +55,4 @@ pub mod config;
 pub mod discovery;
 pub mod error;
 pub mod state;
+pub mod tenant;

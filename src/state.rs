@@ -11,7 +11,7 @@ use crate::{
     auth::Keys,
     config::Config,
     net::tls::Certificates,
-    pipeline::ConcurrencyLimit,
+    pipeline::{BodyBudget, ConcurrencyLimit, Holdings},
     routing::Router,
     telemetry::Metrics,
     upstream::{Catalog, Client},
@@ -36,6 +36,10 @@ pub struct AppState {
     pub client: Client,
     /// Limits the requests in flight. SharedState with earlier configurations, so that their requests count.
     pub concurrency: Arc<ConcurrencyLimit>,
+    /// Limits the bytes that are held of bodies. Shared with earlier configurations too.
+    pub body_budget: Arc<BodyBudget>,
+    /// What every key, or every address, holds of both. Shared with earlier configurations too.
+    pub holdings: Arc<Holdings>,
     /// Cancelled when the gateway has been asked to stop and is draining.
     pub stopping: CancellationToken,
     /// The instruments.

@@ -24,6 +24,8 @@ pub struct Caller {
     pub name: Arc<str>,
     /// See [`Self::models`].
     models: Option<BTreeSet<String>>,
+    /// The most requests of the key in flight at the same time; `None` is no limit of its own.
+    pub max_in_flight: Option<usize>,
     /// Shared with the same key of the configuration before.
     limiter: Option<Arc<RateLimiter>>,
 }
@@ -45,6 +47,11 @@ impl Keys {
     /// True when no keys are configured. Then every client may send requests, and its credentials are forwarded.
     pub fn allow_anonymous(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// The number of keys.
+    pub fn count(&self) -> usize {
+        self.0.len()
     }
 
     /// Finds the owner of the request's key; `None` when no keys are configured.
@@ -84,6 +91,7 @@ impl Caller {
         Self {
             name: key.name.as_str().into(),
             models: key.models.clone().map(BTreeSet::from_iter),
+            max_in_flight: key.max_in_flight,
             limiter: rate.map(|rate| {
                 before
                     .and_then(|before| before.limiter.clone())
@@ -135,6 +143,7 @@ mod tests {
             key: Secret::Sha256(Digest::of(key)),
             models: None,
             requests_per_minute,
+            max_in_flight: None,
         }
     }
 

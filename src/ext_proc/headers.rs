@@ -24,12 +24,13 @@ pub struct HeadersView {
 }
 
 /// The headers that we read, beside our own.
-const READ_HEADERS: [HeaderName; 7] = [
+const READ_HEADERS: [HeaderName; 8] = [
     header::AUTHORIZATION,
     header::CONTENT_LENGTH,
     header::CONTENT_TYPE,
     REQUEST_ID,
     HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("x-forwarded-for"),
     HeaderName::from_static("traceparent"),
     HeaderName::from_static("tracestate"),
 ];

@@ -11,14 +11,16 @@ mod phase;
 mod prepare;
 mod reply;
 mod session;
+mod source;
 
-use std::{pin::Pin, time::Duration};
+use std::{future::pending, pin::Pin, time::Duration};
 
 use envoy_types::pb::envoy::service::ext_proc::v3::{
     ProcessingRequest, ProcessingResponse,
     external_processor_server::{ExternalProcessor, ExternalProcessorServer},
 };
 use futures_util::{Stream, stream};
+use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming, async_trait, service::Routes};
 use tonic_health::{ServingStatus, server::HealthReporter};
@@ -122,7 +124,25 @@ impl GrpcStream {
             if self.session.is_over() {
                 return None;
             }
-            match self.messages.message().await {
+            self.session.release_body(); // tonic has taken the replies with it
+            let timeout = self.session.body_timeout();
+            let passed = async {
+                match &timeout {
+                    Some(timeout) => sleep_until(timeout.at).await,
+                    None => pending().await,
+                }
+            };
+            let message = tokio::select! {
+                biased;
+                message = self.messages.message() => message,
+                () = passed => {
+                    if let Some(timeout) = timeout {
+                        self.session.on_timeout(&timeout.error, &mut self.replies);
+                    }
+                    continue;
+                }
+            };
+            match message {
                 Ok(Some(message)) => self.session.on_message(message, &mut self.replies).await,
                 Ok(None) => return None,
                 Err(status) => return Some((Err(status), None)), // Envoy left, or sent a message over the limit

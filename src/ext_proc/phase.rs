@@ -2,8 +2,10 @@
 
 use std::{mem, time::Instant};
 
-use super::mutation::HeaderChange;
+use super::{mode::BodyMode, mutation::HeaderChange};
 use crate::{
+    config::Server,
+    error::{Error, Limit},
     pipeline::{AdmittedRequest, BodyBuffer},
     routing::Mode,
 };
@@ -59,6 +61,38 @@ pub struct PendingRequest {
     pub body: BodyBuffer,
     /// True when replies cleared earlier chunks of the body.
     pub is_cleared: bool,
+    /// When its headers came.
+    pub since: tokio::time::Instant,
+    /// When its latest chunk came; `None` before the first one.
+    pub latest_chunk: Option<tokio::time::Instant>,
+}
+
+/// When a body came too slowly.
+pub struct BodyTimeout {
+    /// When that will be.
+    pub at: tokio::time::Instant,
+    /// The error that names the limit.
+    pub error: Error,
+}
+
+impl PendingRequest {
+    /// When the rest of its body would be too late: the same limits as at the HTTP door. A pause shows only where Envoy sends
+    /// every chunk as it comes.
+    pub fn body_timeout(&self, mode: BodyMode, limits: &Server) -> BodyTimeout {
+        let sends_chunks = match mode {
+            BodyMode::Streamed | BodyMode::FullDuplex => true,
+            BodyMode::Unknown => self.latest_chunk.is_some(),
+            BodyMode::None | BodyMode::Buffered | BodyMode::BufferedPartial => false,
+        };
+        let whole = self.since + limits.body_timeout();
+        let pause = self.latest_chunk.unwrap_or(self.since) + limits.body_idle_timeout();
+        let (at, setting, limit_ms) = match sends_chunks && pause < whole {
+            true => (pause, Limit::BodyIdle, limits.body_idle_ms),
+            false => (whole, Limit::Body, limits.body_ms),
+        };
+        let error = Error::BodyTimeout { setting, limit_ms };
+        BodyTimeout { at, error }
+    }
 }
 
 /// Why a body is read.

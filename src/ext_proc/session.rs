@@ -2,7 +2,7 @@
 //!
 //! The order of messages and replies differs by body mode; see [`BodyMode`] and the variants of [`Phase`].
 
-use std::{mem, sync::Arc};
+use std::{mem, net::IpAddr, sync::Arc};
 
 use envoy_types::pb::envoy::service::ext_proc::v3::{
     HttpBody, HttpHeaders, ProcessingRequest, body_mutation::Mutation, processing_request::Request,
@@ -13,9 +13,10 @@ use super::{
     headers::HeadersView,
     mode::BodyMode,
     mutation::{Direction, HeaderChange, ImmediateReply},
-    phase::{BodyPurpose, PendingRequest, Phase},
+    phase::{BodyPurpose, BodyTimeout, PendingRequest, Phase},
     prepare::{self, DecisionHeaders, PreparedRequest},
     reply::{CompleteRequest, ReplyQueue, RequestEnd, pass_body},
+    source::source_address,
 };
 use crate::{
     api::{CHAT, is_media_type},
@@ -33,6 +34,8 @@ pub struct RequestSession {
     /// True when Envoy takes no replies (`observability_mode`).
     only_observes: bool,
     phase: Phase,
+    /// The address of the client, where Envoy says it.
+    source: Option<IpAddr>,
     id: HeaderValue,
     /// The decision, for the headers of the response.
     decision_headers: DecisionHeaders,
@@ -47,6 +50,7 @@ impl RequestSession {
             response_mode: BodyMode::Unknown,
             only_observes: false,
             phase: Phase::Start,
+            source: None,
             id: HeaderValue::from_static("-"),
             decision_headers: DecisionHeaders::new(),
         }
@@ -63,6 +67,7 @@ impl RequestSession {
             (self.request_mode, self.response_mode) = BodyMode::of(config);
         }
         self.only_observes = message.observability_mode;
+        self.source = self.source.or_else(|| source_address(&message));
         if let Some(part) = message.request
             && let Err(error) = self.dispatch(part, replies).await
         {
@@ -70,6 +75,31 @@ impl RequestSession {
         }
         if self.only_observes {
             replies.clear();
+        }
+    }
+
+    /// When the rest of the request's body would be too late; `None` when none is awaited.
+    pub fn body_timeout(&self) -> Option<BodyTimeout> {
+        match &self.phase {
+            Phase::ReadingBody(pending) => {
+                Some(pending.body_timeout(self.request_mode, &self.state.config.server))
+            }
+            _ => None,
+        }
+    }
+
+    /// Ends a request whose body came too slowly.
+    pub fn on_timeout(&mut self, error: &Error, replies: &mut ReplyQueue) {
+        self.refuse(error, replies);
+        if self.only_observes {
+            replies.clear();
+        }
+    }
+
+    /// Lets go of the body of a request whose replies were taken.
+    pub fn release_body(&mut self) {
+        if let Phase::Forwarded(Some(request)) = &mut self.phase {
+            request.admitted.held = None;
         }
     }
 
@@ -125,6 +155,7 @@ impl RequestSession {
             line: RequestLine::from_text(&view.method, &view.path),
             id,
             caller: None,
+            peer: self.source,
         };
         let listed = pipeline::listed_models(path);
         let is_counted = is_judged || (is_inference && listed.is_none());
@@ -143,6 +174,7 @@ impl RequestSession {
             _ => {
                 let caller = admitted.caller.clone();
                 self.phase = Phase::forwarded(admitted);
+                self.take_place()?;
                 if is_inference {
                     pipeline::check_without_body(
                         &self.state,
@@ -160,6 +192,8 @@ impl RequestSession {
             head,
             body: BodyBuffer::default(),
             is_cleared: false,
+            since: tokio::time::Instant::now(),
+            latest_chunk: None,
         });
         self.start_body(&view, replies).await
     }
@@ -206,8 +240,19 @@ impl RequestSession {
         if view.end_of_stream {
             return self.finish(RequestEnd::Headers, replies).await;
         }
+        if let Some(admitted) = self.phase.admitted() {
+            admitted.hold_body(&self.state, 0)?;
+        }
         self.send_headers(replies);
         Ok(())
+    }
+
+    /// Takes a place in flight: what we read of the request is there.
+    fn take_place(&mut self) -> Result<(), Error> {
+        match self.phase.admitted() {
+            Some(admitted) => admitted.take_place(&self.state),
+            None => Ok(()),
+        }
     }
 
     /// Admits the request, or records why not. `is_counted`: it counts against the rate of its key.
@@ -279,6 +324,9 @@ impl RequestSession {
         if (pending.body.len() + body.body.len()) as u64 > limit {
             return Err(Error::BodyTooLarge { limit });
         }
+        let length = pending.body.len() + body.body.len();
+        pending.admitted.hold_body(&self.state, length)?;
+        pending.latest_chunk = Some(tokio::time::Instant::now());
         pending.body.push(body.body.into());
         match self.request_mode {
             // One message holds the whole body, even when trailers follow it.
@@ -295,6 +343,7 @@ impl RequestSession {
                 tracing::warn!(
                     "a body over Envoy's buffer limit in BUFFERED_PARTIAL mode is forwarded unjudged"
                 );
+                self.take_place()?;
                 self.pass_through(replies);
                 Ok(())
             }
@@ -331,6 +380,7 @@ impl RequestSession {
 
     /// The body is complete: decides, and forwards the request.
     async fn finish(&mut self, end: RequestEnd, replies: &mut ReplyQueue) -> Result<(), Error> {
+        self.take_place()?;
         let Phase::ReadingBody(pending) = &mut self.phase else {
             return Ok(());
         };
@@ -352,6 +402,11 @@ impl RequestSession {
         };
         let head = mem::take(&mut pending.head);
         let is_cleared = pending.is_cleared;
+        if let Some(held) = &mut pending.admitted.held
+            && prepared.is_changed
+        {
+            held.count_copy();
+        }
         self.phase.forward();
         let request = CompleteRequest {
             prepared: PreparedRequest {

@@ -24,7 +24,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    HttpService, ServerSettings, Workers,
+    HttpService, PeerAddress, ServerSettings, Workers,
     request_tracker::RequestTracker,
     write_timeout::{StreamExecutor, WriteTimeoutStream},
 };
@@ -72,7 +72,9 @@ impl<S: HttpService> HttpServer<S> {
         };
         loop {
             tokio::select! {
-                accepted = listener.accept() => acceptor.spawn(accepted, &mut connections).await,
+                accepted = listener.accept(), if connections.len() < settings.max_connections => {
+                    acceptor.spawn(accepted, &mut connections).await;
+                }
                 Some(_) = connections.join_next() => {}
                 () = stop.cancelled() => break,
             }
@@ -85,7 +87,9 @@ impl<S: HttpService> HttpServer<S> {
             while !connections.is_empty() {
                 tokio::select! {
                     // Readiness probes learn that the gateway is not ready, and late clients are served.
-                    accepted = accept(listener.as_ref()) => acceptor.spawn(accepted, &mut connections).await,
+                    accepted = accept(listener.as_ref()), if connections.len() < settings.max_connections => {
+                        acceptor.spawn(accepted, &mut connections).await;
+                    }
                     _ = connections.join_next() => {}
                 }
             }
@@ -130,8 +134,10 @@ impl<'a, W: Iterator<Item = &'a Handle>, S: HttpService> Acceptor<W, S> {
         accepted: io::Result<(TcpStream, SocketAddr)>,
         connections: &mut JoinSet<()>,
     ) {
-        let stream = match accepted.and_then(|(stream, _)| stream.into_std()) {
-            Ok(stream) => stream,
+        let accepted =
+            accepted.and_then(|(stream, peer)| Ok((stream.into_std()?, PeerAddress(peer.ip()))));
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
                 return sleep(ACCEPT_PAUSE).await;
@@ -142,6 +148,7 @@ impl<'a, W: Iterator<Item = &'a Handle>, S: HttpService> Acceptor<W, S> {
             builder: self.builder.clone(),
             settings: self.settings,
             stop: self.stop.clone(),
+            peer,
         };
         if let Some(worker) = self.workers.next() {
             let task = connection.run(stream, self.tls.clone());
@@ -156,6 +163,7 @@ struct ServerConnection<S> {
     builder: Arc<Builder<StreamExecutor>>,
     settings: ServerSettings,
     stop: CancellationToken,
+    peer: PeerAddress,
 }
 
 impl<S: HttpService> ServerConnection<S> {
@@ -186,12 +194,15 @@ impl<S: HttpService> ServerConnection<S> {
             builder,
             settings,
             stop,
+            peer,
         } = self;
         let requests = Arc::new(RequestTracker::default());
         let tracker = requests.clone();
         let service = RefCell::new(service); // hyper calls it through a shared reference, from the connection's task alone
         let service = service_fn(move |request: Request<Incoming>| {
-            let response = service.borrow_mut().call(request.map(Body::new));
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(peer);
+            let response = service.borrow_mut().call(request);
             tracker.clone().track(response)
         });
         let connection = builder.serve_connection(TokioIo::new(stream), service);

@@ -4,6 +4,7 @@
 //! [`tls`] wraps it, and a write timeout ends it when its client stops reading.
 
 mod http_server;
+mod peer;
 mod request_tracker;
 mod settings;
 pub mod tls;
@@ -11,6 +12,7 @@ mod workers;
 mod write_timeout;
 
 pub use http_server::HttpServer;
+pub use peer::PeerAddress;
 pub use request_tracker::HttpService;
 pub use settings::ServerSettings;
 pub use workers::Workers;

@@ -20,6 +20,8 @@ pub struct ServerSettings {
     pub header_timeout: Duration,
     /// Time limit for a client that reads nothing while there is something to send.
     pub write_timeout: Duration,
+    /// The most open connections. Further ones stay unaccepted in the queue of the socket until one ends.
+    pub max_connections: usize,
     /// Keep a connection that has had a request open, however long it is idle.
     pub keep_idle: bool,
     /// Serve one request on each connection that comes during the drain. Otherwise such connections are refused.
@@ -36,6 +38,7 @@ impl ServerSettings {
         Self {
             header_timeout: settings.headers_timeout(),
             write_timeout: settings.write_idle_timeout(),
+            max_connections: settings.max_connections,
             keep_idle: false,
             accept_while_draining: true,
             max_streams: None,

@@ -4,9 +4,12 @@
 //! same at both, because both call this module.
 
 mod admit;
+mod body_budget;
 mod body_buffer;
+mod client_address;
 mod concurrency;
 mod decision_headers;
+mod holdings;
 mod models;
 mod paths;
 mod request_id;
@@ -17,9 +20,12 @@ use std::{sync::Arc, time::Instant};
 use bytes::Bytes;
 
 pub use admit::{AdmittedRequest, RequestInfo, guard, reject};
+pub use body_budget::{BodyBudget, BudgetLimits, HeldBytes};
 pub use body_buffer::BodyBuffer;
-pub use concurrency::{ConcurrencyLimit, Permit};
+pub use client_address::{client_address, parse_address};
+pub use concurrency::{ConcurrencyLimit, Permit, PlaceLimits};
 pub use decision_headers::{MODEL, decision_headers};
+pub use holdings::{Holdings, TenantShare};
 pub use models::{check_without_body, get_model, list_models};
 pub use paths::{DENIED, UNVERSIONED, is_inference, listed_models, percent_decoded, route_label};
 pub use request_id::{REQUEST_ID, RequestId};

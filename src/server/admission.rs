@@ -9,6 +9,7 @@ use super::error_response::{answer, answer_early};
 use crate::{
     auth::Caller,
     error::Error,
+    net::PeerAddress,
     pipeline::{self, AdmittedRequest, RequestId, RequestInfo},
     state::AppState,
     telemetry::{Outcome, Record, RequestLine},
@@ -72,6 +73,7 @@ pub fn request_info(
         line: RequestLine::of(method, uri),
         id: id.unwrap_or_else(|| RequestId::of(&http::HeaderMap::new())), // the middleware sets one on every request
         caller: Authenticated::caller(extensions).cloned(),
+        peer: extensions.get::<PeerAddress>().map(|peer| peer.0),
     }
 }
 

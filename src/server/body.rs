@@ -1,4 +1,4 @@
-//! Reads a request's body within its limits.
+//! Receives a request's body within its limits.
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -10,23 +10,43 @@ use tokio::time::{Instant, timeout_at};
 use crate::{
     config::Server,
     error::{Error, Limit},
-    pipeline::BodyBuffer,
+    pipeline::{AdmittedRequest, BodyBuffer},
+    state::AppState,
     upstream::content_length,
 };
 
 /// The most that is allocated because of a `content-length` alone, in bytes; more is allocated as the bytes arrive.
 const MAX_PREALLOCATED: u64 = 1 << 20;
 
-/// Reads the whole body.
+/// Receives the whole body, and then takes a place in flight.
 ///
 /// # Errors
-/// Over `server.max_body_bytes`, a pause over `server.body_idle_ms`, `server.body_ms` in all, or an early end; with the rest of
-/// the body, so that the client can be answered while it sends.
-pub async fn read(
+/// Over `server.max_body_bytes`, a pause over `server.body_idle_ms`, `server.body_ms` in all, or an early end; no room for the
+/// body, or no place; with the rest of the body, so that the client can be answered while it sends.
+pub async fn receive(
+    state: &AppState,
+    admitted: &mut AdmittedRequest,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Bytes, (Error, Option<Body>)> {
+    let limits = &state.config.server;
+    let hold = |length| admitted.hold_body(state, length);
+    let read = read(headers, body, limits, hold).await;
+    let bytes = read.map_err(|(error, rest)| (error, Some(rest)))?;
+    admitted.take_place(state).map_err(|error| (error, None))?;
+    Ok(bytes)
+}
+
+/// Reads the whole body. `hold` makes room for the bytes that are there, before they are kept.
+async fn read(
     headers: &HeaderMap,
     mut body: Body,
     limits: &Server,
+    mut hold: impl FnMut(usize) -> Result<(), Error>,
 ) -> Result<Bytes, (Error, Body)> {
+    if body.is_end_stream() {
+        return Ok(Bytes::new());
+    }
     let limit = limits.max_body_bytes;
     let announced = content_length(headers);
     if announced.is_some_and(|length| length > limit) {
@@ -35,6 +55,9 @@ pub async fn read(
     let latest = Instant::now() + limits.body_timeout();
     let expected = announced.unwrap_or(0).min(MAX_PREALLOCATED);
     let mut buffer = BodyBuffer::expecting(expected as usize);
+    if let Err(error) = hold(0) {
+        return Err((error, body));
+    }
     loop {
         let pause = Instant::now() + limits.body_idle_timeout();
         let frame = match timeout_at(pause.min(latest), body.frame()).await {
@@ -54,6 +77,9 @@ pub async fn read(
         }; // trailers say nothing we need
         if (buffer.len() + data.len()) as u64 > limit {
             return Err((Error::BodyTooLarge { limit }, body));
+        }
+        if let Err(error) = hold(buffer.len() + data.len()) {
+            return Err((error, body));
         }
         buffer.push(data);
         if body.is_end_stream() {
@@ -83,7 +109,13 @@ mod tests {
             body_ms: 1000,
             ..Server::default()
         };
-        let read = read(&HeaderMap::new(), Body::from_stream(pieces), &limits).await;
+        let read = read(
+            &HeaderMap::new(),
+            Body::from_stream(pieces),
+            &limits,
+            |_| Ok(()),
+        )
+        .await;
         read.map_err(|(error, _)| error)
     }
 

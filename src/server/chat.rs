@@ -18,7 +18,7 @@ use crate::{
     api::CHAT,
     error::Error,
     pipeline::{self, AdmittedRequest, decision_headers},
-    routing::{Decision, Routed},
+    routing::{Decision, Mode, Routed},
     state::AppState,
     upstream::{Endpoint, Forward, Model},
 };
@@ -50,9 +50,7 @@ pub async fn decide(
         Ok(mode) => mode,
         Err(error) => return Err((error, Some(body))),
     };
-    let bytes = body::read(&parts.headers, body, &state.config.server)
-        .await
-        .map_err(|(error, rest)| (error, Some(rest)))?;
+    let bytes = body::receive(state, admitted, &parts.headers, body).await?;
     let decided = pipeline::decide(state, bytes, requested_mode, admitted)
         .await
         .map_err(|error| (error, None))?;
@@ -85,7 +83,17 @@ async fn forward(
             routed.render(family, endpoint.model.as_deref())
         },
     };
-    let AdmittedRequest { permit, record, .. } = admitted;
+    let AdmittedRequest {
+        permit,
+        mut held,
+        record,
+        ..
+    } = admitted;
+    if routed.decision.mode != Mode::Unchanged
+        && let Some(held) = &mut held
+    {
+        held.count_copy();
+    }
     match forward.send(&state.client, model, record).await {
         Ok(mut response) => {
             let endpoint = response.body().endpoint().clone();
@@ -105,4 +113,5 @@ async fn forward(
             response
         }
     }
+    // `held` ends here, with the body: nothing is sent again once a server has answered.
 }

@@ -34,8 +34,11 @@ pub struct Coalesce<B: Body> {
 }
 
 /// A response whose body is coalesced, and holds the permit of its request.
-pub fn coalesced(response: Response<RelayBody>, permit: Permit) -> Response<axum::body::Body> {
-    response.map(|body| axum::body::Body::new(Coalesce::new(body, Some(permit))))
+pub fn coalesced(
+    response: Response<RelayBody>,
+    permit: Option<Permit>,
+) -> Response<axum::body::Body> {
+    response.map(|body| axum::body::Body::new(Coalesce::new(body, permit)))
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Coalesce<B> {

@@ -31,9 +31,9 @@ pub async fn handle(State(state): State<Arc<AppState>>, request: Request) -> Res
         Ok(admitted) => admitted,
         Err(rejection) => return rejection,
     };
-    let bytes = match body::read(&parts.headers, body, &state.config.server).await {
+    let bytes = match body::receive(&state, &mut admitted, &parts.headers, body).await {
         Ok(bytes) => bytes,
-        Err((error, rest)) => return fail(admitted.record, &error, Some(rest)),
+        Err((error, rest)) => return fail(admitted.record, &error, rest),
     };
     admitted.record.bytes_in = bytes.len() as u64;
     let (model, named) = match find_model(&state, &parts, &bytes, &mut admitted) {
@@ -58,7 +58,12 @@ pub async fn handle(State(state): State<Arc<AppState>>, request: Request) -> Res
             }
         },
     };
-    let AdmittedRequest { permit, record, .. } = admitted;
+    let AdmittedRequest {
+        permit,
+        held: _held, // as long as the body may be sent again
+        record,
+        ..
+    } = admitted;
     match forward.send(&state.client, &model, record).await {
         Ok(response) => coalesced(response, permit),
         Err((error, record)) => fail(record, &error, None),
