@@ -18,7 +18,7 @@ use std::{hint::black_box, time::Duration};
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group};
 use futures_util::future::join_all;
-use thinkgate::classifier::Classifier;
+use thinkgate::{classifier::Classifier, tenant::Tenant};
 use tokio::runtime::Runtime;
 
 #[global_allocator]
@@ -40,10 +40,16 @@ fn one_at_a_time(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("one at a time");
     for tokens in [16, 64, 128] {
         let text = model::text(tokens, 0);
-        let seen = runtime.block_on(classifier.classify(&text)).unwrap();
+        let seen = runtime
+            .block_on(classifier.classify(&text, &Tenant::Unknown))
+            .unwrap();
         assert_eq!(seen.tokens, tokens, "the text has the wrong length");
         group.bench_function(BenchmarkId::from_parameter(tokens), |bencher| {
-            bencher.iter(|| runtime.block_on(classifier.classify(&text)).unwrap());
+            bencher.iter(|| {
+                runtime
+                    .block_on(classifier.classify(&text, &Tenant::Unknown))
+                    .unwrap()
+            });
         });
     }
     group.finish();
@@ -64,7 +70,11 @@ fn many_at_once(criterion: &mut Criterion) {
             .collect();
         group.bench_function(BenchmarkId::new("32 texts of up to", tokens), |bencher| {
             bencher.iter(|| {
-                let all = join_all(texts.iter().map(|text| classifier.classify(text)));
+                let all = join_all(
+                    texts
+                        .iter()
+                        .map(|text| classifier.classify(text, &Tenant::Unknown)),
+                );
                 for seen in runtime.block_on(all) {
                     black_box(seen.unwrap());
                 }
@@ -82,7 +92,11 @@ fn cached(criterion: &mut Criterion) {
         let text = model::text(tokens, 0);
         group.throughput(Throughput::Bytes(text.len() as u64));
         group.bench_function(BenchmarkId::from_parameter(tokens), |bencher| {
-            bencher.iter(|| runtime.block_on(classifier.classify(&text)).unwrap());
+            bencher.iter(|| {
+                runtime
+                    .block_on(classifier.classify(&text, &Tenant::Unknown))
+                    .unwrap()
+            });
         });
     }
     group.finish();

@@ -37,7 +37,7 @@ use ort::{
     session::{Session, builder::GraphOptimizationLevel},
     value::TensorRef,
 };
-use thinkgate::{classifier::Classifier, config};
+use thinkgate::{classifier::Classifier, config, tenant::Tenant};
 use tokenizers::Tokenizer;
 use tokio::runtime::Runtime;
 
@@ -174,7 +174,10 @@ impl Comparison {
     }
 
     fn classify(&self, text: &str) -> f64 {
-        let seen = || self.runtime.block_on(self.classifier.classify(text));
+        let seen = || {
+            self.runtime
+                .block_on(self.classifier.classify(text, &Tenant::Unknown))
+        };
         turn(|| drop(seen().unwrap()))
     }
 }

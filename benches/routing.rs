@@ -25,6 +25,7 @@ use thinkgate::{
     classifier::{Classification, Classifier},
     config,
     routing::{Conversation, Family, Mode, Policy, Router, Target},
+    tenant::Tenant,
 };
 use tokio::runtime::Runtime;
 
@@ -88,7 +89,8 @@ fn decide(criterion: &mut Criterion) {
             bencher.iter_batched(
                 || request.clone(),
                 |request| {
-                    let routed = runtime.block_on(router.route(request, None, &target));
+                    let routed =
+                        runtime.block_on(router.route(request, None, &target, &Tenant::Unknown));
                     assert!(black_box(routed.unwrap()).decision.score.is_some());
                 },
                 BatchSize::SmallInput,
@@ -106,7 +108,7 @@ fn write(criterion: &mut Criterion) {
         for family in ["qwen3", "gpt_oss", "qwen3_soft"] {
             let target = target(family);
             let request = ChatRequest::read(body.clone()).unwrap();
-            let routed = router.route(request, Some(Mode::Direct), &target);
+            let routed = router.route(request, Some(Mode::Direct), &target, &Tenant::Unknown);
             let routed = runtime.block_on(routed).unwrap();
             let family = Family::by_id(family, "");
             group.throughput(Throughput::Bytes(body.len() as u64));

@@ -32,7 +32,7 @@ use self::{
     scheduler::ClassificationRequest,
     worker::WorkerPool,
 };
-use crate::config;
+use crate::{config, tenant::Tenant};
 
 /// A request is admitted when its estimated wait is below this share of the deadline. The estimate is a mean, and a request that is
 /// admitted and then late has wasted its wait and the work.
@@ -79,14 +79,18 @@ impl Classifier {
         self.deadline
     }
 
-    /// Classifies `text`. Refuses at once when the estimated wait is longer than three fifths of the deadline. Does not stop at the
-    /// deadline itself: the caller does, since one decision may need several texts.
+    /// Classifies `text` in a turn of `tenant`. Refuses at once when the estimated wait for that turn is longer than three fifths of
+    /// the deadline. Does not stop at the deadline itself: the caller does, since one decision may need several texts.
     ///
     /// # Errors
     /// The queue is full or the model failed.
-    pub async fn classify(&self, text: &str) -> Result<Classification, FallbackReason> {
+    pub async fn classify(
+        &self,
+        text: &str,
+        tenant: &Tenant,
+    ) -> Result<Classification, FallbackReason> {
         let limit = self.deadline.mul_f64(ADMIT_FRACTION);
-        self.cached(Excerpt::of(text, self.max_tokens), Some(limit))
+        self.cached(Excerpt::of(text, self.max_tokens), tenant, Some(limit))
             .await
     }
 
@@ -98,7 +102,8 @@ impl Classifier {
         &self,
         text: &str,
     ) -> Result<Classification, FallbackReason> {
-        self.cached(Excerpt::of(text, self.max_tokens), None).await
+        self.cached(Excerpt::of(text, self.max_tokens), &Tenant::Unknown, None)
+            .await
     }
 
     /// True when the model failed permanently. Every further decision falls back.
@@ -119,6 +124,7 @@ impl Classifier {
     async fn cached(
         &self,
         excerpt: Excerpt,
+        tenant: &Tenant,
         limit: Option<Duration>,
     ) -> Result<Classification, FallbackReason> {
         self.stats.record_lookup();
@@ -126,23 +132,27 @@ impl Classifier {
             // Concurrent requests for the same text share one inference.
             Some(cache) => {
                 let fingerprint = excerpt.fingerprint();
-                let inference = self.infer(excerpt, limit);
+                let inference = self.infer(excerpt, tenant, limit);
                 cache.get_or_insert_async(&fingerprint, inference).await
             }
-            None => self.infer(excerpt, limit).await,
+            None => self.infer(excerpt, tenant, limit).await,
         }
     }
 
     async fn infer(
         &self,
         excerpt: Excerpt,
+        tenant: &Tenant,
         limit: Option<Duration>,
     ) -> Result<Classification, FallbackReason> {
         self.stats.record_miss();
         let (reply, answer) = oneshot::channel();
-        self.workers
-            .submit(ClassificationRequest { excerpt, reply }, limit)
-            .await?;
+        let request = ClassificationRequest {
+            excerpt,
+            tenant: tenant.clone(),
+            reply,
+        };
+        self.workers.submit(request, limit).await?;
         answer.await.unwrap_or(Err(FallbackReason::Failed))
     }
 }

@@ -20,6 +20,7 @@ use crate::{
     error::Error,
     routing::{Family, Policy, Routed, Router, Target},
     telemetry,
+    tenant::Tenant,
     upstream::{Catalog, ServerFacts, ServerKeys},
 };
 
@@ -80,7 +81,10 @@ impl Decider {
         let began = Instant::now();
         let target = self.target(request.model().as_deref());
         let target = target.map_err(anyhow::Error::new)?;
-        let routed = self.router.route(request, None, &target).await;
+        let routed = self
+            .router
+            .route(request, None, &target, &Tenant::Unknown)
+            .await;
         let routed = routed.map_err(anyhow::Error::new)?;
         if routed.decision.fallback_reason == Some(FallbackReason::Failed) {
             bail!("the classifier failed");

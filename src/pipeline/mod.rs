@@ -58,7 +58,12 @@ pub async fn decide(
     requested_mode: Option<Mode>,
     admitted: &mut AdmittedRequest,
 ) -> Result<DecidedRequest, Error> {
-    let AdmittedRequest { record, caller, .. } = admitted;
+    let AdmittedRequest {
+        record,
+        caller,
+        share,
+        ..
+    } = admitted;
     record.bytes_in = bytes.len() as u64;
     let began = Instant::now();
     let request = ChatRequest::read(bytes)?;
@@ -66,7 +71,10 @@ pub async fn decide(
     let asked = request.model();
     let routed = async {
         let target = models::resolve(&catalog, caller.as_deref(), asked.as_deref())?;
-        state.router.route(request, requested_mode, &target).await
+        let router = &state.router;
+        router
+            .route(request, requested_mode, &target, share.tenant())
+            .await
     };
     let routed = routed
         .await

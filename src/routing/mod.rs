@@ -30,6 +30,7 @@ use crate::{
     api::{Change, ChatRequest, apply},
     classifier::{Classification, Classifier, Domain, FallbackReason},
     error::Error,
+    tenant::Tenant,
 };
 
 /// What a model name in a request refers to, as far as the decision depends on it.
@@ -109,7 +110,7 @@ impl Router {
         self.classifier.is_down()
     }
 
-    /// Decides for one request. `requested_mode` is the client's `x-thinkgate-mode`.
+    /// Decides for one request. `requested_mode` is the client's `x-thinkgate-mode`; the classifier works in the turns of `tenant`.
     ///
     /// A failure of the classifier is no error: the decision is then the fallback.
     ///
@@ -120,13 +121,14 @@ impl Router {
         request: ChatRequest,
         requested_mode: Option<Mode>,
         target: &Target,
+        tenant: &Tenant,
     ) -> Result<Routed, Error> {
         let conversation = Conversation::of(&request)?;
         let decided =
             policy::decided_without_classifier(&request, &conversation, requested_mode, target);
         let (decision, turns) = match decided {
             Some(decision) => (decision, Vec::new()),
-            None => self.judge(&conversation).await,
+            None => self.judge(&conversation, tenant).await,
         };
         let (model, family) = target.choose(decision.mode);
         let mut routed = Routed {
@@ -141,13 +143,17 @@ impl Router {
     }
 
     /// Scans the conversation, one score at a time: most scans end with the last turn, and older scores are in the cache.
-    async fn judge(&self, conversation: &Conversation<'_>) -> (Decision, Vec<ScannedTurn>) {
+    async fn judge(
+        &self,
+        conversation: &Conversation<'_>,
+        tenant: &Tenant,
+    ) -> (Decision, Vec<ScannedTurn>) {
         let mut scan = self.policy.scan(conversation);
         let scores = async {
             while let Some(text) = scan.next_text() {
                 scan.observe(match self.is_patient {
                     true => self.classifier.classify_without_deadline(&text).await?,
-                    false => self.classifier.classify(&text).await?,
+                    false => self.classifier.classify(&text, tenant).await?,
                 });
             }
             Ok(())

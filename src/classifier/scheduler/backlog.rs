@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 /// The number of batches over which the speed is averaged, with exponentially falling weight. A text that passes through all layers
@@ -53,21 +53,20 @@ impl Backlog {
         }
     }
 
-    /// True when a request of this cost, queued `now`, would probably be answered after `due`. Never true without `due`.
-    pub fn is_too_late(&self, cost: u64, due: Option<Instant>, now: Instant) -> bool {
-        due.is_some_and(|due| now + self.estimated_completion(cost) > due)
+    /// The cost of all work, queued or running.
+    pub fn pending_cost(&self) -> u64 {
+        self.pending_cost.load(Ordering::Relaxed)
     }
 
-    /// The estimated time until a request of this cost would be answered. Zero when no work is pending, so that one slow batch cannot
-    /// refuse every request that follows.
-    pub fn estimated_completion(&self, cost: u64) -> Duration {
-        let pending = self.pending_cost.load(Ordering::Relaxed);
-        if pending == 0 {
+    /// The estimated time until a request of this cost would be answered, when work of the cost `ahead` is done before it. Zero when
+    /// there is none, so that one slow batch cannot refuse every request that follows.
+    pub fn estimated_completion(&self, ahead: u64, cost: u64) -> Duration {
+        if ahead == 0 {
             return Duration::ZERO;
         }
         let nanos = self.batch_nanos.load(Ordering::Relaxed);
         let costs = self.batch_costs.load(Ordering::Relaxed);
-        let work = (pending / self.workers).saturating_add(cost);
+        let work = (ahead / self.workers).saturating_add(cost);
         Duration::from_nanos(work.saturating_mul(nanos) / costs.max(1))
     }
 
@@ -106,25 +105,28 @@ mod tests {
         let backlog = Arc::new(Backlog::new(1));
         let (first, second) = (backlog.reserve(100), backlog.reserve(400));
         assert_eq!(
-            backlog.estimated_completion(500),
+            backlog.estimated_completion(backlog.pending_cost(), 500),
             Duration::ZERO,
             "the speed is not known yet"
         );
         backlog.record_batch(100, Duration::from_millis(1));
-        assert_eq!(backlog.estimated_completion(500), Duration::from_millis(10));
+        assert_eq!(
+            backlog.estimated_completion(backlog.pending_cost(), 500),
+            Duration::from_millis(10)
+        );
         for _ in 0..200 {
             backlog.record_batch(100, Duration::from_millis(3));
         }
-        let slower = backlog.estimated_completion(500);
+        let slower = backlog.estimated_completion(backlog.pending_cost(), 500);
         assert!(
             (29.0..30.1).contains(&(slower.as_secs_f64() * 1e3)),
             "{slower:?}"
         );
         drop(second);
-        assert!(backlog.estimated_completion(500) < slower * 7 / 10);
+        assert!(backlog.estimated_completion(backlog.pending_cost(), 500) < slower * 7 / 10);
         drop(first);
         assert_eq!(
-            backlog.estimated_completion(500),
+            backlog.estimated_completion(backlog.pending_cost(), 500),
             Duration::ZERO,
             "no work is pending"
         );
@@ -138,7 +140,10 @@ mod tests {
             // Three in four leave the model early: 0.75 ms each on average.
             let micros = if number % 4 == 3 { 2_700 } else { 100 };
             backlog.record_batch(100, Duration::from_micros(micros));
-            let expected = backlog.estimated_completion(100).as_secs_f64() * 1e3;
+            let expected = backlog
+                .estimated_completion(backlog.pending_cost(), 100)
+                .as_secs_f64()
+                * 1e3;
             assert!(
                 number < 100 || (6.5..8.7).contains(&expected),
                 "{expected} ms after {number}"
@@ -151,18 +156,9 @@ mod tests {
         let backlog = Arc::new(Backlog::new(2));
         let _pending = backlog.reserve(1_000);
         backlog.record_batch(100, Duration::from_millis(1));
-        assert_eq!(backlog.estimated_completion(500), Duration::from_millis(10));
-    }
-
-    #[test]
-    fn a_request_is_too_late_only_when_its_estimate_is_after_its_due_time() {
-        let backlog = Arc::new(Backlog::new(1));
-        let _pending = backlog.reserve(100);
-        backlog.record_batch(100, Duration::from_millis(1));
-        let now = Instant::now();
-        let due_in = |millis| Some(now + Duration::from_millis(millis));
-        assert!(backlog.is_too_late(100, due_in(1), now));
-        assert!(!backlog.is_too_late(100, due_in(2), now));
-        assert!(!backlog.is_too_late(100, None, now));
+        assert_eq!(
+            backlog.estimated_completion(backlog.pending_cost(), 500),
+            Duration::from_millis(10)
+        );
     }
 }

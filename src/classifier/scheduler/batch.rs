@@ -9,8 +9,12 @@ use super::{
     backlog::{Backlog, Reservation},
     request::{Lane, Queued},
 };
-use crate::classifier::{
-    Classification, FallbackReason, error::InferenceError, excerpt::Excerpt, inference::ExitMode,
+use crate::{
+    classifier::{
+        Classification, FallbackReason, error::InferenceError, excerpt::Excerpt,
+        inference::ExitMode,
+    },
+    tenant::Tenant,
 };
 
 /// Requests that one worker runs together.
@@ -39,6 +43,7 @@ pub struct Waiters {
 /// The caller of one request.
 pub struct Waiter {
     pub(super) reply: oneshot::Sender<Result<Classification, FallbackReason>>,
+    pub(super) tenant: Tenant,
     pub(super) reservation: Reservation,
     pub(super) due: Option<Instant>,
 }
@@ -58,6 +63,7 @@ impl Batch {
             .map(|queued| {
                 let waiter = Waiter {
                     reply: queued.request.reply,
+                    tenant: queued.request.tenant,
                     reservation: queued.reservation,
                     due: queued.due,
                 };

@@ -3,24 +3,26 @@
 //! A model with an early exit has two lanes. While requests wait, they first run up to the exit only, many at once. Those about which the
 //! exit is not confident are queued again, for all layers. So an easy text does not wait behind the long runs of others, and the
 //! estimated wait for a long run is known before the request is admitted to it. Each worker alternates between the lanes, so neither
-//! starves.
+//! starves. Within a lane the tenants take turns, and a request is judged by when its own turn would come.
 
 mod backlog;
 mod batch;
+mod fair_queue;
 mod request;
 
-use std::{collections::VecDeque, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 pub use backlog::Backlog;
 pub use batch::Batch;
 pub use request::{ClassificationRequest, Lane, Queued};
 
-use self::batch::Waiter;
+use self::{batch::Waiter, fair_queue::FairQueue};
 use super::{
     FallbackReason,
     excerpt::Excerpt,
     inference::{ExitMode, Inference},
 };
+use crate::tenant::Tenant;
 
 /// What the scheduler needs to know of a worker's past.
 #[derive(Debug)]
@@ -40,7 +42,7 @@ pub struct Scheduler {
 }
 
 struct LaneQueue {
-    queue: VecDeque<Queued>,
+    queue: FairQueue,
     backlog: Arc<Backlog>,
 }
 
@@ -82,9 +84,33 @@ impl WorkerHistory {
 impl LaneQueue {
     fn new(workers: usize) -> Self {
         Self {
-            queue: VecDeque::new(),
+            queue: FairQueue::default(),
             backlog: Arc::new(Backlog::new(workers)),
         }
+    }
+
+    /// True when a request of this tenant and cost, queued `now`, would probably be answered after `due`. Never true without `due`.
+    fn is_too_late(&self, tenant: &Tenant, cost: u64, due: Option<Instant>, now: Instant) -> bool {
+        due.is_some_and(|due| {
+            let running = self
+                .backlog
+                .pending_cost()
+                .saturating_sub(self.queue.cost());
+            let ahead = running + self.queue.cost_ahead(tenant, cost);
+            now + self.backlog.estimated_completion(ahead, cost) > due
+        })
+    }
+
+    /// Makes place for a request of `tenant` where another one has queued more. That one's last request falls back. False when
+    /// there is no such tenant.
+    fn displace_for(&mut self, tenant: &Tenant) -> bool {
+        let displaced = self.queue.displace_for(tenant);
+        let is_displaced = displaced.is_some();
+        if let Some(displaced) = displaced {
+            let reply = displaced.request.reply;
+            let _ = reply.send(Err(FallbackReason::Full)); // the caller may have left
+        }
+        is_displaced
     }
 }
 
@@ -111,8 +137,24 @@ impl Scheduler {
         if self.is_closed {
             return Err(queued);
         }
-        self.exit.queue.push_back(queued);
+        self.exit.queue.push(queued);
         Ok(())
+    }
+
+    /// True when a new request of this tenant would probably be answered after `due`.
+    pub fn is_too_late(
+        &self,
+        tenant: &Tenant,
+        cost: u64,
+        due: Option<Instant>,
+        now: Instant,
+    ) -> bool {
+        self.exit.is_too_late(tenant, cost, due, now)
+    }
+
+    /// Makes place for a new request of `tenant` where the queue is full, if another tenant has queued more. False when none has.
+    pub fn displace_for(&mut self, tenant: &Tenant) -> bool {
+        self.exit.displace_for(tenant)
     }
 
     /// Takes no more new requests. Those that are queued still run.
@@ -159,12 +201,12 @@ impl Scheduler {
             Lane::Exit if is_alone => ExitMode::Auto,
             Lane::Exit => ExitMode::ExitOnly,
         };
-        let queued = self.take(lane, model, exit_mode);
         // A request in the full lane has also waited for the exit batches in between, so the lane's speed includes them.
-        let started = match (lane, queued.first()) {
-            (Lane::Full, Some(first)) => first.queued_at.max(history.full_lane_done_at),
+        let started = match (lane, self.full.queue.oldest()) {
+            (Lane::Full, Some(oldest)) => oldest.max(history.full_lane_done_at),
             _ => now,
         };
+        let queued = self.take(lane, model, exit_mode);
         history.previous = lane;
         // A single text in auto mode may or may not have run through all layers, so it says nothing about the speed of its lane.
         let is_measured = exit_mode != ExitMode::Auto || !has_exit;
@@ -178,23 +220,30 @@ impl Scheduler {
         for (excerpt, waiter) in unanswered {
             let Waiter {
                 reply,
+                tenant,
                 reservation,
                 due,
             } = waiter;
             drop(reservation);
             let cost = excerpt.cost.min(max_cost);
-            let LaneQueue { queue, backlog } = &mut self.full;
-            let is_full = due.is_some() && queue.len() >= self.full_lane_capacity;
-            if is_full || backlog.is_too_late(cost, due, now) {
+            let lane = &mut self.full;
+            let is_full = due.is_some() && lane.queue.len() >= self.full_lane_capacity;
+            if lane.is_too_late(&tenant, cost, due, now) || (is_full && !lane.displace_for(&tenant))
+            {
                 let _ = reply.send(Err(FallbackReason::Full)); // the caller may have left
                 continue;
             }
-            let request = ClassificationRequest { excerpt, reply };
-            queue.push_back(Queued::new(request, backlog, cost, due, now));
+            let request = ClassificationRequest {
+                excerpt,
+                tenant,
+                reply,
+            };
+            let queued = Queued::new(request, &lane.backlog, cost, due, now);
+            lane.queue.push(queued);
         }
     }
 
-    /// Takes requests from the front of a lane that is not empty.
+    /// Takes the requests whose turn it is from a lane that is not empty.
     fn take(&mut self, lane: Lane, model: &impl Inference, exit_mode: ExitMode) -> Vec<Queued> {
         let limits = model.batch_limits(exit_mode);
         let workers = self.workers;
@@ -202,7 +251,7 @@ impl Scheduler {
         let share = queue.len().saturating_sub(1) / workers + 1;
         let (mut batch, mut cost) = (Vec::new(), 0);
         while batch.is_empty() || (batch.len() < limits.rows.min(share) && cost < limits.cost) {
-            let Some(queued) = queue.pop_front() else {
+            let Some(queued) = queue.pop() else {
                 break;
             };
             cost += queued.request.excerpt.cost;

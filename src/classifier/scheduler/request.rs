@@ -5,12 +5,17 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use super::backlog::Reservation;
-use crate::classifier::{Classification, FallbackReason, excerpt::Excerpt};
+use crate::{
+    classifier::{Classification, FallbackReason, excerpt::Excerpt},
+    tenant::Tenant,
+};
 
 /// A text to classify, and where the result goes.
 pub struct ClassificationRequest {
     /// The text.
     pub excerpt: Excerpt,
+    /// Whose turn it uses.
+    pub tenant: Tenant,
     /// Closed when the caller has left: the client is gone or its deadline has passed.
     pub reply: oneshot::Sender<Result<Classification, FallbackReason>>,
 }

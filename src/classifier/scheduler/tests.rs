@@ -9,12 +9,16 @@ use crate::classifier::{Classification, error::InferenceError, inference::BatchL
 
 /// How long a run up to the exit takes.
 const EXIT: Duration = Duration::from_millis(1);
+/// The most requests that wait in a lane.
+const CAPACITY: usize = 256;
 /// How long all layers take for one text.
 const LAYERS: Duration = Duration::from_millis(20);
 
 /// A model that is confident about "plain" at its exit, or one without an exit.
 struct FakeModel {
     has_exit: bool,
+    /// How long all layers take for one text.
+    layers: Duration,
 }
 
 impl FakeModel {
@@ -27,7 +31,7 @@ impl FakeModel {
         let needs_layers = |excerpt: &&Excerpt| !self.leaves_early(&excerpt.head);
         match exit_mode {
             ExitMode::ExitOnly => EXIT,
-            _ => EXIT.max(LAYERS * excerpts.iter().filter(needs_layers).count() as u32),
+            _ => EXIT.max(self.layers * excerpts.iter().filter(needs_layers).count() as u32),
         }
     }
 }
@@ -92,17 +96,29 @@ impl Simulation {
             running: None,
         };
         Self {
-            scheduler: Scheduler::new(workers, 256),
-            model: FakeModel { has_exit },
+            scheduler: Scheduler::new(workers, CAPACITY),
+            model: FakeModel {
+                has_exit,
+                layers: LAYERS,
+            },
             workers: (0..workers).map(|_| worker()).collect(),
             now,
             runs: Vec::new(),
         }
     }
 
-    /// Submits a request as the worker pool does.
     fn submit(
         &mut self,
+        text: &str,
+        limit: Option<Duration>,
+    ) -> Result<AnswerReceiver, FallbackReason> {
+        self.submit_as(Tenant::Unknown, text, limit)
+    }
+
+    /// Submits a request as the worker pool does.
+    fn submit_as(
+        &mut self,
+        tenant: Tenant,
         text: &str,
         limit: Option<Duration>,
     ) -> Result<AnswerReceiver, FallbackReason> {
@@ -110,10 +126,18 @@ impl Simulation {
         let excerpt = Excerpt::of(text, 1_000);
         let backlog = self.scheduler.backlog().clone();
         let (cost, due) = (excerpt.cost, limit.map(|limit| self.now + limit));
-        if backlog.is_too_late(cost, due, self.now) {
+        if self.scheduler.is_too_late(&tenant, cost, due, self.now) {
             return Err(FallbackReason::Full);
         }
-        let request = ClassificationRequest { excerpt, reply };
+        let is_full = self.scheduler.exit.queue.len() >= CAPACITY;
+        if due.is_some() && is_full && !self.scheduler.displace_for(&tenant) {
+            return Err(FallbackReason::Full);
+        }
+        let request = ClassificationRequest {
+            excerpt,
+            tenant,
+            reply,
+        };
         let queued = Queued::new(request, &backlog, cost, due, self.now);
         assert!(self.scheduler.push(queued).is_ok());
         Ok(answer)
@@ -127,6 +151,20 @@ impl Simulation {
 
     /// Starts a batch on every free worker, then moves the time to when the first one is done. False when there is nothing to do.
     fn step(&mut self) -> bool {
+        self.start_batches();
+        self.finish_batch(None)
+    }
+
+    /// Lets the workers work until `end`.
+    fn run_until(&mut self, end: Instant) {
+        self.start_batches();
+        while self.finish_batch(Some(end)) {
+            self.start_batches();
+        }
+        self.now = end;
+    }
+
+    fn start_batches(&mut self) {
         for worker in self.workers.iter_mut().filter(|w| w.running.is_none()) {
             let batch = self
                 .scheduler
@@ -137,11 +175,16 @@ impl Simulation {
                 worker.running = Some((batch, self.now + took));
             }
         }
+    }
+
+    /// Moves the time to when the first running batch is done. False when none is done by `end`.
+    fn finish_batch(&mut self, end: Option<Instant>) -> bool {
         let busy = self.workers.iter_mut().filter(|w| w.running.is_some());
         let Some(worker) = busy.min_by_key(|w| w.running.as_ref().map(|(_, done)| *done)) else {
             return false;
         };
-        let Some((batch, done)) = worker.running.take() else {
+        let is_in_time = |(_, done): &mut (Batch, Instant)| end.is_none_or(|end| *done <= end);
+        let Some((batch, done)) = worker.running.take_if(is_in_time) else {
             return false;
         };
         self.now = done;
@@ -306,4 +349,140 @@ fn a_request_whose_caller_has_left_does_not_run() {
         )
         .unwrap();
     assert_eq!((batch.len, batch.excerpts.len()), (4, 0));
+}
+
+/// The requests of one tenant in a simulation: sent at a steady rate, each awaited until the deadline.
+struct Client {
+    tenant: Tenant,
+    text: String,
+    /// The time between two requests.
+    pause: Duration,
+    /// The most requests that it waits for; it sends no other while it waits for so many.
+    connections: usize,
+    waiting: Vec<(Instant, AnswerReceiver)>,
+    /// How long every request waited that was decided in time.
+    decided: Vec<Duration>,
+    sent: usize,
+}
+
+const DEADLINE: Duration = Duration::from_millis(100);
+
+impl Client {
+    fn new(name: &str, text: String, pause: Duration, connections: usize) -> Self {
+        Self {
+            tenant: Tenant::Key(name.into()),
+            text,
+            pause,
+            connections,
+            waiting: Vec::new(),
+            decided: Vec::new(),
+            sent: 0,
+        }
+    }
+
+    /// Takes the answers that are there, and stops waiting for those that are late.
+    fn receive(&mut self, now: Instant) {
+        let decided = &mut self.decided;
+        self.waiting.retain_mut(|(sent, answer)| {
+            let waited = now - *sent;
+            match answer.try_recv() {
+                Ok(Ok(_)) if waited <= DEADLINE => decided.push(waited),
+                Err(oneshot::error::TryRecvError::Empty) => return waited < DEADLINE,
+                _ => {}
+            }
+            false
+        });
+    }
+
+    /// Sends a request if one is due at this moment.
+    fn send(&mut self, simulation: &mut Simulation, elapsed: Duration) {
+        let is_due = elapsed.as_micros().is_multiple_of(self.pause.as_micros());
+        if !is_due || self.waiting.len() >= self.connections {
+            return;
+        }
+        self.sent += 1;
+        let limit = Some(DEADLINE.mul_f64(0.6));
+        if let Ok(answer) = simulation.submit_as(self.tenant.clone(), &self.text, limit) {
+            self.waiting.push((simulation.now, answer));
+        }
+    }
+
+    /// The share of its requests that were decided in time, and how long the slowest in a hundred of them took.
+    fn outcome(&mut self) -> (f64, Duration) {
+        self.decided.sort_unstable();
+        let p99 = self.decided.len().saturating_sub(1) * 99 / 100;
+        let share = self.decided.len() as f64 / self.sent as f64;
+        (share, self.decided.get(p99).copied().unwrap_or_default())
+    }
+}
+
+/// Lets clients send for ten seconds.
+fn simulate(simulation: &mut Simulation, clients: &mut [Client]) {
+    const TICK: Duration = Duration::from_micros(500);
+    let began = simulation.now;
+    for tick in 0..20_000 {
+        let elapsed = TICK * tick;
+        simulation.run_until(began + elapsed);
+        for client in &mut *clients {
+            client.receive(simulation.now);
+            client.send(simulation, elapsed);
+        }
+    }
+}
+
+#[test]
+fn a_quiet_key_is_decided_while_another_floods_a_thousand_long_prompts_a_second() {
+    for (workers, has_exit, layers) in [(1, true, 3), (2, true, 3), (1, false, 3), (2, false, 8)] {
+        let mut simulation = Simulation::new(workers, has_exit);
+        simulation.model.layers = Duration::from_millis(layers);
+        let long = "hard ".repeat(400);
+        let flooding = Client::new("flooding", long, Duration::from_millis(1), 64);
+        let every_90_ms = Duration::from_millis(90);
+        let quiet = Client::new("quiet", "hard".into(), every_90_ms, 4);
+        let mut clients = [flooding, quiet];
+        simulate(&mut simulation, &mut clients);
+        let [(flooded, _), (share, p99)] = clients.each_mut().map(Client::outcome);
+        let named =
+            format!("{workers} workers, exit {has_exit}: {share} of the quiet key, {p99:?}");
+        assert!(
+            clients[0].sent > 1_000 && flooded < 0.9,
+            "{flooded} is no flood"
+        );
+        assert!(share >= 0.98 && p99 < DEADLINE, "{named}");
+    }
+}
+
+#[test]
+fn a_key_that_floods_alone_keeps_the_workers_busy() {
+    let mut simulation = Simulation::new(1, false);
+    simulation.model.layers = Duration::from_millis(3);
+    let every_ms = Duration::from_millis(1);
+    let mut clients = [Client::new("alone", "hard".into(), every_ms, 64)];
+    simulate(&mut simulation, &mut clients);
+    let decided = clients[0].decided.len();
+    assert!(decided > 3_000, "{decided} of the 3,333 that are possible");
+}
+
+#[test]
+fn a_full_queue_makes_place_for_a_key_that_has_less_in_it() {
+    let mut simulation = Simulation::new(1, false);
+    let limit = Some(Duration::from_secs(60));
+    let submit = |simulation: &mut Simulation, name: &str| {
+        simulation.submit_as(Tenant::Key(name.into()), "hard", limit)
+    };
+    let mut flooding = Vec::new();
+    while let Ok(answer) = submit(&mut simulation, "flooding") {
+        flooding.push(answer);
+    }
+    assert_eq!(flooding.len(), CAPACITY);
+    let mut quiet = submit(&mut simulation, "quiet").unwrap();
+    let last = flooding.last_mut().unwrap().try_recv().unwrap();
+    assert_eq!(last.err(), Some(FallbackReason::Full));
+    assert!(submit(&mut simulation, "flooding").is_err());
+    simulation.run_until_idle();
+    assert!(quiet.try_recv().unwrap().is_ok());
+    let answered = flooding
+        .iter_mut()
+        .filter_map(|answer| answer.try_recv().ok());
+    assert_eq!(answered.filter(Result::is_ok).count(), CAPACITY - 1);
 }

@@ -23,6 +23,7 @@ use super::{
     inference::Inference,
     scheduler::{Backlog, Batch, ClassificationRequest, Lane, Queued, Scheduler, WorkerHistory},
 };
+use crate::tenant::Tenant;
 
 /// The worker threads and their queue. The threads end when it is dropped.
 #[derive(Debug)]
@@ -35,7 +36,7 @@ struct Queue {
     state: Mutex<QueueState>,
     /// The free places for new requests.
     slots: Semaphore,
-    /// The backlog of new requests, readable without the lock.
+    /// The backlog of new requests.
     backlog: Arc<Backlog>,
 }
 
@@ -91,8 +92,8 @@ impl WorkerPool {
         Ok(pool)
     }
 
-    /// Queues a request. With a `limit`, it is refused at once when the queue is full or when the answer would probably come after that
-    /// time. Without one, it waits for a free place.
+    /// Queues a request. With a `limit`, it is refused at once when the answer would probably come after that time, or when the queue is
+    /// full and no other tenant has more requests in it. Without one, it waits for a free place.
     ///
     /// # Errors
     /// The request is refused, or the pool is down.
@@ -101,22 +102,14 @@ impl WorkerPool {
         request: ClassificationRequest,
         limit: Option<Duration>,
     ) -> Result<(), FallbackReason> {
-        let Queue { slots, backlog, .. } = &*self.queue;
-        let (cost, now) = (request.excerpt.cost, Instant::now());
-        let due = limit.map(|limit| now + limit);
-        if backlog.is_too_late(cost, due, now) {
-            return Err(FallbackReason::Full);
+        let queue = &*self.queue;
+        if limit.is_none() {
+            let slot = queue.slots.acquire().await;
+            slot.map_err(|_| FallbackReason::Failed)?.forget(); // it is free again when a worker takes the request
         }
-        let queued = Queued::new(request, backlog, cost, due, now);
-        let slot = match limit {
-            None => slots.acquire().await.map_err(|_| FallbackReason::Failed)?,
-            Some(_) => slots.try_acquire().map_err(|error| match error {
-                TryAcquireError::NoPermits => FallbackReason::Full,
-                TryAcquireError::Closed => FallbackReason::Failed,
-            })?,
-        };
-        slot.forget(); // it is free again when a worker takes the request
-        self.queue.push(queued)
+        let now = Instant::now();
+        let due = limit.map(|limit| now + limit);
+        queue.push(request, due, now)
     }
 
     /// True when no worker is left after a failure.
@@ -140,8 +133,19 @@ impl std::fmt::Debug for Queue {
 }
 
 impl Queue {
-    fn push(&self, queued: Queued) -> Result<(), FallbackReason> {
+    /// Queues a request. One with a due time is judged and gets its place here; another one has its place.
+    fn push(
+        &self,
+        request: ClassificationRequest,
+        due: Option<Instant>,
+        now: Instant,
+    ) -> Result<(), FallbackReason> {
+        let cost = request.excerpt.cost;
         let mut state = self.state.lock();
+        if due.is_some() {
+            self.admit(&mut state.scheduler, &request.tenant, cost, due, now)?;
+        }
+        let queued = Queued::new(request, &self.backlog, cost, due, now);
         let pushed = state.scheduler.push(queued);
         let idle = state.idle.pop();
         drop(state);
@@ -149,6 +153,28 @@ impl Queue {
             worker.unpark();
         }
         pushed.map_err(|_| FallbackReason::Failed)
+    }
+
+    /// Gives a request a place in the queue, unless it would be late.
+    fn admit(
+        &self,
+        scheduler: &mut Scheduler,
+        tenant: &Tenant,
+        cost: u64,
+        due: Option<Instant>,
+        now: Instant,
+    ) -> Result<(), FallbackReason> {
+        if scheduler.is_too_late(tenant, cost, due, now) {
+            return Err(FallbackReason::Full);
+        }
+        match self.slots.try_acquire() {
+            Ok(slot) => slot.forget(), // it is free again when a worker takes the request
+            Err(TryAcquireError::Closed) => return Err(FallbackReason::Failed),
+            // The displaced request leaves its place to this one.
+            Err(TryAcquireError::NoPermits) if scheduler.displace_for(tenant) => {}
+            Err(TryAcquireError::NoPermits) => return Err(FallbackReason::Full),
+        }
+        Ok(())
     }
 
     /// Waits for the next batch; `None` when the queue is closed and empty.

@@ -134,8 +134,12 @@ async fn submit(
 ) -> Result<AnswerReceiver, FallbackReason> {
     let (reply, answer) = oneshot::channel();
     let excerpt = Excerpt::of(text, 16);
-    pool.submit(ClassificationRequest { excerpt, reply }, limit)
-        .await?;
+    let request = ClassificationRequest {
+        excerpt,
+        tenant: Tenant::Unknown,
+        reply,
+    };
+    pool.submit(request, limit).await?;
     Ok(answer)
 }
 
