@@ -79,7 +79,7 @@ impl Setup {
         let ask = b"GET /ready HTTP/1.1\r\nhost: localhost\r\n\r\n";
         for _ in 0..3_000 {
             let mut connection = Connection::to(self.gateway);
-            if self.runtime.block_on(connection.ask(ask)).is_ok() {
+            if self.runtime.block_on(connection.send(ask)).is_ok() {
                 return;
             }
             thread::sleep(Duration::from_millis(10));
@@ -99,7 +99,7 @@ impl Setup {
         let is_stream = body()["stream"] == true;
         let mut ask = || -> Answer {
             let request = chat(at, body().to_string().as_bytes());
-            let answer = self.runtime.block_on(connection.ask(&request)).unwrap();
+            let answer = self.runtime.block_on(connection.send(&request)).unwrap();
             assert_eq!(answer.why.as_deref(), why);
             answer
         };
