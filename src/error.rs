@@ -39,6 +39,9 @@ pub enum Error {
     /// The gateway has no such path.
     #[error("{0}")]
     RouteNotFound(String),
+    /// The request asks for something that the gateway does not do.
+    #[error("{0}")]
+    Unsupported(&'static str),
     /// The path does not take this method.
     #[error("Method {0} is not allowed here.")]
     MethodNotAllowed(String),
@@ -74,6 +77,9 @@ pub enum Error {
     /// The connection to the model server ended before its response did.
     #[error("The model server closed the connection before its answer was complete.")]
     Reset,
+    /// The model server redirects to an address that is not the gateway's.
+    #[error("The model server redirects to another address, which the gateway does not pass on.")]
+    ForeignRedirect,
     /// The model server exceeded a time limit.
     #[error("The model server did not answer within {setting} = {limit_ms} ms.")]
     Timeout {
@@ -191,9 +197,10 @@ impl Error {
                 StatusCode::TOO_MANY_REQUESTS
             }
             Self::NoEndpoint(_) | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Unreachable | Self::Reset => StatusCode::BAD_GATEWAY,
+            Self::Unreachable | Self::Reset | Self::ForeignRedirect => StatusCode::BAD_GATEWAY,
             Self::Timeout { .. } => StatusCode::GATEWAY_TIMEOUT,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Unsupported(_) => StatusCode::NOT_IMPLEMENTED,
         }
     }
 
@@ -203,6 +210,7 @@ impl Error {
             Self::RateLimited { .. } | Self::Overloaded(_) | Self::KeyOverloaded { .. } => {
                 "rate_limit_error"
             }
+            Self::Unsupported(_) => "invalid_request_error",
             error if error.status().is_server_error() => "server_error",
             _ => "invalid_request_error",
         }
@@ -220,6 +228,7 @@ impl Error {
             Self::Stopping => Some("stopping"),
             Self::Unreachable => Some("upstream_unreachable"),
             Self::Reset => Some("upstream_reset"),
+            Self::ForeignRedirect => Some("upstream_redirect"),
             Self::Timeout { .. } => Some("upstream_timeout"),
             Self::Internal => Some("internal"),
             _ => None,
@@ -232,6 +241,7 @@ impl Error {
             Self::BodyTooLarge { .. } => "too_large",
             Self::RouteNotFound(_) => "route_not_found",
             Self::MethodNotAllowed(_) => "method_not_allowed",
+            Self::Unsupported(_) => "unsupported",
             Self::BodyTimeout { .. } => "body_timeout",
             Self::IncompleteBody => "incomplete",
             _ => "invalid_request",

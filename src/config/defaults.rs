@@ -38,7 +38,7 @@ impl Default for Server {
             body_ms: 120_000,
             write_idle_ms: 120_000,
             drain_ms: 30_000,
-            cors: vec!["*".into()],
+            cors: Vec::new(),
             tls: None,
         }
     }

@@ -101,7 +101,7 @@ pub struct Server {
     pub write_idle_ms: u64,
     /// The time that running responses have to finish after SIGTERM, in milliseconds. After it they are ended.
     pub drain_ms: u64,
-    /// The origins whose web pages may call the gateway (CORS). `"*"` is any origin; an empty list turns CORS off.
+    /// The origins whose web pages may call the gateway (CORS). `"*"` is any origin. Empty, the default, turns CORS off.
     pub cors: Vec<String>,
     /// The certificate for HTTPS (HTTP/1.1 and HTTP/2). Without it, the server speaks plain HTTP.
     pub tls: Option<Tls>,
@@ -200,6 +200,10 @@ pub struct ExtProc {
         deserialize_with = "byte_size::deserialize"
     )]
     pub max_message_bytes: usize,
+    /// True: paths that are on no list, such as a server's own admin routes, are forwarded as they come, unjudged. Without the
+    /// setting they are refused with 404, as by the HTTP server. It cannot be set beside `auth.keys`.
+    #[serde(default)]
+    pub unguarded_paths: bool,
 }
 
 /// A certificate and its key, in PEM files. Files that change are read again without a restart.

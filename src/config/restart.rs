@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn settings_of_requests_need_no_restart() {
         let after = "{models: {m: {endpoints: [{url: 'http://a'}]}}, routing: {threshold: 0.7},
-                      server: {max_in_flight: 3, max_buffered_bytes: 64MiB, trusted_proxies: [10.0.0.0/8], cors: []}, upstream: {retries: 0}, auth: {keys: [{name: a, key: 'env:A'}]}}";
+                      server: {max_in_flight: 3, max_buffered_bytes: 64MiB, trusted_proxies: [10.0.0.0/8], cors: ['*']}, upstream: {retries: 0}, auth: {keys: [{name: a, key: 'env:A'}]}}";
         assert!(restart("{}", after).is_empty());
     }
 

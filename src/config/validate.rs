@@ -144,6 +144,11 @@ impl Config {
             "ext_proc.max_message_bytes",
             "must be larger than server.max_body_bytes: a message holds a whole body",
         );
+        checker.unless(
+            !ext_proc.unguarded_paths || self.auth.keys.is_empty(),
+            "ext_proc.unguarded_paths",
+            "must be false beside auth.keys: what passes unguarded is checked for no model and counted for no key",
+        );
         checker.tls("ext_proc.tls", ext_proc.tls.as_ref());
     }
 
@@ -335,6 +340,12 @@ aliases:
             with_ext_proc(", max_message_bytes: 1000"),
             ["ext_proc.max_message_bytes"]
         );
+        assert!(with_ext_proc(", unguarded_paths: true").is_empty());
+        let key = format!(
+            ", unguarded_paths: true}}, auth: {{keys: [{{name: a, key: 'sha256:{}'}}]",
+            "0".repeat(64)
+        );
+        assert_eq!(with_ext_proc(&key), ["ext_proc.unguarded_paths"]);
         assert_eq!(
             with_ext_proc(", tls: {cert: no/such.crt, key: no/such.key}"),
             ["ext_proc.tls.cert", "ext_proc.tls.key"]

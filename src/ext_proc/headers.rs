@@ -15,6 +15,8 @@ pub struct HeadersView {
     pub method: String,
     /// `:path`, without the query.
     pub path: String,
+    /// `:authority`.
+    pub authority: String,
     /// `:status`.
     pub status: u16,
     /// The headers that we read, and our own. The others stay in Envoy.
@@ -24,10 +26,12 @@ pub struct HeadersView {
 }
 
 /// The headers that we read, beside our own.
-const READ_HEADERS: [HeaderName; 8] = [
+const READ_HEADERS: [HeaderName; 10] = [
     header::AUTHORIZATION,
     header::CONTENT_LENGTH,
     header::CONTENT_TYPE,
+    header::LOCATION,
+    header::UPGRADE,
     REQUEST_ID,
     HeaderName::from_static("x-api-key"),
     HeaderName::from_static("x-forwarded-for"),
@@ -50,7 +54,8 @@ impl HeadersView {
             };
             match header.key.as_str() {
                 ":method" => view.method = text(value),
-                ":path" => view.path = without_query(text(value)),
+                ":path" => view.path = without_query(String::from_utf8_lossy(&value).into_owned()),
+                ":authority" => view.authority = text(value),
                 ":status" => view.status = text(value).parse().unwrap_or_default(),
                 key => view.insert(key, value),
             }

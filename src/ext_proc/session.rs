@@ -7,7 +7,7 @@ use std::{mem, net::IpAddr, sync::Arc};
 use envoy_types::pb::envoy::service::ext_proc::v3::{
     HttpBody, HttpHeaders, ProcessingRequest, body_mutation::Mutation, processing_request::Request,
 };
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::{
     headers::HeadersView,
@@ -19,11 +19,12 @@ use super::{
     source::source_address,
 };
 use crate::{
-    api::{CHAT, is_media_type},
+    api::is_media_type,
     error::Error,
-    pipeline::{self, AdmittedRequest, BodyBuffer, REQUEST_ID, RequestId, RequestInfo},
+    pipeline::{self, AdmittedRequest, BodyBuffer, REQUEST_ID, RequestId, RequestInfo, Route},
     state::AppState,
     telemetry::{Outcome, RequestLine},
+    upstream::{OwnAddress, relocate},
 };
 
 /// One HTTP request and its response.
@@ -37,6 +38,8 @@ pub struct RequestSession {
     /// The address of the client, where Envoy says it.
     source: Option<IpAddr>,
     id: HeaderValue,
+    /// The `:authority` of the request, by which a server's redirect names itself.
+    authority: String,
     /// The decision, for the headers of the response.
     decision_headers: DecisionHeaders,
 }
@@ -52,6 +55,7 @@ impl RequestSession {
             phase: Phase::Start,
             source: None,
             id: HeaderValue::from_static("-"),
+            authority: String::new(),
             decision_headers: DecisionHeaders::new(),
         }
     }
@@ -108,10 +112,7 @@ impl RequestSession {
             Request::RequestHeaders(head) => self.on_request_headers(head, replies).await,
             Request::RequestBody(body) => self.on_request_body(body, replies).await,
             Request::RequestTrailers(_) => self.on_request_trailers(replies).await,
-            Request::ResponseHeaders(head) => {
-                self.on_response_headers(head, replies);
-                Ok(())
-            }
+            Request::ResponseHeaders(head) => self.on_response_headers(head, replies),
             Request::ResponseBody(body) => {
                 pass_body(Direction::Response, self.response_mode, body, replies);
                 Ok(())
@@ -138,30 +139,34 @@ impl RequestSession {
         head: HttpHeaders,
         replies: &mut ReplyQueue,
     ) -> Result<(), Error> {
-        let view = HeadersView::read(head);
+        let mut view = HeadersView::read(head);
+        self.authority = mem::take(&mut view.authority);
         let id = RequestId::of(&view.headers);
         self.id = id.header.clone();
-        // Envoy's route may have a prefix in front of /v1.
-        let path = pipeline::percent_decoded(&view.path);
-        let is_judged = path.ends_with(CHAT) && view.method == "POST";
-        let path = path.find("/v1/").map_or(&*path, |at| &path[at..]);
-        let is_inference = pipeline::is_inference(path);
-        let info = RequestInfo {
-            route: match (is_judged, is_inference) {
-                (true, _) => CHAT,
-                (false, true) => pipeline::route_label(path),
-                (false, false) => "-",
-            },
+        let mut info = RequestInfo {
+            route: "-",
             line: RequestLine::from_text(&view.method, &view.path),
             id,
             caller: None,
             peer: self.source,
         };
-        let listed = pipeline::listed_models(path);
-        let is_counted = is_judged || (is_inference && listed.is_none());
-        let admitted = self.admit(info, &view, is_counted).await?;
-        if let Some(listed) = listed.filter(|_| admitted.is_restricted() && view.method == "GET") {
-            return self.list(admitted, listed, replies);
+        let route = match self.check(&mut info, &view) {
+            Ok(route) => route,
+            Err(error) => {
+                pipeline::reject(&self.state, info, &error);
+                return Err(error);
+            }
+        };
+        info.route = route.label();
+        let is_judged = matches!(route, Route::Judged(_)) && view.method != "OPTIONS";
+        let is_inference = matches!(route, Route::Judged(_) | Route::Forwarded(_));
+        let admitted =
+            AdmittedRequest::admit(&self.state, info, &view.headers, is_inference).await?;
+        if let Route::Models(id) = &route
+            && admitted.is_restricted()
+            && view.method != "OPTIONS"
+        {
+            return self.list(admitted, id.as_deref(), replies);
         }
         let head = self.sanitize_headers(&view);
         let has_body = !view.end_of_stream && self.request_mode != BodyMode::None;
@@ -198,16 +203,43 @@ impl RequestSession {
         self.start_body(&view, replies).await
     }
 
-    /// Answers with the models that the key may use; the server would list all of them. `listed`: the path after `/v1/models`.
+    /// Checks the key, the path and the method, and says what the path names.
+    fn check<'v>(&self, info: &mut RequestInfo, view: &'v HeadersView) -> Result<Route<'v>, Error> {
+        pipeline::guard(&self.state, info, &view.method, &view.headers)?;
+        // Envoy's route may have a prefix in front of /v1.
+        let route = Route::behind_prefix(&view.path)?;
+        let is_allowed = match (&route, &*view.method) {
+            (_, "OPTIONS") => true, // a browser's preflight, which Envoy or the server answers
+            (Route::Judged(_), method) => method == "POST",
+            (Route::Forwarded(label), method) => label.starts_with("/v1/") || method == "POST",
+            (Route::Models(_) | Route::Unlisted, _) => true,
+        };
+        let passes_unguarded = || {
+            let ext_proc = self.state.config.ext_proc.as_ref();
+            let is_set = ext_proc.is_some_and(|ext_proc| ext_proc.unguarded_paths);
+            is_set && self.state.keys.allow_anonymous()
+        };
+        match route {
+            _ if !is_allowed => Err(Error::MethodNotAllowed(view.method.clone())),
+            Route::Unlisted if !passes_unguarded() => Err(pipeline::unlisted(&view.path)),
+            // No server has another method here today; whatever one does with it, it is guarded like any other request.
+            Route::Models(_) if !matches!(&*view.method, "GET" | "HEAD" | "OPTIONS") => {
+                Ok(Route::Forwarded("/v1/*"))
+            }
+            route => Ok(route),
+        }
+    }
+
+    /// Answers with the models that the key may use; the server would list all of them. `id`: only with this one.
     fn list(
         &mut self,
         admitted: AdmittedRequest,
-        listed: &str,
+        id: Option<&str>,
         replies: &mut ReplyQueue,
     ) -> Result<(), Error> {
         let caller = admitted.caller.clone();
         self.phase = Phase::forwarded(admitted);
-        let found = match listed.strip_prefix('/') {
+        let found = match id {
             None => pipeline::list_models(&self.state, caller.as_deref()),
             Some(id) => pipeline::get_model(&self.state, caller.as_deref(), id)?,
         };
@@ -253,20 +285,6 @@ impl RequestSession {
             Some(admitted) => admitted.take_place(&self.state),
             None => Ok(()),
         }
-    }
-
-    /// Admits the request, or records why not. `is_counted`: it counts against the rate of its key.
-    async fn admit(
-        &self,
-        mut info: RequestInfo,
-        view: &HeadersView,
-        is_counted: bool,
-    ) -> Result<AdmittedRequest, Error> {
-        if let Err(error) = pipeline::guard(&self.state, &mut info, &view.path, &view.headers) {
-            pipeline::reject(&self.state, info, &error);
-            return Err(error);
-        }
-        AdmittedRequest::admit(&self.state, info, &view.headers, is_counted).await
     }
 
     /// Replies to the headers at once where Envoy waits for that reply before it sends the body.
@@ -421,8 +439,16 @@ impl RequestSession {
     }
 
     /// Adds the decision to the response's headers and removes any headers in our name that the server set.
-    fn on_response_headers(&mut self, head: HttpHeaders, replies: &mut ReplyQueue) {
+    ///
+    /// # Errors
+    /// A 502 for a redirect that leads to another address than the one that the client wrote.
+    fn on_response_headers(
+        &mut self,
+        head: HttpHeaders,
+        replies: &mut ReplyQueue,
+    ) -> Result<(), Error> {
         let view = HeadersView::read(head);
+        let location = self.relative_location(&view)?;
         let elapsed = match &self.phase {
             Phase::Forwarded(Some(request)) => Some(request.since.elapsed()),
             _ => None,
@@ -443,6 +469,32 @@ impl RequestSession {
             clear_route_cache: false,
         };
         change.set(REQUEST_ID, self.id.clone());
+        match location {
+            Some(location) => change.set(header::LOCATION, location),
+            None if view.headers.contains_key(header::LOCATION) => {
+                change.remove.push(header::LOCATION.as_str().into());
+            }
+            None => {}
+        }
         replies.push_back(Direction::Response.headers(change));
+        Ok(())
+    }
+
+    /// The `location` of a response as a client may see it.
+    ///
+    /// # Errors
+    /// A 502 for a redirect that leads elsewhere.
+    fn relative_location(&self, view: &HeadersView) -> Result<Option<HeaderValue>, Error> {
+        let Some(location) = view.headers.get(header::LOCATION) else {
+            return Ok(None);
+        };
+        let mut headers = HeaderMap::from_iter([(header::LOCATION, location.clone())]);
+        let status = StatusCode::from_u16(view.status).unwrap_or_default();
+        let own = OwnAddress {
+            base: &format!("http://{}", self.authority),
+            any_scheme: true,
+        };
+        relocate(status, &mut headers, own)?;
+        Ok(headers.remove(header::LOCATION))
     }
 }

@@ -1,19 +1,18 @@
-//! Admission, the same at both doors: the path and the key are checked, then the request gets a record, room for its body and,
-//! when its body is there, a place in flight.
+//! Admission, the same at both doors: the key is checked, then the request gets a record, room for its body and, when its body is
+//! there, a place in flight.
 
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
-use http::HeaderMap;
+use http::{HeaderMap, Method, header};
 
-use super::{
-    BudgetLimits, HeldBytes, Permit, PlaceLimits, RequestId, TenantShare, client_address, paths,
-};
+use super::{BudgetLimits, HeldBytes, Permit, PlaceLimits, RequestId, TenantShare, client_address};
 use crate::{
     auth::Caller,
     error::{Error, Overload},
     state::AppState,
     telemetry::{self, Record, RequestLine},
     tenant::Tenant,
+    upstream::list_items,
 };
 
 /// What a door knows of a request once its headers are there.
@@ -46,25 +45,28 @@ pub struct AdmittedRequest {
     pub caller: Option<Arc<Caller>>,
 }
 
-/// Checks the path and the key of a request, and notes the key's owner in `info`. `path` is as it was sent, without the query.
+/// Checks the method, the key and the protocol of a request, and notes the key's owner in `info`.
 ///
 /// # Errors
-/// A 400 for a path with a dot segment, a 401 without one of our keys, a 404 for a path that a server would decode to a route
-/// that has rules of its own.
+/// A 405 for `TRACE` and `CONNECT`, a 401 without one of our keys, a 501 for an offer of a websocket.
 pub fn guard(
     state: &AppState,
     info: &mut RequestInfo,
-    path: &str,
+    method: &str,
     headers: &HeaderMap,
 ) -> Result<(), Error> {
-    if paths::has_dot_segment(path) {
-        return Err(Error::invalid("The path has a dot segment."));
+    if method == Method::TRACE.as_str() || method == Method::CONNECT.as_str() {
+        return Err(Error::MethodNotAllowed(method.to_owned()));
     }
     info.caller = state.keys.authenticate(headers)?;
-    match paths::encoded_alias(path) {
-        Some(route) => Err(paths::alias_not_found(path, &route)),
-        None => Ok(()),
+    let mut offers = list_items(headers, header::UPGRADE);
+    // Any other offer, such as Java's `h2c`, is ignored: it is only an offer.
+    if offers.any(|offer| offer.eq_ignore_ascii_case("websocket")) {
+        return Err(Error::Unsupported(
+            "There are no websockets here. Send a POST, and `stream: true` for a stream.",
+        ));
     }
+    Ok(())
 }
 
 /// Records a request that is refused before it is admitted.

@@ -11,6 +11,7 @@ mod concurrency;
 mod decision_headers;
 mod holdings;
 mod models;
+mod path_lists;
 mod paths;
 mod request_id;
 mod requested_mode;
@@ -27,7 +28,8 @@ pub use concurrency::{ConcurrencyLimit, Permit, PlaceLimits};
 pub use decision_headers::{MODEL, decision_headers};
 pub use holdings::{Holdings, TenantShare};
 pub use models::{check_without_body, get_model, list_models};
-pub use paths::{DENIED, UNVERSIONED, is_inference, listed_models, percent_decoded, route_label};
+pub use path_lists::UNVERSIONED;
+pub use paths::{Route, unlisted};
 pub use request_id::{REQUEST_ID, RequestId};
 pub use requested_mode::{MODE, requested_mode};
 

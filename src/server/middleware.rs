@@ -11,7 +11,7 @@ use futures_util::{
     FutureExt,
     future::{Either, ready},
 };
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, Version, header};
 use tower::{Layer, ServiceBuilder, ServiceExt, layer::layer_fn, service_fn};
 
 use super::{
@@ -21,7 +21,7 @@ use super::{
 use crate::{
     error::Error,
     net::HttpService,
-    pipeline::{self, REQUEST_ID, RequestId},
+    pipeline::{self, REQUEST_ID, RequestId, Route},
     state::{AppState, StateHandle},
 };
 
@@ -90,9 +90,13 @@ fn guarded<S: HttpService>(handle: StateHandle, mut next: S) -> impl HttpService
     reason = "an answer is what the caller returns either way"
 )]
 fn check(state: &AppState, mut request: Request) -> Result<Request, Response> {
-    if is_ambiguous(request.headers()) {
-        let error =
-            Error::invalid("The request names two hosts, or a transfer coding but chunked.");
+    let is_without_host =
+        request.version() == Version::HTTP_11 && !request.headers().contains_key(header::HOST);
+    if is_without_host || is_ambiguous(request.headers()) {
+        let error = Error::invalid(match is_without_host {
+            true => "The request has no Host header, which HTTP/1.1 requires.",
+            false => "The request names two hosts, or a transfer coding but chunked.",
+        });
         let mut response = admission::reject(state, request, &error);
         let close = HeaderValue::from_static("close"); // a proxy in front of us may take the next request for part of this one
         response.headers_mut().insert(header::CONNECTION, close);
@@ -103,8 +107,9 @@ fn check(state: &AppState, mut request: Request) -> Result<Request, Response> {
     }
     let mut info =
         admission::request_info(request.extensions(), request.method(), request.uri(), "-");
-    let path = request.uri().path();
-    let checked = pipeline::guard(state, &mut info, path, request.headers());
+    let method = request.method().as_str();
+    let checked = pipeline::guard(state, &mut info, method, request.headers())
+        .and_then(|()| Route::of(request.uri().path()).map(drop));
     request.extensions_mut().insert(Authenticated(info.caller));
     match checked {
         Ok(()) => Ok(request),

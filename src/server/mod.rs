@@ -25,7 +25,7 @@ use crate::{
     api::CHAT,
     error::Error,
     net::HttpService,
-    pipeline::{DENIED, UNVERSIONED},
+    pipeline::{self, UNVERSIONED},
     state::{AppState, StateHandle},
 };
 
@@ -45,11 +45,8 @@ pub fn routes(handle: StateHandle) -> impl HttpService {
         .route("/ready", get(ops::ready))
         // forwarded as they come
         .route("/v1/{*rest}", any(passthrough::handle));
-    for path in UNVERSIONED {
+    for (path, _reason) in UNVERSIONED {
         routes = routes.route(path, post(passthrough::handle));
-    }
-    for path in DENIED {
-        routes = routes.route(path, any(not_found));
     }
     with_layers(routes, handle)
 }
@@ -78,16 +75,7 @@ fn with_layers(routes: Router<StateHandle>, handle: StateHandle) -> impl HttpSer
 }
 
 async fn not_found(State(state): State<Arc<AppState>>, request: Request) -> Response {
-    let path = request.uri().path();
-    let hint = match path {
-        "/chat/completions" | "/completions" | "/models" | "/embeddings" | "/responses"
-        | "/messages" => {
-            format!(" The base URL is missing `/v1`: use /v1{path}.")
-        }
-        "/v1/chat/completions/" => " Leave out the slash at the end.".to_owned(),
-        _ => String::new(),
-    };
-    let error = Error::RouteNotFound(format!("There is nothing at {path}.{hint}"));
+    let error = pipeline::unlisted(request.uri().path());
     admission::reject(&state, request, &error)
 }
 

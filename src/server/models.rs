@@ -1,6 +1,6 @@
 //! `GET /v1/models` and `/v1/models/{id}`, in OpenAI's shape.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use axum::{
     body::Body,
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::admission::Authenticated;
 use crate::{
-    pipeline::{self, listed_models, percent_decoded},
+    pipeline::{self, Route},
     state::AppState,
 };
 
@@ -22,14 +22,14 @@ pub async fn list(State(state): State<Arc<AppState>>, request: Request<Body>) ->
     json(&pipeline::list_models(&state, caller.map(AsRef::as_ref)))
 }
 
-/// `GET /v1/models/{id}`; the id may contain `/`, raw or as `%2F`.
+/// `GET /v1/models/{id}`; the id may contain `/` anywhere, also first, raw or as `%2F`.
 pub async fn one(State(state): State<Arc<AppState>>, request: Request<Body>) -> Response {
-    let path = percent_decoded(request.uri().path());
-    let id = listed_models(&path)
-        .unwrap_or_default()
-        .trim_start_matches('/');
+    let id = match Route::of(request.uri().path()) {
+        Ok(Route::Models(Some(id))) => id,
+        _ => Cow::default(), // the middleware lets no other path come here
+    };
     let caller = Authenticated::caller(request.extensions());
-    match pipeline::get_model(&state, caller.map(AsRef::as_ref), id) {
+    match pipeline::get_model(&state, caller.map(AsRef::as_ref), &id) {
         Ok(entry) => json(&entry),
         Err(error) => error.into_response(),
     }

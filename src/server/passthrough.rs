@@ -17,7 +17,7 @@ use super::{
 use crate::{
     api::ModelField,
     error::Error,
-    pipeline::{self, AdmittedRequest, percent_decoded, route_label},
+    pipeline::{self, AdmittedRequest, Route},
     routing::Rendered,
     state::AppState,
     upstream::{Endpoint, Forward, Model},
@@ -26,7 +26,7 @@ use crate::{
 /// Any other route of a model server.
 pub async fn handle(State(state): State<Arc<AppState>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let route = route_label(&percent_decoded(parts.uri.path()));
+    let route = Route::of(parts.uri.path()).map_or("-", |route| route.label()); // checked by the middleware
     let (mut admitted, body) = match admit(&state, &parts, body, route).await {
         Ok(admitted) => admitted,
         Err(rejection) => return rejection,

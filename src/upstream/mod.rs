@@ -22,7 +22,9 @@ pub use balance::{Endpoint, Health};
 pub use catalog::{Catalog, EnvoyModel, Listing, Listings, Model, ServerFacts};
 pub use client::Client;
 pub use control::{check_health, list_models};
-pub use forward::{Forward, RelayBody, content_length, is_gateway_header};
+pub use forward::{
+    Forward, OwnAddress, RelayBody, content_length, is_gateway_header, list_items, relocate,
+};
 pub use keys::ServerKeys;
 pub use probe::{ProbeError, ProbeFindings, probe};
 pub use server::{ModelServer, model_servers};

@@ -95,8 +95,16 @@ async fn unknown_models_and_routes_are_404_with_a_hint() {
         assert_eq!(gateway.post(path, "{}").await.error().0, 404, "{path}");
     }
     assert_eq!(gateway.get("/v1/chat/completions").await.error().0, 405);
-    for path in ["/v1/../metrics", "/v1/%2e%2e/x", "/v1/./models"] {
-        assert_eq!(gateway.get(path).await.error().0, 400, "{path}");
+    // What leaves /v1 is nowhere; what a client of ours would send as another path is invalid.
+    for (path, status) in [
+        ("/v1/../metrics", 404),
+        ("/v1/%2e%2e/x", 404),
+        ("/v1/./models", 404),
+        ("/v1/./files", 400),
+        ("/v1/files/..%2Fx", 400),
+        ("/v1/files\\x", 400),
+    ] {
+        assert_eq!(gateway.get(path).await.error().0, status, "{path}");
     }
 }
 

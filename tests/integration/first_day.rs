@@ -265,11 +265,15 @@ async fn other_routes_are_forwarded_unjudged() {
 }
 
 #[tokio::test]
-async fn browsers_get_cors_as_from_vllm_and_others_see_no_difference() {
+async fn browsers_get_cors_where_it_is_configured_and_others_see_no_difference() {
     let server = Server::friendly().await;
-    let gateway = Gateway::before(&server).await;
+    let gateway = Gateway::with(&server, "server: { cors: ['*'] }").await;
     let origin = ("origin", "http://app.test");
-    let preflight = [origin, ("access-control-request-method", "POST")];
+    let preflight = [
+        origin,
+        ("access-control-request-method", "POST"),
+        ("access-control-request-headers", "authorization,x-custom"),
+    ];
     let answer = super::support::send(
         gateway.address,
         "OPTIONS",
@@ -283,6 +287,12 @@ async fn browsers_get_cors_as_from_vllm_and_others_see_no_difference() {
         (200, Some("*"))
     );
     assert!(answer.header("x-request-id").is_some());
+    // `*` does not stand for `Authorization`, so the headers are named.
+    assert_eq!(
+        answer.header("access-control-allow-headers"),
+        Some("authorization,x-custom")
+    );
+    assert_eq!(answer.header("access-control-max-age"), Some("600"));
     let answer = gateway
         .post_with("/v1/chat/completions", &[origin], &chat(EASY))
         .await;
@@ -294,7 +304,7 @@ async fn browsers_get_cors_as_from_vllm_and_others_see_no_difference() {
             .header("access-control-allow-origin"),
         None
     );
-    let closed = Gateway::with(&server, "server: { cors: [] }").await;
+    let closed = Gateway::before(&server).await;
     let answer = closed
         .post_with("/v1/chat/completions", &[origin], &chat(EASY))
         .await;

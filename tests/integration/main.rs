@@ -26,6 +26,7 @@ mod keys;
 mod misplaced_keys;
 mod moving_on;
 mod one_decision;
+mod paths;
 mod precedence;
 mod probe;
 mod properties;

@@ -145,7 +145,7 @@ async fn changed_keys_limits_and_origins_apply_to_the_next_request() {
     let written = models(
         &server,
         &format!(
-            "auth: {{keys: [{{name: a, key: 'file:{}'}}]}}",
+            "auth: {{keys: [{{name: a, key: 'file:{}'}}]}}, server: {{cors: ['*']}}",
             key.display()
         ),
     );
@@ -177,7 +177,7 @@ async fn changed_keys_limits_and_origins_apply_to_the_next_request() {
     assert_eq!(status("Bearer sk-new").await, (200, any));
     fs::write(
         &file,
-        written.replace("auth:", "server: {max_body_bytes: 10, cors: []}, auth:"),
+        written.replace("{cors: ['*']}", "{max_body_bytes: 10, cors: []}"),
     )
     .unwrap();
     while status("Bearer sk-new").await != (413, None) {

@@ -8,6 +8,7 @@ mod attempts;
 mod headers;
 mod idle_timeout;
 mod inspect;
+mod location;
 mod relay_body;
 mod switch_rejection;
 
@@ -33,6 +34,7 @@ use crate::{
 
 pub use self::{
     headers::{content_length, is_gateway_header, list_items},
+    location::{OwnAddress, relocate},
     relay_body::RelayBody,
 };
 
@@ -92,7 +94,19 @@ impl<R: Fn(&Endpoint, bool) -> Rendered> Forward<'_, R> {
         }
         // A server's own answer, even a 503, says more than our failure to reach another endpoint.
         match attempts.answered {
-            Some((response, attempt)) => Ok(self.relay(client, response, record, attempt)),
+            Some((mut response, attempt)) => {
+                let endpoint = attempt.in_flight.endpoint();
+                let own = OwnAddress {
+                    base: endpoint.url.as_str(),
+                    any_scheme: false,
+                };
+                if let Err(error) = relocate(response.status(), response.headers_mut(), own) {
+                    endpoint.on_complete(attempt.sent); // its answer was whole
+                    record.endpoint = Some(endpoint.url_label.clone());
+                    return Err((error, record));
+                }
+                Ok(self.relay(client, response, record, attempt))
+            }
             None => {
                 let last = attempts.tried.last();
                 record.endpoint = last.map(|endpoint| endpoint.url_label.clone());
