@@ -5,6 +5,7 @@
 //! rig upstream ADDR                                    serves until it is killed
 //! rig load ADDR BODIES CONNECTIONS SECONDS [once]      one JSON line: rate, latencies, first bytes, errors, reasons
 //! rig hold ADDR BODIES CONNECTIONS SECONDS             opens a stream on each, one JSON line: how many, and holds them
+//! rig flood ADDR FLOODING_KEY QUIET_KEY SECONDS        one JSON line: what one key sees without and beside another one's flood
 //! rig noop ADDR                                        serves until it is killed
 //! ```
 //!
@@ -19,6 +20,7 @@
 )]
 
 mod client;
+mod flood;
 mod load;
 mod noop;
 mod upstream;
@@ -39,13 +41,22 @@ fn main() {
         ["hold", plan @ ..] if plan.len() == 4 => {
             one_thread().block_on(load::hold(planned(plan, false)));
         }
+        ["flood", at, flooding, quiet, seconds] => {
+            let plan = flood::Plan {
+                address: address(at),
+                flooding_key: flooding.to_string(),
+                quiet_key: quiet.to_string(),
+                half: std::time::Duration::from_secs_f64(seconds.parse().unwrap()),
+            };
+            println!("{}", one_thread().block_on(flood::run(&plan)));
+        }
         // As many threads as the processor it stands in for.
         ["noop", at] => tokio::runtime::Runtime::new()
             .unwrap()
             .block_on(noop::serve(address(at))),
         _ => {
             eprintln!(
-                "usage: rig upstream ADDR | load ADDR BODIES CONNECTIONS SECONDS [once] | hold ADDR BODIES CONNECTIONS SECONDS | noop ADDR"
+                "usage: rig upstream ADDR | load ADDR BODIES CONNECTIONS SECONDS [once] | hold ADDR BODIES CONNECTIONS SECONDS | flood ADDR FLOODING_KEY QUIET_KEY SECONDS | noop ADDR"
             );
             std::process::exit(2);
         }

@@ -366,11 +366,20 @@ async fn a_request_too_large_is_refused_by_its_content_length_or_by_its_bytes() 
 }
 
 /// A request whose headers were admitted and whose body has not arrived.
-async fn in_flight_at(envoy: SocketAddr, body: &str) -> EnvoyStream {
+async fn without_body_at(envoy: SocketAddr, body: &str) -> EnvoyStream {
     let mut stream = EnvoyStream::open(envoy, Some(Buffered)).await;
     stream.send_headers(&ClientRequest::chat(body));
     let reply = stream.next_reply().await;
     assert!(matches!(reply, Some(Response::RequestHeaders(_))));
+    stream
+}
+
+/// A request whose body has arrived, and whose response has not.
+async fn in_flight_at(envoy: SocketAddr, body: &str) -> EnvoyStream {
+    let mut stream = without_body_at(envoy, body).await;
+    stream.send_body(body.as_bytes(), true);
+    let reply = stream.next_reply().await;
+    assert!(matches!(reply, Some(Response::RequestBody(_))));
     stream
 }
 
@@ -480,7 +489,7 @@ async fn an_envoy_that_connects_during_the_drain_is_refused_and_not_left_waiting
     let gateway = Gateway::start(config(&[], &settings(&server, ""))).await;
     let envoy = gateway.envoy.unwrap();
     let body = chat(EASY);
-    let mut running = in_flight_at(envoy, &body).await;
+    let mut running = without_body_at(envoy, &body).await;
     let stopped = gateway.stop();
     sleep(Duration::from_millis(100)).await;
     let late = tokio::net::TcpStream::connect(envoy).await;

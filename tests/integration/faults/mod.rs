@@ -41,7 +41,7 @@ async fn process_released(process: &Process, server: &Server) {
 }
 
 /// Memory of a process that is in use, in MiB.
-fn resident(process: &Process) -> usize {
+pub fn resident(process: &Process) -> usize {
     let status = fs::read_to_string(format!("/proc/{}/status", process.pid())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kilobytes: usize = line
@@ -58,7 +58,7 @@ fn open_files(process: &Process) -> usize {
 }
 
 /// Raises the limit on open files, for us and the process we start; how many connections that allows, `wanted` at most.
-fn room_for(wanted: usize) -> usize {
+pub fn room_for(wanted: usize) -> usize {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,

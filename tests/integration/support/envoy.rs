@@ -5,7 +5,6 @@ use std::{collections::BTreeMap, net::SocketAddr};
 
 use envoy_types::pb::envoy::{
     config::core::v3::{HeaderMap, HeaderValue},
-    extensions::filters::http::ext_proc::v3::processing_mode::BodySendMode,
     service::ext_proc::v3::{
         BodyMutation, CommonResponse, HeaderMutation, HttpBody, HttpHeaders, HttpTrailers,
         ImmediateResponse, ProcessingRequest, ProcessingResponse, ProtocolConfiguration,
@@ -23,6 +22,7 @@ use tonic::Streaming;
 use super::http::PATIENCE;
 
 pub use BodySendMode::{Buffered, FullDuplexStreamed, Streamed};
+pub use envoy_types::pb::envoy::extensions::filters::http::ext_proc::v3::processing_mode::BodySendMode;
 
 /// A request as a client sends it to Envoy.
 #[derive(Debug, Clone)]
@@ -352,7 +352,7 @@ fn change(headers: &mut BTreeMap<String, String>, mutation: Option<HeaderMutatio
     }
 }
 
-fn refusal(refused: ImmediateResponse) -> Refused {
+pub fn refusal(refused: ImmediateResponse) -> Refused {
     let mut headers = BTreeMap::new();
     change(&mut headers, refused.headers);
     Refused {
