@@ -92,6 +92,7 @@ async def run(scenario: Scenario, seconds: float, seed: int) -> list[str]:
     first, last, growth = monitor.growth()
     if growth > (MAX_GROWTH if seconds >= LONG_RUN_S else MAX_GROWTH_SHORT_RUN):
         problems.append(f"the gateway has grown by {growth:.1%}, from {first:.1f} to {last:.1f} MiB")
+    problems += faults.attacks.problems
     if traffic.failures:
         problems.append(f"{len(traffic.failures)} requests failed without a cause")
     report(traffic, fault_log, faults.reloads, monitor, cpu, scenario.folder / "thinkgate.log")
@@ -104,6 +105,8 @@ async def warm_up(traffic: Traffic, faults: FaultInjector) -> None:
     There are no faults meanwhile but the burst, so nothing may fail except by `max_in_flight`.
     """
     await faults.burst()
+    for attack in faults.attacks.kinds:
+        await attack()
     heavy = [make() for make in (traffic.mix.reads_slowly, traffic.mix.too_big, traffic.mix.long) for _ in range(6)]
     await asyncio.gather(*(traffic.send_once(request) for request in heavy))
     await faults.burst()

@@ -8,8 +8,9 @@ import random
 import signal
 import time
 
+from .attacks import Attacks
 from .fault_log import FaultLog
-from .scenario import Scenario, Server
+from .scenario import MODEL, Scenario, Server
 from .traffic import Traffic
 
 LONG_PAUSE_S = (10, 14)  # longer than upstream.idle_ms
@@ -26,9 +27,10 @@ class FaultInjector:
         self.restarts = restarts
         self.restarting: list[asyncio.Task] = []
         self.reloads = 0
+        self.attacks = Attacks(scenario.port, traffic.mix.seed, MODEL, scenario.max_in_flight)
         self.weights = {
             self.cut: 5, self.break_event: 4, self.half_close: 4, self.refuse: 3, self.delay: 3, self.pause: 4, self.long_pause: 1,
-            self.burst: 2, self.reload: 3,
+            self.burst: 2, self.reload: 3, self.attack: 6,
         }  # fmt: skip
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -132,6 +134,12 @@ class FaultInjector:
         with self.fault("burst"):
             requests = [self.traffic.mix.plain() for _ in range(self.scenario.max_in_flight + 16)]
             await asyncio.gather(*(self.traffic.send_once(request) for request in requests))
+
+    async def attack(self) -> None:
+        """Attacks the gateway in one way. No other client may notice."""
+        attack = self.random.choice(self.attacks.kinds)
+        with self.fault(attack.__name__.replace("_", " ")):
+            await attack()
 
     async def reload(self) -> None:
         """Writes a changed configuration file, or first a truncated one. No client may notice."""

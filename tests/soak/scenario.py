@@ -8,6 +8,7 @@ import re
 
 from tests.harness.processes import LOOPBACK, ServerProcess, Vllm, free_port, make_model, thinkgate_binary
 
+from .attacks import ATTACKER_IN_FLIGHT, ATTACKER_KEY
 from .client import ClientBehaviour, Connection
 from .relay import Relay
 from .request_mix import ALIAS, KEY, MAX_BODY
@@ -37,7 +38,9 @@ class ObservedGateway(ServerProcess):
     """`thinkgate serve` with a configuration file, and its process's resources as /proc shows them."""
 
     def __init__(self, config: pathlib.Path, port: int, log: pathlib.Path):
-        super().__init__([thinkgate_binary(), "serve", "--config", config], port, log, env={"SOAK_KEY": KEY})
+        super().__init__(
+            [thinkgate_binary(), "serve", "--config", config], port, log, env={"SOAK_KEY": KEY, "ATTACKER_KEY": ATTACKER_KEY}
+        )
 
     def status(self, field: str) -> int:
         """A number in /proc/PID/status, such as VmRSS (in kB) or Threads."""
@@ -74,7 +77,12 @@ class Scenario:
         return {
             "listen": f"{LOOPBACK}:{self.port}",
             "server": {"max_in_flight": self.max_in_flight, "max_body_bytes": MAX_BODY},
-            "auth": {"keys": [{"name": "soak", "key": "env:SOAK_KEY"}]},
+            "auth": {
+                "keys": [
+                    {"name": "soak", "key": "env:SOAK_KEY"},
+                    {"name": "attacker", "key": "env:ATTACKER_KEY", "max_in_flight": ATTACKER_IN_FLIGHT},
+                ]
+            },
             # Timeouts that suffice for two busy cores, and little more, so that faults take effect.
             "upstream": {"headers_ms": 25000, "first_chunk_ms": 20000, "idle_ms": 6000, "open_ms": 2000, "health_ms": 1000},
             # Every prompt is new. A cache of the default size would grow during the whole run.
