@@ -42,6 +42,17 @@ pub enum Error {
     /// The request asks for something that the gateway does not do.
     #[error("{0}")]
     Unsupported(&'static str),
+    /// The path and the query are longer than the HTTP library takes.
+    #[error("The path and the query are too long: over 65,534 bytes.")]
+    PathTooLong,
+    /// The request has more or longer headers than the gateway takes.
+    #[error("The request has too many or too long headers: over 100, or over some 400 KB.")]
+    HeadersTooLarge,
+    /// The process has no file descriptor left for a connection.
+    #[error(
+        "The gateway has no file descriptor left for another connection (ulimit -n); try again shortly."
+    )]
+    NoDescriptor,
     /// The path does not take this method.
     #[error("Method {0} is not allowed here.")]
     MethodNotAllowed(String),
@@ -196,11 +207,15 @@ impl Error {
             Self::RateLimited { .. } | Self::Overloaded(_) | Self::KeyOverloaded { .. } => {
                 StatusCode::TOO_MANY_REQUESTS
             }
-            Self::NoEndpoint(_) | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoEndpoint(_) | Self::Stopping | Self::NoDescriptor => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Unreachable | Self::Reset | Self::ForeignRedirect => StatusCode::BAD_GATEWAY,
             Self::Timeout { .. } => StatusCode::GATEWAY_TIMEOUT,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Unsupported(_) => StatusCode::NOT_IMPLEMENTED,
+            Self::PathTooLong => StatusCode::URI_TOO_LONG,
+            Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         }
     }
 
@@ -228,6 +243,7 @@ impl Error {
             Self::Stopping => Some("stopping"),
             Self::Unreachable => Some("upstream_unreachable"),
             Self::Reset => Some("upstream_reset"),
+            Self::NoDescriptor => Some("no_descriptor"),
             Self::ForeignRedirect => Some("upstream_redirect"),
             Self::Timeout { .. } => Some("upstream_timeout"),
             Self::Internal => Some("internal"),
@@ -242,6 +258,8 @@ impl Error {
             Self::RouteNotFound(_) => "route_not_found",
             Self::MethodNotAllowed(_) => "method_not_allowed",
             Self::Unsupported(_) => "unsupported",
+            Self::PathTooLong => "path_too_long",
+            Self::HeadersTooLarge => "headers_too_large",
             Self::BodyTimeout { .. } => "body_timeout",
             Self::IncompleteBody => "incomplete",
             _ => "invalid_request",
@@ -255,7 +273,8 @@ impl Error {
             Self::Overloaded(_)
             | Self::KeyOverloaded { .. }
             | Self::NoEndpoint(_)
-            | Self::Stopping => Some(1),
+            | Self::Stopping
+            | Self::NoDescriptor => Some(1),
             _ => None,
         }
     }

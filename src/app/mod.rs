@@ -17,7 +17,7 @@ use self::reload::Reload;
 use crate::{
     discovery, ext_proc,
     net::{
-        HttpServer, ServerSettings, Workers,
+        HttpServer, OwnAnswer, ServerSettings, Workers,
         tls::{self, Certificate, Certificates},
     },
     server,
@@ -46,10 +46,16 @@ pub struct Listener {
 }
 
 impl Listener {
-    fn server<S>(self, service: S, settings: ServerSettings) -> HttpServer<S> {
+    fn server<S>(
+        self,
+        service: S,
+        settings: ServerSettings,
+        own_answer: OwnAnswer,
+    ) -> HttpServer<S> {
         HttpServer {
             listener: self.socket,
             tls: self.tls,
+            own_answer,
             service,
             settings,
         }
@@ -127,12 +133,19 @@ pub async fn run(
     }
     let server_settings = ServerSettings::from_config(&state.config.server);
     let abort = state.client.abort_token();
-    let http = listeners
-        .http
-        .server(server::routes(state_handle.clone()), server_settings);
+    let own_answer = server::own_answer(state_handle.clone());
+    let http = listeners.http.server(
+        server::routes(state_handle.clone()),
+        server_settings,
+        own_answer.clone(),
+    );
     let mut servers = vec![http.serve(&workers, &stop, abort).boxed()];
     if let Some(listener) = listeners.ops {
-        let server = listener.server(server::ops_routes(state_handle.clone()), server_settings);
+        let server = listener.server(
+            server::ops_routes(state_handle.clone()),
+            server_settings,
+            own_answer.clone(),
+        );
         servers.push(server.serve(&workers, &stop, abort).boxed());
     }
     if let (Some(settings), Some(listener)) = (&state.config.ext_proc, listeners.ext_proc) {
@@ -145,7 +158,7 @@ pub async fn run(
             accept_while_draining: false, // Envoy is told to leave, and would reconnect at once
             ..server_settings
         };
-        let server = listener.server(routes, server_settings);
+        let server = listener.server(routes, server_settings, own_answer);
         servers.push(server.serve(&workers, &stop, abort).boxed());
     }
     tokio::select! {

@@ -10,7 +10,7 @@ use std::{
 
 use axum::body::Body;
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use http::Request;
+use http::{Request, StatusCode};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{rt::TokioIo, server::conn::auto::Builder};
 use tokio::{
@@ -24,7 +24,9 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    HttpService, PeerAddress, ServerSettings, Workers,
+    HttpService, OwnAnswer, PeerAddress, ServerSettings, Workers,
+    descriptors::{SpareDescriptor, is_exhausted},
+    early_answer::EarlyAnswerStream,
     request_tracker::RequestTracker,
     write_timeout::{StreamExecutor, WriteTimeoutStream},
 };
@@ -41,6 +43,8 @@ pub struct HttpServer<S> {
     pub listener: TcpListener,
     /// Answers the requests.
     pub service: S,
+    /// Answers what never becomes a request.
+    pub own_answer: OwnAnswer,
     /// TLS for every connection, when there is a certificate.
     pub tls: Option<TlsAcceptor>,
     /// Limits and timeouts of the connections.
@@ -58,6 +62,7 @@ impl<S: HttpService> HttpServer<S> {
         let Self {
             listener,
             service,
+            own_answer,
             tls,
             settings,
         } = self;
@@ -68,12 +73,14 @@ impl<S: HttpService> HttpServer<S> {
             settings,
             stop: stop.clone(),
             service,
+            own_answer,
             tls,
+            spare: SpareDescriptor::keep(),
         };
         loop {
             tokio::select! {
                 accepted = listener.accept(), if connections.len() < settings.max_connections => {
-                    acceptor.spawn(accepted, &mut connections).await;
+                    acceptor.spawn(accepted, Some(&listener), &mut connections).await;
                 }
                 Some(_) = connections.join_next() => {}
                 () = stop.cancelled() => break,
@@ -88,7 +95,7 @@ impl<S: HttpService> HttpServer<S> {
                 tokio::select! {
                     // Readiness probes learn that the gateway is not ready, and late clients are served.
                     accepted = accept(listener.as_ref()), if connections.len() < settings.max_connections => {
-                        acceptor.spawn(accepted, &mut connections).await;
+                        acceptor.spawn(accepted, listener.as_ref(), &mut connections).await;
                     }
                     _ = connections.join_next() => {}
                 }
@@ -123,7 +130,9 @@ struct Acceptor<W, S> {
     builder: Arc<Builder<StreamExecutor>>,
     workers: W,
     service: S,
+    own_answer: OwnAnswer,
     tls: Option<TlsAcceptor>,
+    spare: SpareDescriptor,
     settings: ServerSettings,
     stop: CancellationToken,
 }
@@ -132,12 +141,22 @@ impl<'a, W: Iterator<Item = &'a Handle>, S: HttpService> Acceptor<W, S> {
     async fn spawn(
         &mut self,
         accepted: io::Result<(TcpStream, SocketAddr)>,
+        listener: Option<&TcpListener>,
         connections: &mut JoinSet<()>,
     ) {
         let accepted =
             accepted.and_then(|(stream, peer)| Ok((stream.into_std()?, PeerAddress(peer.ip()))));
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
+            Err(error) if is_exhausted(&error) => {
+                if let Some(listener) = listener {
+                    let answer = || (self.own_answer)(StatusCode::SERVICE_UNAVAILABLE);
+                    if self.spare.refuse(listener, self.tls.as_ref(), answer).await {
+                        return;
+                    }
+                }
+                return sleep(ACCEPT_PAUSE).await;
+            }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
                 return sleep(ACCEPT_PAUSE).await;
@@ -145,6 +164,7 @@ impl<'a, W: Iterator<Item = &'a Handle>, S: HttpService> Acceptor<W, S> {
         };
         let connection = ServerConnection {
             service: self.service.clone(),
+            own_answer: self.own_answer.clone(),
             builder: self.builder.clone(),
             settings: self.settings,
             stop: self.stop.clone(),
@@ -160,6 +180,7 @@ impl<'a, W: Iterator<Item = &'a Handle>, S: HttpService> Acceptor<W, S> {
 /// Serves one accepted connection.
 struct ServerConnection<S> {
     service: S,
+    own_answer: OwnAnswer,
     builder: Arc<Builder<StreamExecutor>>,
     settings: ServerSettings,
     stop: CancellationToken,
@@ -191,12 +212,14 @@ impl<S: HttpService> ServerConnection<S> {
     async fn serve<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: IO) {
         let Self {
             service,
+            own_answer,
             builder,
             settings,
             stop,
             peer,
         } = self;
         let requests = Arc::new(RequestTracker::default());
+        let stream = EarlyAnswerStream::new(stream, requests.clone(), own_answer);
         let tracker = requests.clone();
         let service = RefCell::new(service); // hyper calls it through a shared reference, from the connection's task alone
         let service = service_fn(move |request: Request<Incoming>| {

@@ -67,7 +67,8 @@ impl RequestTracker {
         self.completed.load(Ordering::Relaxed) > 0 || self.is_active()
     }
 
-    fn is_active(&self) -> bool {
+    /// True while a request is served, its response body included.
+    pub fn is_active(&self) -> bool {
         self.active.load(Ordering::Relaxed) > 0
     }
 

@@ -25,6 +25,10 @@ use crate::{
     state::{AppState, StateHandle},
 };
 
+/// The most headers of a request: hyper's own limit over HTTP/1, which it has not over HTTP/2; and the id that every request has
+/// by now.
+const MAX_HEADERS: usize = 100 + 1;
+
 /// Puts every layer around the routes of a listener.
 pub fn layered(handle: &StateHandle, routes: Router) -> impl HttpService + use<> {
     let (for_cors, for_guard) = (handle.clone(), handle.clone());
@@ -101,6 +105,9 @@ fn check(state: &AppState, mut request: Request) -> Result<Request, Response> {
         let close = HeaderValue::from_static("close"); // a proxy in front of us may take the next request for part of this one
         response.headers_mut().insert(header::CONNECTION, close);
         return Err(response);
+    }
+    if request.headers().len() > MAX_HEADERS {
+        return Err(admission::reject(state, request, &Error::HeadersTooLarge));
     }
     if matches!(request.uri().path(), "/health" | "/ready" | "/metrics") {
         return Ok(request);

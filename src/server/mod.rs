@@ -10,9 +10,12 @@ mod explain;
 mod middleware;
 mod models;
 mod ops;
+mod own_answer;
 mod passthrough;
 
 use std::sync::Arc;
+
+pub use own_answer::own_answer;
 
 use axum::{
     Router,

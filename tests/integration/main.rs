@@ -30,6 +30,7 @@ mod paths;
 mod precedence;
 mod probe;
 mod properties;
+mod protocol;
 mod reload;
 mod replay;
 mod shares;

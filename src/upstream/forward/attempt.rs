@@ -135,6 +135,7 @@ impl Attempt<'_> {
                         Error::timeout(Limit::Connect, settings.connect_timeout())
                     }
                     ClientError::Unreachable => Error::Unreachable,
+                    ClientError::NoDescriptor => Error::NoDescriptor,
                     ClientError::Closed { .. } | ClientError::Malformed => Error::Reset,
                 },
                 on_reused_connection: error

@@ -65,8 +65,12 @@ impl<'m> Attempts<'m> {
             Ok(answer) => answer,
             Err(failure) => {
                 let error = &failure.error;
-                if !matches!(error, Error::Invalid { .. } | Error::Stopping) {
-                    endpoint.on_failure(sent); // the two others are not the endpoint's fault
+                let is_ours = matches!(
+                    error,
+                    Error::Invalid { .. } | Error::Stopping | Error::NoDescriptor
+                );
+                if !is_ours {
+                    endpoint.on_failure(sent);
                 }
                 let endpoint = &*endpoint.url_label;
                 tracing::warn!(endpoint, model, %error, "attempt failed");

@@ -80,6 +80,8 @@ pub enum ClientError {
     },
     /// The response head cannot be read.
     Malformed,
+    /// The process has no file descriptor left for the connection.
+    NoDescriptor,
 }
 
 /// Why one connection gave no response.

@@ -8,7 +8,7 @@ use tokio::{net::TcpStream, time::timeout};
 use tower::ServiceExt;
 
 use super::{ClientError, Origin};
-use crate::net::tls;
+use crate::net::{is_exhausted, tls};
 
 /// A peer that lost its power is asked after this silence, as often and as long again, and given up; and so is one that takes
 /// nothing of what is sent for twice as long. reqwest's own choice (0.13).
@@ -50,16 +50,22 @@ pub(super) async fn opened(
 ) -> Result<Io, ClientError> {
     match timeout(limit, connector.oneshot(origin.uri.clone())).await {
         Ok(Ok(io)) => Ok(io),
-        Ok(Err(error)) if has_timed_out(&*error) => Err(ClientError::ConnectTimeout),
+        Ok(Err(error)) if has_cause(&*error, is_timeout) => Err(ClientError::ConnectTimeout),
+        Ok(Err(error)) if has_cause(&*error, is_exhausted) => Err(ClientError::NoDescriptor),
         Ok(Err(_)) => Err(ClientError::Unreachable),
         Err(_) => Err(ClientError::ConnectTimeout),
     }
 }
 
-/// True when the system gave up on a peer that does not answer.
-fn has_timed_out(error: &(dyn StdError + 'static)) -> bool {
+/// True when one of the causes of an error is an error of the system that is as `is` says.
+fn has_cause(error: &(dyn StdError + 'static), is: fn(&io::Error) -> bool) -> bool {
     successors(Some(error), |&error| error.source()).any(|error| {
         let of_the_system = error.downcast_ref::<io::Error>();
-        of_the_system.is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
+        of_the_system.is_some_and(is)
     })
+}
+
+/// True when the system gave up on a peer that does not answer.
+fn is_timeout(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::TimedOut
 }
