@@ -99,7 +99,10 @@ def test_other_routes_are_not_decided(listener):
         assert answer.status == 200 and MODEL.encode() in answer.body
         assert answer.header("x-thinkgate-why") is None
     body = b"\x00not json at all"
-    assert echoed(exchange(listener.port, request_bytes(body, "/echo/anything", CLOSE))).body == body
+    assert echoed(exchange(listener.port, request_bytes(body, "/echo/v1/anything", CLOSE))).body == body
+    for path in ("/echo/anything", "/echo/tokenize", "/invocations", "/V1/chat/completions", "/v1//chat/completions"):
+        refused = exchange(listener.port, request_bytes(body, path, CLOSE))
+        assert refused.status == 404 and CHAT in json.loads(refused.body)["error"]["message"], path
 
 
 def test_a_prompt_of_5_mb_arrives_whole(listener):

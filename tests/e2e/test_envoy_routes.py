@@ -67,9 +67,8 @@ def test_in_streamed_mode_the_route_is_chosen_before_the_decision(envoy_listener
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_request_that_is_not_decided_cannot_forge_the_model_either(envoy_listeners, mode):
-    answer = exchange(
-        envoy_listeners[mode].port, request_bytes(b"{}", "/by-model/other", ("Connection: close", "x-thinkgate-model: secret"))
-    )
+    head = "GET /by-model/v1/models HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\nx-thinkgate-model: secret\r\n\r\n"
+    answer = exchange(envoy_listeners[mode].port, head.encode())
     assert answer.header("x-upstream") == "echo"
     assert echoed(answer).header("x-thinkgate-model") is None
 

@@ -86,7 +86,7 @@ async fn a_bad_request_behind_a_good_one_gets_its_answer_behind_the_others() {
     let text = String::from_utf8(all).unwrap();
     assert!(text.starts_with("HTTP/1.1 200 OK"), "{text}");
     let second = text.rfind("HTTP/1.1 400").unwrap();
-    assert_eq!(parse(text[second..].as_bytes()).error().0, 400);
+    assert_eq!(parse(&text.as_bytes()[second..]).error().0, 400);
 }
 
 #[tokio::test]
