@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    auth::Keys,
+    auth::{Keys, SharedLimits},
     config::Config,
     net::tls::Certificates,
     pipeline::{BodyBudget, ConcurrencyLimit, Holdings},
@@ -26,6 +26,8 @@ pub struct AppState {
     pub certificates: Certificates,
     /// The client keys.
     pub keys: Keys,
+    /// The store that counts the requests of limited keys for all replicas; `None` without `auth.shared_limits`.
+    pub shared_limits: Option<Arc<SharedLimits>>,
     /// Decides.
     pub router: Router,
     /// The models there are now; swapped when a server lists others.
@@ -64,11 +66,16 @@ impl AppState {
     }
 
     /// What does not work although requests are served.
-    pub fn degraded(&self) -> &'static [&'static str] {
-        match self.router.is_degraded() {
-            true => &["classifier"],
-            false => &[],
-        }
+    pub fn degraded(&self) -> Vec<&'static str> {
+        let store = self.shared_limits.as_ref();
+        let is_degraded = [
+            ("classifier", self.router.is_degraded()),
+            ("shared_limits", store.is_some_and(|store| !store.is_up())),
+        ];
+        let degraded = is_degraded
+            .into_iter()
+            .filter(|(_, is_degraded)| *is_degraded);
+        degraded.map(|(name, _)| name).collect()
     }
 }
 

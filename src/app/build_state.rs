@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    auth::Keys,
+    auth::{Keys, SharedLimits},
     classifier::Classifier,
     config::{Config, Problem, Problems},
     net::tls::Certificates,
@@ -32,9 +32,11 @@ pub fn build(config: Config) -> anyhow::Result<AppState> {
         ]
     });
     let server_keys = server_keys(&config)?;
+    let shared_limits = shared_limits(&config, None)?;
     Ok(AppState {
         certificates,
-        keys: Keys::new(&config.auth, None).map_err(anyhow::Error::msg)?,
+        keys: Keys::new(&config.auth, None, shared_limits.as_ref()).map_err(anyhow::Error::msg)?,
+        shared_limits,
         router: Router::new(Arc::new(classifier), Policy::new(config.routing.clone())),
         catalog: ArcSwap::from_pointee(Catalog::build(
             &config,
@@ -61,9 +63,12 @@ pub fn build(config: Config) -> anyhow::Result<AppState> {
 pub fn rebuild(before: &AppState, config: Config) -> anyhow::Result<AppState> {
     let catalog = before.catalog.load();
     let server_keys = server_keys(&config)?;
+    let shared_limits = shared_limits(&config, before.shared_limits.as_ref())?;
     Ok(AppState {
         certificates: Certificates::load(&config)?,
-        keys: Keys::new(&config.auth, Some(&before.keys)).map_err(anyhow::Error::msg)?,
+        keys: Keys::new(&config.auth, Some(&before.keys), shared_limits.as_ref())
+            .map_err(anyhow::Error::msg)?,
+        shared_limits,
         router: Router::new(
             before.router.classifier().clone(),
             Policy::new(config.routing.clone()),
@@ -84,6 +89,15 @@ pub fn rebuild(before: &AppState, config: Config) -> anyhow::Result<AppState> {
 }
 
 const CLIENT_FAILED: &str = "cannot make the client for model servers";
+
+/// The store of `auth.shared_limits`. `before`: the one in use.
+fn shared_limits(
+    config: &Config,
+    before: Option<&Arc<SharedLimits>>,
+) -> anyhow::Result<Option<Arc<SharedLimits>>> {
+    SharedLimits::new(&config.auth, before)
+        .map_err(|message| anyhow::anyhow!("auth.shared_limits.url: {message}"))
+}
 
 /// Reads the keys for model servers. They are read only here, so that one state has the keys of one moment.
 fn server_keys(config: &Config) -> anyhow::Result<Arc<ServerKeys>> {

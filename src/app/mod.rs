@@ -15,7 +15,7 @@ pub use self::build_state::{build, rebuild, reload_problems};
 
 use self::reload::Reload;
 use crate::{
-    discovery, ext_proc,
+    auth, discovery, ext_proc,
     net::{
         HttpServer, OwnAnswer, ServerSettings, Workers,
         tls::{self, Certificate, Certificates},
@@ -123,6 +123,11 @@ pub async fn run(
         all_done
             .clone()
             .run_until_cancelled_owned(discovery::run(state_handle.clone())),
+    );
+    tasks.spawn(
+        all_done
+            .clone()
+            .run_until_cancelled_owned(auth::run_shared_limits(state_handle.clone())),
     );
     if let Some((reload, hangup)) = reload {
         tasks.spawn(

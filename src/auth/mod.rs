@@ -1,11 +1,14 @@
 //! API keys: which are valid, for which models, and for how many requests per minute. They are compared in constant time.
 
 mod rate_limit;
+mod shared_limits;
 
 use std::{collections::BTreeSet, num::NonZeroU32, sync::Arc, time::Instant};
 
 use http::{HeaderMap, header};
 use subtle::ConstantTimeEq;
+
+pub use shared_limits::{SharedLimits, run as run_shared_limits};
 
 use self::rate_limit::RateLimiter;
 use crate::{
@@ -28,18 +31,28 @@ pub struct Caller {
     pub max_in_flight: Option<usize>,
     /// Shared with the same key of the configuration before.
     limiter: Option<Arc<RateLimiter>>,
+    /// Counts for all replicas.
+    shared: Option<Arc<SharedLimits>>,
 }
 
 impl Keys {
     /// Loads the keys that the configuration names. `previous`: the keys that these replace. A key with the same name and the same
-    /// limit as before keeps its remaining requests.
+    /// limit as before keeps its remaining requests. `shared`: counts the requests for all replicas.
     ///
     /// # Errors
     /// Which environment variable or file is missing.
-    pub fn new(settings: &Auth, previous: Option<&Self>) -> Result<Self, String> {
+    pub fn new(
+        settings: &Auth,
+        previous: Option<&Self>,
+        shared: Option<&Arc<SharedLimits>>,
+    ) -> Result<Self, String> {
         let keys = settings.keys.iter().map(|key| {
             let before = previous.and_then(|keys| keys.caller(&key.name));
-            Ok((key.key.digest()?, Arc::new(Caller::new(key, before))))
+            let caller = Caller {
+                shared: shared.cloned(),
+                ..Caller::new(key, before)
+            };
+            Ok((key.key.digest()?, Arc::new(caller)))
         });
         keys.collect::<Result<_, String>>().map(Self)
     }
@@ -98,6 +111,7 @@ impl Caller {
                     .filter(|limiter| limiter.per_minute() == rate)
                     .unwrap_or_else(|| Arc::new(RateLimiter::new(rate)))
             }),
+            shared: None,
         }
     }
 
@@ -111,9 +125,11 @@ impl Caller {
     /// # Errors
     /// A 429 when the key has no request left.
     pub async fn check_rate(&self) -> Result<(), Error> {
-        match &self.limiter {
-            Some(limiter) => limiter.check(Instant::now()),
-            None => Ok(()),
+        match (&self.limiter, &self.shared) {
+            (None, _) => Ok(()),
+            (Some(limiter), None) => limiter.check(Instant::now()),
+            // Boxed, or the futures of requests without a limit would have room for it too.
+            (Some(limiter), Some(shared)) => Box::pin(shared.check(&self.name, limiter)).await,
         }
     }
 }
@@ -148,7 +164,11 @@ mod tests {
     }
 
     fn keys(keys: Vec<Key>, previous: Option<&Keys>) -> Keys {
-        Keys::new(&Auth { keys }, previous).unwrap()
+        let settings = Auth {
+            keys,
+            shared_limits: None,
+        };
+        Keys::new(&settings, previous, None).unwrap()
     }
 
     fn authenticate(

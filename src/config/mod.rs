@@ -15,6 +15,7 @@ mod provenance;
 mod restart;
 mod secret;
 mod serde_messages;
+mod store_url;
 mod units;
 mod validate;
 mod values;
@@ -30,6 +31,7 @@ pub use load::{Flags, ParsedConfig, read};
 pub use network::Network;
 pub use problem::{Problem, Problems};
 pub use secret::{Digest, Revealed, Secret};
+pub use store_url::StoreUrl;
 pub use values::{Buckets, LogFormat, Mode, Provider};
 
 /// The content of `configs/default.yaml`: every setting at its default, with its documentation.
@@ -122,6 +124,21 @@ pub struct Auth {
     /// The keys. Every route but `/health`, `/ready` and `/metrics` needs one, and a client's key is never forwarded. Without keys
     /// every client is served, and its Authorization header is forwarded to endpoints that have no `api_key`.
     pub keys: Vec<Key>,
+    /// A store that counts `requests_per_minute` for all replicas together. Without it, each replica counts for itself.
+    pub shared_limits: Option<SharedLimitsConfig>,
+}
+
+/// A store that counts `requests_per_minute` for all replicas together.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SharedLimitsConfig {
+    /// The address of a Redis (5 or later) or Valkey: `redis://HOST:PORT`, or `rediss://` for TLS by the system's certificates; in
+    /// whole by `env:NAME` or `file:PATH`, or with a password by name: `rediss://USER:env:NAME@HOST:PORT`. A database is chosen as
+    /// `/1` at its end.
+    pub url: StoreUrl,
+    /// The longest time that a request waits for the store, in milliseconds, at least 1. If it answers later or not at all, each
+    /// replica counts for itself until it answers again, and `/ready` says `degraded`.
+    #[serde(default = "default_shared_limits_timeout_ms")]
+    pub timeout_ms: u64,
 }
 
 /// The key of one client.
@@ -333,6 +350,10 @@ pub struct Alias {
     pub direct: String,
     /// The model for requests that are not judged.
     pub unchanged: String,
+}
+
+fn default_shared_limits_timeout_ms() -> u64 {
+    20
 }
 
 fn default_family() -> String {

@@ -51,7 +51,12 @@ impl Config {
             .iter()
             .filter_map(|server| server.api_key.as_ref());
         let of_clients = self.auth.keys.iter().map(|key| &key.key);
-        let secrets = of_clients.chain(of_servers).chain(of_endpoints);
+        let shared_limits = self.auth.shared_limits.as_ref();
+        let of_store = shared_limits.and_then(|shared| shared.url.secret());
+        let secrets = of_clients
+            .chain(of_store)
+            .chain(of_servers)
+            .chain(of_endpoints);
         let in_files = secrets.filter_map(|secret| match secret {
             Secret::File(path) => Some(PathBuf::from(path)),
             Secret::Env(_) | Secret::Sha256(_) => None,
@@ -123,7 +128,7 @@ mod tests {
     #[test]
     fn files_of_keys_and_certificates_belong_to_the_configuration() {
         let config = Config::from_yaml(
-            "{server: {tls: {cert: c, key: k}}, auth: {keys: [{name: a, key: 'file:/a'}, {name: b, key: 'env:B'}]},
+            "{server: {tls: {cert: c, key: k}}, auth: {keys: [{name: a, key: 'file:/a'}, {name: b, key: 'env:B'}], shared_limits: {url: 'file:/s'}},
               models: {m: {api_key: 'file:/m', endpoints: [{url: 'http://a', api_key: 'file:/e'}]}}}",
         )
         .unwrap();
@@ -132,6 +137,6 @@ mod tests {
             .iter()
             .map(|file| file.display().to_string())
             .collect();
-        assert_eq!(files, ["c", "k", "/a", "/e", "/m"]);
+        assert_eq!(files, ["c", "k", "/a", "/s", "/e", "/m"]);
     }
 }

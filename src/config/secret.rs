@@ -34,6 +34,14 @@ impl Digest {
         Self(<Sha256 as sha2::Digest>::digest(key.as_bytes()).into())
     }
 
+    /// The first half in hexadecimal digits: 128 bits, enough to tell names apart.
+    pub fn short_hex(&self) -> String {
+        self.0
+            .iter()
+            .take(16)
+            .fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
+    }
+
     /// Parses 64 hexadecimal digits.
     fn parse(hex: &str) -> Option<Self> {
         if hex.len() != 64 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
@@ -64,6 +72,11 @@ impl fmt::Debug for Digest {
 pub struct Revealed(String);
 
 impl Revealed {
+    /// A text that may not be printed.
+    pub(super) fn new(text: String) -> Self {
+        Self(text)
+    }
+
     /// The text, for a header or a comparison.
     pub fn expose(&self) -> &str {
         &self.0

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ClassifierConfig, Server, Upstream};
+use super::{ClassifierConfig, Server, SharedLimitsConfig, Upstream};
 
 impl Server {
     /// `server.headers_ms`.
@@ -70,6 +70,13 @@ impl Upstream {
     /// `upstream.health_ms`; `None` if health checks are off.
     pub fn health_interval(&self) -> Option<Duration> {
         (self.health_ms > 0).then(|| Duration::from_millis(self.health_ms))
+    }
+}
+
+impl SharedLimitsConfig {
+    /// `auth.shared_limits.timeout_ms`.
+    pub fn timeout(&self) -> Duration {
+        Duration::from_millis(self.timeout_ms)
     }
 }
 

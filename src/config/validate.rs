@@ -18,6 +18,7 @@ impl Config {
         self.check_addresses(&mut checker);
         self.check_ext_proc(&mut checker);
         self.check_auth(&mut checker);
+        self.check_shared_limits(&mut checker);
         self.check_models(&mut checker, families);
         self.check_aliases(&mut checker);
         for (index, server) in self.discover.iter().enumerate() {
@@ -183,6 +184,18 @@ impl Config {
                 "must be at least 1; leave it out for no limit of its own",
             );
         }
+    }
+
+    fn check_shared_limits(&self, checker: &mut Checker) {
+        let Some(shared) = &self.auth.shared_limits else {
+            return;
+        };
+        if let Err(message) = shared.url.reveal() {
+            checker
+                .0
+                .push(Problem::new("auth.shared_limits.url", message));
+        }
+        checker.at_least_one("auth.shared_limits.timeout_ms", shared.timeout_ms);
     }
 
     fn check_models(&self, checker: &mut Checker, families: &[&str]) {

@@ -85,6 +85,8 @@ pub struct Metrics {
     attempts: CounterFamily<3>,
     retries: CounterFamily<2>,
     health: Arc<Mutex<ServerHealth>>,
+    /// Whether the store of `auth.shared_limits` answers; `None` without one.
+    shared_limits_up: Arc<Mutex<Option<bool>>>,
     reload_ok: Gauge<u64>,
     pub(super) tokens: CounterFamily<3>,
 }
@@ -111,6 +113,8 @@ impl Metrics {
         };
         let health = Arc::default();
         register_health_gauge(&meter, &health);
+        let shared_limits_up = Arc::default();
+        register_shared_limits_gauge(&meter, &shared_limits_up);
         Ok(Self {
             requests: CounterFamily::new(
                 &meter,
@@ -160,6 +164,7 @@ impl Metrics {
                 ["model", "outcome"],
             ),
             health,
+            shared_limits_up,
             reload_ok: meter
                 .u64_gauge("thinkgate.config.reload_ok")
                 .with_description(
@@ -211,6 +216,11 @@ impl Metrics {
     /// Shows a server as healthy or not.
     pub fn set_server_healthy(&self, server: &str, healthy: bool) {
         self.health.lock().insert(server.to_owned(), healthy);
+    }
+
+    /// Shows whether the store of `auth.shared_limits` answers; `None` without one.
+    pub fn set_shared_limits_up(&self, up: Option<bool>) {
+        *self.shared_limits_up.lock() = up;
     }
 
     /// Removes the health of all other servers, which are not checked any more.
@@ -275,6 +285,22 @@ fn register_health_gauge(meter: &Meter, health: &Arc<Mutex<ServerHealth>>) {
         .with_callback(move |gauge| {
             for (server, healthy) in &*health.lock() {
                 gauge.observe(u64::from(*healthy), &[label("server", server.clone())]);
+            }
+        })
+        .build();
+}
+
+/// Shows whether the store of `auth.shared_limits` answers, where there is one.
+fn register_shared_limits_gauge(meter: &Meter, up: &Arc<Mutex<Option<bool>>>) {
+    let up = up.clone();
+    meter
+        .u64_observable_gauge("thinkgate.shared_limits.up")
+        .with_description(
+            "1 if the store of auth.shared_limits answers, 0 while each replica limits for itself",
+        )
+        .with_callback(move |gauge| {
+            if let Some(up) = *up.lock() {
+                gauge.observe(u64::from(up), &[]);
             }
         })
         .build();
