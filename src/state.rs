@@ -1,6 +1,6 @@
 //! The running gateway: what one configuration built, and the handle through which a reload replaces it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use arc_swap::ArcSwap;
 use axum::extract::FromRef;
@@ -65,12 +65,29 @@ impl AppState {
         pending
     }
 
+    /// The models none of whose servers is healthy. Requests are still tried: a model's last endpoint is never left out.
+    pub fn models_without_server(&self) -> Vec<String> {
+        let (is_checked, now) = (
+            self.config.upstream.health_interval().is_some(),
+            Instant::now(),
+        );
+        let catalog = self.catalog.load();
+        let models = catalog.models().filter(|model| {
+            let mut endpoints = model.endpoints.iter();
+            // Behind Envoy a model may have no endpoints here.
+            !model.endpoints.is_empty()
+                && !endpoints.any(|endpoint| endpoint.is_healthy(is_checked, now))
+        });
+        models.map(|model| model.name.to_string()).collect()
+    }
+
     /// What does not work although requests are served.
     pub fn degraded(&self) -> Vec<&'static str> {
         let store = self.shared_limits.as_ref();
         let is_degraded = [
             ("classifier", self.router.is_degraded()),
             ("shared_limits", store.is_some_and(|store| !store.is_up())),
+            ("models", !self.models_without_server().is_empty()),
         ];
         let degraded = is_degraded
             .into_iter()

@@ -15,17 +15,27 @@ pub use self::build_state::{build, rebuild, reload_problems};
 
 use self::reload::Reload;
 use crate::{
-    auth, discovery, ext_proc,
+    auth,
+    config::Problem,
+    discovery, ext_proc,
     net::{
         HttpServer, OwnAnswer, ServerSettings, Workers,
         tls::{self, Certificate, Certificates},
     },
     server,
-    state::StateHandle,
+    state::{AppState, StateHandle},
 };
 
 /// The HTTP/2 window of one of Envoy's streams, in bytes. Most prompts fit, so they arrive without waiting for a window update.
 const BODY_WINDOW: u32 = 1 << 20;
+
+/// Everything about a configuration that is valid and probably not what the operator wants.
+pub fn warnings(state: &AppState) -> Vec<Problem> {
+    let mut warnings = state.config.warnings();
+    warnings.extend(state.config.misspelt_variables());
+    warnings.extend(state.certificates.warnings.iter().cloned());
+    warnings
+}
 
 /// The bound sockets of all servers.
 pub struct Listeners {

@@ -6,7 +6,6 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
     hash::{DefaultHasher, Hash, Hasher},
     path::PathBuf,
     time::Duration,
@@ -65,7 +64,7 @@ impl FileHashes {
             hasher.finish()
         };
         let hashes = files.map(|file| {
-            let content = fs::read(&file).ok().map(hash);
+            let content = config::read_again(&file).map(hash);
             (file, content)
         });
         Self(hashes.collect())
@@ -128,7 +127,7 @@ fn reload(state_handle: &StateHandle, flags: &Flags) -> FileHashes {
     let is_ok = rebuilt.is_ok();
     match rebuilt {
         Ok(state) => {
-            for warning in state.config.warnings() {
+            for warning in super::warnings(&state) {
                 tracing::warn!(setting = warning.path, "{}", warning.message);
             }
             state_handle.replace(state);
@@ -163,6 +162,8 @@ fn rebuild(before: &AppState, parsed: ParsedConfig) -> Result<AppState, Problems
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use tokio::time::timeout;
 
     use super::*;

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 use serde::Deserialize;
 
 use super::{Classification, Domain, error::LoadError};
+use crate::config::read_file;
 
 /// The meaning of a model's outputs, from its `config.json`.
 #[derive(Debug, Clone)]
@@ -104,7 +105,7 @@ impl Labels {
             file: file.to_owned(),
             why,
         };
-        let text = std::fs::read(file).map_err(|error| broken(error.to_string()))?;
+        let text = read_file(file).map_err(broken)?;
         let config: ConfigJson =
             serde_json::from_slice(&text).map_err(|error| broken(error.to_string()))?;
         let labels = config

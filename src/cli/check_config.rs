@@ -20,13 +20,13 @@ pub fn run(files: Vec<PathBuf>, print_default: bool) -> anyhow::Result<()> {
         files,
         ..Flags::default()
     })?;
-    for warning in config.warnings() {
-        eprintln!("thinkgate: warning: {warning}");
-    }
     if let Some(message) = config.nothing_to_serve() {
         eprintln!("thinkgate: warning: {message}"); // only a warning: --upstream may add a server
     }
-    drop(app::build(config.clone())?); // finds the problems of certificates and the classifier
+    let state = app::build(config.clone())?; // finds the problems of certificates and the classifier
+    for warning in app::warnings(&state) {
+        eprintln!("thinkgate: warning: {warning}");
+    }
     let text = serde_yaml::to_string(&config)?;
     Ok(std::io::stdout().write_all(text.as_bytes())?)
 }

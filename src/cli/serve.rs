@@ -61,10 +61,11 @@ pub(super) async fn serve(
     // Without a source there is nothing to reload, and SIGHUP ends the process, as when its terminal closes.
     let hangup = source.as_ref().map(|_| signal(SignalKind::hangup()));
     let hangup = hangup.transpose()?;
-    for warning in config.warnings() {
+    let state = app::build(config)?;
+    for warning in app::warnings(&state) {
         tracing::warn!(setting = warning.path, "{}", warning.message);
     }
-    let state_handle = StateHandle::new(app::build(config)?);
+    let state_handle = StateHandle::new(state);
     let listeners = app::Listeners::bind(&state_handle).await?;
     let address = listeners.http.socket.local_addr()?;
     tracing::info!(listen = %address, tls = listeners.http.tls.is_some(), "listening");

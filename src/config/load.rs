@@ -2,19 +2,16 @@
 
 use std::path::PathBuf;
 
-use figment::{
-    Figment,
-    providers::{Env, Serialized},
-};
+use figment::{Figment, providers::Serialized};
 use serde::Deserialize;
 use serde_json::Value;
-use serde_path_to_error::Segment;
 
 use super::{
     BaseUrl, Config, Problem, Problems, Secret,
-    problem::is_within,
-    provenance::{RemovedIndices, may_hold_keys, source, unknown_setting},
-    serde_messages::in_plain_words,
+    environment::environment,
+    provenance::RemovedIndices,
+    reader::{MAX_PROBLEMS, Reader, with_source},
+    unread::Unread,
     yaml_file::YamlFile,
 };
 
@@ -41,6 +38,7 @@ pub struct ParsedConfig {
     problems: Problems,
     families: Vec<&'static str>,
     removed: RemovedIndices,
+    unread: Unread,
     figment: Figment,
 }
 
@@ -66,8 +64,23 @@ pub fn read(flags: &Flags, families: &[&'static str]) -> ParsedConfig {
         problems.push(Problem::new("configuration", error.to_string()));
         Value::Object(Default::default())
     });
-    let mut removed = RemovedIndices::default();
-    let mut config = deserialize(values, &figment, &mut removed, &mut problems);
+    let mut reader = Reader {
+        figment: &figment,
+        removed: RemovedIndices::default(),
+        unread: Unread::default(),
+        problems,
+    };
+    reader.refuse_placeholders("", &values);
+    let mut config = reader.deserialize(values);
+    let Reader {
+        removed,
+        mut unread,
+        mut problems,
+        ..
+    } = reader;
+    if !is_complete {
+        unread.everything();
+    }
     add_upstreams(&mut config, flags, &mut problems);
     ParsedConfig {
         config,
@@ -75,6 +88,7 @@ pub fn read(flags: &Flags, families: &[&'static str]) -> ParsedConfig {
         problems: Problems(problems),
         families: families.to_vec(),
         removed,
+        unread,
         figment,
     }
 }
@@ -95,110 +109,19 @@ impl ParsedConfig {
     /// Every problem: values of the wrong type, values out of range, and files that cannot be read.
     pub fn problems(&self) -> Problems {
         let mut problems = Problems(self.problems.0.clone());
-        let invalid = self.config.problems(&self.families).into_iter();
-        problems.0.extend(invalid.map(|problem| {
-            let path = self.removed.path_in_file(&problem.path);
-            with_source(path, problem.message, &self.figment)
-        }));
+        let invalid = self.config.problems(&self.families, &self.unread);
+        let invalid = invalid.into_iter().map(|problem| Problem {
+            path: self.removed.path_in_file(&problem.path),
+            ..problem
+        });
+        // What was not read has its default, or is missing; a problem with that would be a false one.
+        let own = invalid.filter(|problem| !self.unread.overlaps(&problem.path));
+        let left = MAX_PROBLEMS.saturating_sub(problems.0.len());
+        problems.0.extend(
+            own.take(left)
+                .map(|problem| with_source(problem.path, problem.message, &self.figment)),
+        );
         problems
-    }
-}
-
-/// The settings of the environment: `THINKGATE_LISTEN`, and names with `__` between levels. Kubernetes sets other variables with
-/// our prefix for a service that is called `thinkgate` (`THINKGATE_PORT`, `THINKGATE_SERVICE_HOST`).
-fn environment(problems: &mut Vec<Problem>) -> Env {
-    const FILES_ONLY: [&str; 4] = ["models", "aliases", "discover", "routing__domains"];
-    let ours = |key: &str| key.eq_ignore_ascii_case("listen") || key.contains("__");
-    let files_only = |key: &str| {
-        let key = key.to_ascii_lowercase();
-        let mut sections = FILES_ONLY.iter();
-        sections.any(|section| is_within(&key, section, &["__"]))
-    };
-    let env = Env::prefixed("THINKGATE_").filter(move |key| ours(key.as_str()));
-    let misplaced = env.iter().filter(|(key, _)| files_only(key.as_str()));
-    problems.extend(
-        misplaced
-            .map(|(key, _)| Problem::new(format!("THINKGATE_{key}"), "can be set in a file only")),
-    );
-    env.filter(move |key| !files_only(key.as_str())).split("__")
-}
-
-/// Deserializes the values. A value that does not fit is reported and removed, and the rest is deserialized again, so that five
-/// mistakes give five lines.
-fn deserialize(
-    mut values: Value,
-    figment: &Figment,
-    removed: &mut RemovedIndices,
-    problems: &mut Vec<Problem>,
-) -> Config {
-    loop {
-        let mut unknown = Vec::new();
-        let mut track = serde_path_to_error::Track::new();
-        let deserializer = serde_path_to_error::Deserializer::new(&values, &mut track);
-        let read =
-            serde_ignored::deserialize(deserializer, |path| unknown.push(unknown_setting(&path)));
-        match read {
-            Ok(config) => {
-                problems.extend(unknown.into_iter().map(|(path, message)| {
-                    with_source(removed.path_in_file(&path), message.into(), figment)
-                }));
-                return config;
-            }
-            Err(error) => {
-                let path = track.path();
-                let path_in_file = removed.path_in_file(&path.to_string());
-                let message = in_plain_words(&error.to_string(), may_hold_keys(&path_in_file));
-                // A required field that was removed above is missing now; it has its problem already.
-                let is_known = |known: &Problem| {
-                    let field = known.path.strip_prefix(&*path_in_file);
-                    let field = field.and_then(|field| field.strip_prefix('.'));
-                    field.is_some_and(|field| message == format!("`{field}` is missing"))
-                };
-                if !problems.iter().any(is_known) {
-                    problems.push(with_source(path_in_file, message, figment));
-                }
-                let keys: Vec<&Segment> = path.iter().collect();
-                if !remove(&mut values, &keys, removed) {
-                    return Config::default(); // nothing is left to remove; the problem is reported
-                }
-            }
-        }
-    }
-}
-
-/// A problem that names the file or variable where the value was set.
-fn with_source(path: String, message: String, figment: &Figment) -> Problem {
-    let message = message + &source(&path, figment);
-    Problem { path, message }
-}
-
-/// Removes the value at `path`. If there is no value, a required field is missing, and the entry around it is removed. Returns
-/// false if there is nothing to remove.
-fn remove(values: &mut Value, path: &[&Segment], removed: &mut RemovedIndices) -> bool {
-    let length = (1..=path.len()).rev().find(|length| {
-        let (path, _) = path.split_at(*length);
-        remove_one(values, path)
-    });
-    if let Some(length) = length {
-        removed.record(path.split_at(length).0);
-    }
-    length.is_some()
-}
-
-fn remove_one(value: &mut Value, path: &[&Segment]) -> bool {
-    match (path, value) {
-        ([Segment::Map { key }], Value::Object(map)) => map.remove(key).is_some(),
-        ([Segment::Seq { index }], Value::Array(list)) if *index < list.len() => {
-            list.remove(*index);
-            true
-        }
-        ([Segment::Map { key }, rest @ ..], Value::Object(map)) => map
-            .get_mut(key)
-            .is_some_and(|inner| remove_one(inner, rest)),
-        ([Segment::Seq { index }, rest @ ..], Value::Array(list)) => list
-            .get_mut(*index)
-            .is_some_and(|inner| remove_one(inner, rest)),
-        _ => false,
     }
 }
 
@@ -237,14 +160,14 @@ impl Config {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
 
-    fn load(flags: &Flags) -> Result<Config, Vec<Problem>> {
+    pub fn load(flags: &Flags) -> Result<Config, Vec<Problem>> {
         read(flags, &[]).validated().map_err(|problems| problems.0)
     }
 
-    fn load_text(text: &str) -> Result<Config, Vec<String>> {
+    pub fn load_text(text: &str) -> Result<Config, Vec<String>> {
         let file = tempfile::NamedTempFile::with_suffix(".yaml").unwrap();
         std::fs::write(file.path(), text).unwrap();
         load(&Flags {

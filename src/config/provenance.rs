@@ -6,6 +6,8 @@ use figment::{Figment, Metadata, Source};
 use serde_ignored::Path;
 use serde_path_to_error::Segment;
 
+use super::did_you_mean::meant;
+
 /// The list elements that were removed, by the path of the list. The elements behind a removed one have moved up.
 #[derive(Debug, Default)]
 pub struct RemovedIndices(BTreeMap<String, BTreeSet<usize>>);
@@ -52,14 +54,44 @@ pub fn may_hold_keys(path: &str) -> bool {
     names.any(|(depth, name)| name == "api_key" || (depth == 0 && name == "auth"))
 }
 
-/// The path and the message for a setting that does not exist. Where keys belong, its name may be a key and is not repeated.
-pub fn unknown_setting(path: &Path<'_>) -> (String, &'static str) {
+/// The path and the message for a setting that does not exist. Where keys belong, its name may be a key and is not repeated; the name
+/// of the setting that it is spelt like may be, as no key is spelt like one.
+pub fn unknown_setting(path: &Path<'_>) -> (String, String) {
+    let meant = match path {
+        Path::Map { parent, key } => {
+            let section = parts(parent);
+            let section: Vec<&str> = section.iter().map(String::as_str).collect();
+            meant(&section, key)
+        }
+        _ => None,
+    };
+    let hint = match meant {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None => "see configs/default.yaml".to_owned(),
+    };
     match path {
         Path::Map { parent, .. } if may_hold_keys(&dotted(parent)) => (
             dotted(parent),
-            "a name in it is no setting, and is not repeated as it may be a key; see configs/default.yaml",
+            format!("a name in it is no setting, and is not repeated as it may be a key; {hint}"),
         ),
-        path => (dotted(path), "is no setting; see configs/default.yaml"),
+        path => (dotted(path), format!("is no setting; {hint}")),
+    }
+}
+
+/// The names and indices of a path.
+fn parts(path: &Path<'_>) -> Vec<String> {
+    let joined = |parent: &Path<'_>, part: String| {
+        let mut parts = parts(parent);
+        parts.push(part);
+        parts
+    };
+    match path {
+        Path::Root => Vec::new(),
+        Path::Seq { parent, index } => joined(parent, index.to_string()),
+        Path::Map { parent, key } => joined(parent, key.clone()),
+        Path::Some { parent }
+        | Path::NewtypeStruct { parent }
+        | Path::NewtypeVariant { parent } => parts(parent),
     }
 }
 

@@ -40,6 +40,15 @@ impl Config {
         let ext_proc = ext_proc.and_then(|ext_proc| ext_proc.tls.as_ref());
         let certificates = [self.server.tls.as_ref(), ext_proc].into_iter().flatten();
         let certificates = certificates.flat_map(|Tls { cert, key }| [cert.clone(), key.clone()]);
+        let in_files = self.secrets().filter_map(|secret| match secret {
+            Secret::File(path) => Some(PathBuf::from(path)),
+            Secret::Env(_) | Secret::Sha256(_) => None,
+        });
+        certificates.chain(in_files).collect()
+    }
+
+    /// Every reference to a key or a password.
+    pub(super) fn secrets(&self) -> impl Iterator<Item = &Secret> {
         let of_endpoints = self.models.values().flat_map(|model| {
             let endpoints = model.endpoints.iter();
             endpoints
@@ -53,15 +62,10 @@ impl Config {
         let of_clients = self.auth.keys.iter().map(|key| &key.key);
         let shared_limits = self.auth.shared_limits.as_ref();
         let of_store = shared_limits.and_then(|shared| shared.url.secret());
-        let secrets = of_clients
+        of_clients
             .chain(of_store)
             .chain(of_servers)
-            .chain(of_endpoints);
-        let in_files = secrets.filter_map(|secret| match secret {
-            Secret::File(path) => Some(PathBuf::from(path)),
-            Secret::Env(_) | Secret::Sha256(_) => None,
-        });
-        certificates.chain(in_files).collect()
+            .chain(of_endpoints)
     }
 }
 

@@ -1,10 +1,12 @@
 //! References to keys. The configuration names a key and never holds it, and no key is ever printed.
 
-use std::{env, fmt, fs};
+use std::{env, fmt, path::Path};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::Sha256;
 use subtle::{Choice, ConstantTimeEq};
+
+use super::read_file;
 
 /// A reference to a key: `env:NAME` or `file:PATH`, or the hash of a client's key: `sha256:HEX`.
 ///
@@ -115,7 +117,11 @@ impl Secret {
                 env::var(name).ok(),
                 format!("the environment variable {name}"),
             ),
-            Self::File(path) => (fs::read_to_string(path).ok(), format!("the file {path}")),
+            Self::File(path) => {
+                let content = read_file(Path::new(path)).ok();
+                let text = content.and_then(|content| String::from_utf8(content).ok());
+                (text, format!("the file {path}"))
+            }
             Self::Sha256(_) => {
                 return Err(
                     "a hash does for a client's key only: write env:NAME or file:PATH".into(),
@@ -216,7 +222,7 @@ mod tests {
     #[test]
     fn a_key_in_a_file_is_read_without_its_line_end() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        fs::write(file.path(), "sk-1\n").unwrap();
+        std::fs::write(file.path(), "sk-1\n").unwrap();
         let key = Secret::parse(&format!("file:{}", file.path().display()))
             .unwrap()
             .reveal()

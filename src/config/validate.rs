@@ -4,12 +4,16 @@ use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use tracing_subscriber::EnvFilter;
 
-use super::{Buckets, Config, Problem, Secret, Tls};
+use super::{Buckets, Config, Problem, Secret, Tls, unread::Unread};
 
 impl Config {
     /// Checks the values and the files that they name. `families`: the ids that `models.X.family` may have, beside `auto`.
-    pub(super) fn problems(&self, families: &[&str]) -> Vec<Problem> {
-        let mut checker = Checker(Vec::new());
+    /// `unread`: the settings that could not be read. What refers to them is not checked.
+    pub(super) fn problems(&self, families: &[&str], unread: &Unread) -> Vec<Problem> {
+        let mut checker = Checker {
+            problems: Vec::new(),
+            unread,
+        };
         self.check_routing(&mut checker);
         self.check_limits(&mut checker);
         self.check_classifier(&mut checker);
@@ -27,10 +31,10 @@ impl Config {
                 server.api_key.as_ref(),
             );
         }
-        checker.0
+        checker.problems
     }
 
-    fn check_routing(&self, checker: &mut Checker) {
+    fn check_routing(&self, checker: &mut Checker<'_>) {
         checker.unless(
             (0.0..=1.0).contains(&self.routing.threshold),
             "routing.threshold",
@@ -44,7 +48,7 @@ impl Config {
         checker.at_least_one("routing.turns", self.routing.turns);
     }
 
-    fn check_limits(&self, checker: &mut Checker) {
+    fn check_limits(&self, checker: &mut Checker<'_>) {
         let (server, upstream) = (&self.server, &self.upstream);
         checker.at_least_one("server.max_in_flight", server.max_in_flight);
         checker.at_least_one("server.max_body_bytes", server.max_body_bytes);
@@ -81,7 +85,7 @@ impl Config {
         );
     }
 
-    fn check_classifier(&self, checker: &mut Checker) {
+    fn check_classifier(&self, checker: &mut Checker<'_>) {
         let classifier = &self.classifier;
         checker.at_least_one("classifier.queue", classifier.queue);
         checker.unless(
@@ -109,7 +113,7 @@ impl Config {
         }
     }
 
-    fn check_log(&self, checker: &mut Checker) {
+    fn check_log(&self, checker: &mut Checker<'_>) {
         let filter = EnvFilter::builder().parse(&self.telemetry.log);
         checker.unless(
             filter.is_ok(),
@@ -118,7 +122,7 @@ impl Config {
         );
     }
 
-    fn check_addresses(&self, checker: &mut Checker) {
+    fn check_addresses(&self, checker: &mut Checker<'_>) {
         let mut taken = vec![self.listen];
         for (path, listen) in [
             ("ops.listen", self.ops.as_ref().map(|ops| ops.listen)),
@@ -128,20 +132,24 @@ impl Config {
             ),
         ] {
             let Some(listen) = listen else { continue };
-            let is_free = listen.port() == 0 || !taken.contains(&listen);
+            let is_free = listen.port() == 0
+                || !taken.contains(&listen)
+                || checker.unread.concerns("listen")
+                || checker.unread.concerns("ops");
             checker.unless(is_free, path, "is the address of another listener already");
             taken.push(listen);
         }
     }
 
-    fn check_ext_proc(&self, checker: &mut Checker) {
+    fn check_ext_proc(&self, checker: &mut Checker<'_>) {
         let Some(ext_proc) = &self.ext_proc else {
             return;
         };
         checker.at_least_one("ext_proc.max_streams", ext_proc.max_streams);
         // A body above the limit must arrive, so that it can be refused with 413.
         checker.unless(
-            ext_proc.max_message_bytes as u64 > self.server.max_body_bytes,
+            ext_proc.max_message_bytes as u64 > self.server.max_body_bytes
+                || checker.unread.concerns("server.max_body_bytes"),
             "ext_proc.max_message_bytes",
             "must be larger than server.max_body_bytes: a message holds a whole body",
         );
@@ -153,15 +161,15 @@ impl Config {
         checker.tls("ext_proc.tls", ext_proc.tls.as_ref());
     }
 
-    fn check_auth(&self, checker: &mut Checker) {
+    fn check_auth(&self, checker: &mut Checker<'_>) {
         let (mut names, mut owners) = (BTreeSet::new(), BTreeMap::new());
         for (index, key) in self.auth.keys.iter().enumerate() {
             let path = |setting: &str| format!("auth.keys[{index}].{setting}");
             match key.key.digest() {
-                Err(message) => checker.0.push(Problem::new(path("key"), message)),
+                Err(message) => checker.problems.push(Problem::new(path("key"), message)),
                 Ok(digest) => match owners.entry(digest) {
                     Entry::Vacant(free) => drop(free.insert(&key.name)),
-                    Entry::Occupied(owner) => checker.0.push(Problem::new(
+                    Entry::Occupied(owner) => checker.problems.push(Problem::new(
                         path("key"),
                         format!("is the same key as that of `{}`", owner.get()),
                     )),
@@ -186,23 +194,25 @@ impl Config {
         }
     }
 
-    fn check_shared_limits(&self, checker: &mut Checker) {
+    fn check_shared_limits(&self, checker: &mut Checker<'_>) {
         let Some(shared) = &self.auth.shared_limits else {
             return;
         };
         if let Err(message) = shared.url.reveal() {
             checker
-                .0
+                .problems
                 .push(Problem::new("auth.shared_limits.url", message));
         }
         checker.at_least_one("auth.shared_limits.timeout_ms", shared.timeout_ms);
     }
 
-    fn check_models(&self, checker: &mut Checker, families: &[&str]) {
+    fn check_models(&self, checker: &mut Checker<'_>, families: &[&str]) {
         for (name, model) in &self.models {
             let path = format!("models.{name}");
             checker.unless(
-                !model.endpoints.is_empty() || self.ext_proc.is_some(),
+                !model.endpoints.is_empty()
+                    || self.ext_proc.is_some()
+                    || checker.unread.concerns("ext_proc"),
                 format!("{path}.endpoints"),
                 "must name at least one server; only behind Envoy (ext_proc) it may name none",
             );
@@ -224,7 +234,7 @@ impl Config {
         }
     }
 
-    fn check_aliases(&self, checker: &mut Checker) {
+    fn check_aliases(&self, checker: &mut Checker<'_>) {
         for (name, alias) in &self.aliases {
             let path = format!("aliases.{name}");
             checker.unless(
@@ -238,7 +248,10 @@ impl Config {
                 ("unchanged", &alias.unchanged),
             ] {
                 // A discovered server may add the model later.
-                let exists = self.models.contains_key(target) || !self.discover.is_empty();
+                let exists = self.models.contains_key(target)
+                    || !self.discover.is_empty()
+                    || checker.unread.concerns("discover")
+                    || checker.unread.concerns(&format!("models.{target}"));
                 let known = self.models.keys().cloned().collect::<Vec<_>>().join(", ");
                 checker.unless(
                     exists,
@@ -251,13 +264,16 @@ impl Config {
 }
 
 /// Collects the problems.
-struct Checker(Vec<Problem>);
+struct Checker<'u> {
+    problems: Vec<Problem>,
+    unread: &'u Unread,
+}
 
-impl Checker {
+impl Checker<'_> {
     /// Adds a problem unless `holds`.
     fn unless(&mut self, holds: bool, path: impl Into<String>, message: impl Into<String>) {
         if !holds {
-            self.0.push(Problem::new(path, message));
+            self.problems.push(Problem::new(path, message));
         }
     }
 
@@ -277,7 +293,8 @@ impl Checker {
                     true => "must be the path of a PEM file, not what is in it".to_owned(),
                     false => format!("`{shown}` cannot be read: {error}"),
                 };
-                self.0.push(Problem::new(format!("{path}.{name}"), message));
+                self.problems
+                    .push(Problem::new(format!("{path}.{name}"), message));
             }
         }
     }
@@ -285,7 +302,7 @@ impl Checker {
     /// Checks that the key can be read.
     fn secret(&mut self, path: String, secret: Option<&Secret>) {
         if let Some(Err(message)) = secret.map(Secret::reveal) {
-            self.0.push(Problem::new(path, message));
+            self.problems.push(Problem::new(path, message));
         }
     }
 }
@@ -297,7 +314,7 @@ mod tests {
     fn paths(yaml: &str) -> Vec<String> {
         Config::from_yaml(yaml)
             .unwrap()
-            .problems(&["qwen3"])
+            .problems(&["qwen3"], &Unread::default())
             .into_iter()
             .map(|problem| problem.path)
             .collect()
@@ -384,7 +401,9 @@ discover: [{{ url: 'http://h', api_key: 'sha256:{hex}' }}]
             hex.replace('9', "8"),
             file.path().display()
         );
-        let problems = Config::from_yaml(&yaml).unwrap().problems(&[]);
+        let problems = Config::from_yaml(&yaml)
+            .unwrap()
+            .problems(&[], &Unread::default());
         let paths: Vec<&str> = problems.iter().map(|problem| &*problem.path).collect();
         assert_eq!(
             paths,
@@ -413,7 +432,9 @@ discover: [{{ url: 'http://h', api_key: 'sha256:{hex}' }}]
                 "{{models: {{m: {{family: {family}, endpoints: [{{url: 'http://h'}}]}}}}}}"
             );
             let config = Config::from_yaml(&yaml).unwrap();
-            let problems = config.problems(&["qwen3", "glm"]).into_iter();
+            let problems = config
+                .problems(&["qwen3", "glm"], &Unread::default())
+                .into_iter();
             problems
                 .map(|problem| problem.to_string())
                 .collect::<Vec<_>>()
@@ -427,6 +448,10 @@ discover: [{{ url: 'http://h', api_key: 'sha256:{hex}' }}]
 
     #[test]
     fn the_defaults_have_no_problems() {
-        assert!(Config::default().problems(&[]).is_empty());
+        assert!(
+            Config::default()
+                .problems(&[], &Unread::default())
+                .is_empty()
+        );
     }
 }

@@ -65,7 +65,9 @@ async fn check_regularly(state: &AppState, server: &ModelServer) {
             (Some(false), Err(trouble)) => {
                 tracing::warn!(server = %server.url, trouble, "the server is not well; its endpoints are left out");
             }
-            (Some(true), _) => tracing::info!(server = %server.url, "the server is well again"),
+            (Some(true), _) => {
+                tracing::info!(server = %server.url, "the server is well; its endpoints get requests")
+            }
             _ => {}
         }
         state

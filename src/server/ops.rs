@@ -16,7 +16,8 @@ pub async fn health() -> StatusCode {
     StatusCode::OK
 }
 
-/// `GET /ready`: 200, or 503 with what is still pending; and what is degraded in either case.
+/// `GET /ready`: 200, or 503 with what is still pending; and what is degraded in either case, with the models that have no healthy
+/// server.
 pub async fn ready(State(state): State<Arc<AppState>>) -> Response {
     let pending = state.pending();
     let status = if pending.is_empty() {
@@ -24,8 +25,12 @@ pub async fn ready(State(state): State<Arc<AppState>>) -> Response {
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    let body =
-        json!({"ready": pending.is_empty(), "pending": pending, "degraded": state.degraded()});
+    let body = json!({
+        "ready": pending.is_empty(),
+        "pending": pending,
+        "degraded": state.degraded(),
+        "models_without_server": state.models_without_server(),
+    });
     (
         status,
         [(header::CONTENT_TYPE, "application/json")],

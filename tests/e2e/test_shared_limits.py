@@ -86,7 +86,7 @@ def test_two_gateways_share_one_limit_and_each_keeps_it_while_the_store_is_away(
     redis = RedisServer(tmp_path).wait()
     with contextlib.ExitStack() as stack:
         stack.callback(lambda: redis.stop())
-        gateways = replicas(f"redis://{redis.address}")
+        gateways = replicas(f"redis://{redis.address}", timeout_ms=2000)
         wait_until_shared(gateways, True)
         assert passed(gateways, "alice", 2 * LIMIT) == LIMIT, "one limit for both"
         assert [ask(gateway, "carol")[0] for gateway in gateways * 9] == [200] * 18

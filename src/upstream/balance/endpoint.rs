@@ -134,7 +134,12 @@ impl Endpoint {
 
     /// True if the server is healthy and the breaker admits a request.
     pub(super) fn is_up(&self, now: Instant) -> bool {
-        self.health.is_healthy() && self.state.breaker.admits(now)
+        self.health.may_serve() && self.state.breaker.admits(now)
+    }
+
+    /// True if the server is healthy by its checks, where it `is_checked`, and by the last requests.
+    pub fn is_healthy(&self, is_checked: bool, now: Instant) -> bool {
+        (self.health.is_healthy() || !is_checked) && self.is_up(now)
     }
 
     /// Prefers other endpoints for this time, because the server asked for it (`Retry-After`).

@@ -1,6 +1,7 @@
 //! One request to one endpoint, up to the head of the answer.
 
 use std::{
+    borrow::Cow,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -58,6 +59,8 @@ pub struct Answer {
 pub struct AttemptError {
     /// What happened.
     pub error: Error,
+    /// The cause in words, for the log.
+    pub cause: Cow<'static, str>,
     /// True if it happened on a connection that had carried another request before.
     pub on_reused_connection: bool,
     /// True if the response had begun.
@@ -68,6 +71,13 @@ impl From<Error> for AttemptError {
     /// A failure that has nothing to do with the connection.
     fn from(error: Error) -> Self {
         Self {
+            cause: match &error {
+                Error::Timeout { setting, limit_ms } => {
+                    format!("timed out: {setting} = {limit_ms} ms").into()
+                }
+                Error::Reset => "closed while its answer was read".into(),
+                error => error.to_string().into(),
+            },
             error,
             on_reused_connection: false,
             response_began: false,
@@ -129,22 +139,37 @@ impl Attempt<'_> {
         let response = pool.send(origin, request, self.is_streaming);
         match timeout(settings.headers_timeout(), response).await {
             Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) => Err(AttemptError {
-                error: match error {
-                    ClientError::ConnectTimeout => {
-                        Error::timeout(Limit::Connect, settings.connect_timeout())
-                    }
-                    ClientError::Unreachable => Error::Unreachable,
-                    ClientError::NoDescriptor => Error::NoDescriptor,
-                    ClientError::Closed { .. } | ClientError::Malformed => Error::Reset,
-                },
-                on_reused_connection: error
-                    == ClientError::Closed {
-                        on_reused_connection: true,
-                    },
-                response_began: error == ClientError::Malformed,
-            }),
+            Ok(Err(error)) => Err(self.failure(error)),
             Err(_) => Err(Error::timeout(Limit::Headers, settings.headers_timeout()).into()),
+        }
+    }
+
+    /// A failure of the connection as one of the attempt.
+    fn failure(&self, error: ClientError) -> AttemptError {
+        let reset = |cause: &'static str| AttemptError {
+            cause: cause.into(),
+            ..Error::Reset.into()
+        };
+        match error {
+            ClientError::ConnectTimeout => {
+                Error::timeout(Limit::Connect, self.client.settings.connect_timeout()).into()
+            }
+            ClientError::Unreachable(cause) => AttemptError {
+                cause: cause.into(),
+                ..Error::Unreachable.into()
+            },
+            ClientError::NoDescriptor => Error::NoDescriptor.into(),
+            ClientError::Closed {
+                on_reused_connection,
+                how,
+            } => AttemptError {
+                on_reused_connection,
+                ..reset(how)
+            },
+            ClientError::Malformed => AttemptError {
+                response_began: true,
+                ..reset("the head of its answer cannot be read")
+            },
         }
     }
 

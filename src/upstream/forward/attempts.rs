@@ -24,6 +24,8 @@ use crate::{
 pub struct Attempts<'m> {
     /// All endpoints of the model.
     endpoints: &'m [Arc<Endpoint>],
+    /// `x-request-id`, for the log.
+    request_id: Arc<str>,
     /// The endpoints that the request was sent to, in order.
     pub tried: Vec<Arc<Endpoint>>,
     /// The latest answer.
@@ -34,9 +36,10 @@ pub struct Attempts<'m> {
 
 impl<'m> Attempts<'m> {
     /// No attempt yet at the `endpoints` of a model.
-    pub fn new(endpoints: &'m [Arc<Endpoint>]) -> Self {
+    pub fn new(endpoints: &'m [Arc<Endpoint>], request_id: Arc<str>) -> Self {
         Self {
             endpoints,
+            request_id,
             tried: Vec::with_capacity(1),
             answered: None,
             failure: None,
@@ -73,7 +76,8 @@ impl<'m> Attempts<'m> {
                     endpoint.on_failure(sent);
                 }
                 let endpoint = &*endpoint.url_label;
-                tracing::warn!(endpoint, model, %error, "attempt failed");
+                let (request_id, cause) = (&*self.request_id, &*failure.cause);
+                tracing::warn!(request_id, endpoint, model, cause, %error, "attempt failed");
                 let is_retryable = is_retryable(&failure);
                 self.failure = Some(failure);
                 return is_retryable;

@@ -69,7 +69,7 @@ impl<R: Fn(&Endpoint, bool) -> Rendered> Forward<'_, R> {
         model: &Model,
         mut record: Box<Record>,
     ) -> Result<Response<RelayBody>, (Error, Box<Record>)> {
-        let mut attempts = Attempts::new(&model.endpoints);
+        let mut attempts = Attempts::new(&model.endpoints, record.request_id.clone());
         client.retry_budget.deposit();
         let mut next = attempts.candidates().pick();
         while let Some(endpoint) = next {

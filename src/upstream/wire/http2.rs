@@ -4,7 +4,7 @@ use http::{Request, Uri, header};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
-use super::{MAX_HEAD_BYTES, Origin, SendError, idle::IdleConnections, open::Io};
+use super::{MAX_HEAD_BYTES, Origin, RESET, SendError, idle::IdleConnections, open::Io};
 use crate::upstream::wire::{BufferedBody, RequestBody, UpstreamResponse};
 
 /// A share in a connection. It ends when nobody has one and nothing runs on it.
@@ -43,7 +43,7 @@ impl Shared {
                     *request.uri_mut() = path;
                     SendError::Unsent(Box::new(request))
                 }
-                None => SendError::Closed,
+                None => SendError::Closed(RESET),
             }),
         }
     }

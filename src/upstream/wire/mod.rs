@@ -47,6 +47,10 @@ pub use response::{BufferedBody, UpstreamResponse};
 /// The longest response head, in bytes: about what hyper (1.12) accepts from a client. Its default for HTTP/2 is 16 KB.
 const MAX_HEAD_BYTES: u32 = 400 << 10;
 
+/// How connections end before a response, in words for the log.
+const CLOSED: &str = "closed by the server before its answer";
+const RESET: &str = "reset by the server before its answer";
+
 /// How often idle connections are checked; those that the server closed or that are too old are dropped.
 const REAP_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -67,16 +71,18 @@ struct Inner {
 type IdleByOrigin = HashMap<Arc<str>, Arc<IdleConnections>>;
 
 /// Why there is no response.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClientError {
     /// No connection within `upstream.connect_ms`.
     ConnectTimeout,
-    /// The connection was refused, or the name does not resolve.
-    Unreachable,
+    /// There is no connection, for this reason in words: refused, the name does not resolve, or TLS.
+    Unreachable(String),
     /// The connection closed before the response head was complete.
     Closed {
         /// True if the connection had carried another request, so that the server may have closed it while it was idle.
         on_reused_connection: bool,
+        /// How it closed, in words.
+        how: &'static str,
     },
     /// The response head cannot be read.
     Malformed,
@@ -88,8 +94,8 @@ pub enum ClientError {
 enum SendError {
     /// Nothing of the request was sent; it is returned.
     Unsent(Box<Request<RequestBody>>),
-    /// The connection closed; the server may have read some of the request.
-    Closed,
+    /// The connection closed, in words how; the server may have read some of the request.
+    Closed(&'static str),
     /// A response began that cannot be read.
     Malformed,
 }
@@ -98,8 +104,13 @@ impl SendError {
     /// The error if the request is not sent again.
     fn into_client_error(self, on_reused_connection: bool) -> ClientError {
         match self {
-            Self::Unsent(_) | Self::Closed => ClientError::Closed {
+            Self::Unsent(_) => ClientError::Closed {
                 on_reused_connection,
+                how: CLOSED,
+            },
+            Self::Closed(how) => ClientError::Closed {
+                on_reused_connection,
+                how,
             },
             Self::Malformed => ClientError::Malformed,
         }
@@ -177,6 +188,7 @@ impl ConnectionPool {
         let shared = http2::Shared::handshake(io, idle).await;
         let shared = shared.map_err(|_| ClientError::Closed {
             on_reused_connection: false,
+            how: "the HTTP/2 handshake failed",
         })?;
         Ok(Connection::Shared(shared))
     }

@@ -52,8 +52,38 @@ pub(super) async fn opened(
         Ok(Ok(io)) => Ok(io),
         Ok(Err(error)) if has_cause(&*error, is_timeout) => Err(ClientError::ConnectTimeout),
         Ok(Err(error)) if has_cause(&*error, is_exhausted) => Err(ClientError::NoDescriptor),
-        Ok(Err(_)) => Err(ClientError::Unreachable),
+        Ok(Err(error)) => Err(ClientError::Unreachable(in_words(&*error))),
         Err(_) => Err(ClientError::ConnectTimeout),
+    }
+}
+
+/// Why there is no connection, in words for the log.
+fn in_words(error: &(dyn StdError + 'static)) -> String {
+    let causes = || successors(Some(error), |&error| error.source());
+    let of_tls = causes().find_map(|error| {
+        // An error within an `io::Error` is not among its sources.
+        let within = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref);
+        let within = within.and_then(|error| error.downcast_ref::<rustls::Error>());
+        within.or_else(|| error.downcast_ref::<rustls::Error>())
+    });
+    if let Some(error) = of_tls {
+        return format!("TLS: {error}");
+    }
+    let root = causes().last().unwrap_or(error);
+    // hyper-util's connector names the step that failed in this text alone (0.1).
+    if causes().any(|error| error.to_string() == "dns error") {
+        return format!("name not found: {root}");
+    }
+    let of_the_system = causes().find_map(|error| error.downcast_ref::<io::Error>());
+    match of_the_system.map(io::Error::kind) {
+        Some(io::ErrorKind::ConnectionRefused) => "connection refused".into(),
+        Some(io::ErrorKind::ConnectionReset) => "connection reset".into(),
+        Some(io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable) => {
+            format!("no way to the host: {root}")
+        }
+        _ => root.to_string(),
     }
 }
 

@@ -29,7 +29,7 @@ use tokio::{
 };
 
 use self::request::Outgoing;
-use super::{Origin, SendError, idle::IdleConnections, open::Io};
+use super::{CLOSED, Origin, RESET, SendError, idle::IdleConnections, open::Io};
 use crate::upstream::wire::{BufferedBody, RequestBody, UpstreamResponse};
 
 pub use answer::ConnectionBody;
@@ -102,7 +102,7 @@ impl Connection {
         self.send_on(cx);
         match (self.outgoing.has_begun, self.outgoing.is_over()) {
             (true, _) => self.poll_head(method, cx),
-            (false, true) => Poll::Ready(Err(SendError::Closed)),
+            (false, true) => Poll::Ready(Err(SendError::Closed(CLOSED))),
             (false, false) => Poll::Pending, // what could be read now would be no answer
         }
     }
@@ -119,11 +119,14 @@ impl Connection {
                 Err(Malformed) if self.reader.has_seen_one_begin() => {
                     return Poll::Ready(Err(SendError::Malformed));
                 }
-                Err(Malformed) => return Poll::Ready(Err(SendError::Closed)),
+                Err(Malformed) => {
+                    return Poll::Ready(Err(SendError::Closed("what it sent is no HTTP answer")));
+                }
             }
             match self.reader.poll_fill(&mut self.io, cx) {
                 Poll::Ready(Ok(1..)) => {}
-                Poll::Ready(_) => return Poll::Ready(Err(SendError::Closed)),
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(SendError::Closed(CLOSED))),
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(SendError::Closed(RESET))),
                 Poll::Pending => return Poll::Pending,
             }
         }
