@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use tracing_subscriber::EnvFilter;
 
-use super::{Buckets, Config, Problem, Secret, Tls, unread::Unread};
+use super::{Buckets, Config, Problem, checker::Checker, unread::Unread};
 
 impl Config {
     /// Checks the values and the files that they name. `families`: the ids that `models.X.family` may have, beside `auto`.
@@ -259,50 +259,6 @@ impl Config {
                     format!("`{target}` is no model; there are: {known}"),
                 );
             }
-        }
-    }
-}
-
-/// Collects the problems.
-struct Checker<'u> {
-    problems: Vec<Problem>,
-    unread: &'u Unread,
-}
-
-impl Checker<'_> {
-    /// Adds a problem unless `holds`.
-    fn unless(&mut self, holds: bool, path: impl Into<String>, message: impl Into<String>) {
-        if !holds {
-            self.problems.push(Problem::new(path, message));
-        }
-    }
-
-    fn at_least_one<N: Default + PartialOrd>(&mut self, path: impl Into<String>, count: N) {
-        self.unless(count > N::default(), path, "must be at least 1");
-    }
-
-    /// Checks that the files can be opened.
-    fn tls(&mut self, path: &str, files: Option<&Tls>) {
-        let files = files
-            .iter()
-            .flat_map(|tls| [("cert", &tls.cert), ("key", &tls.key)]);
-        for (name, file) in files {
-            let shown = file.display().to_string();
-            if let Err(error) = std::fs::File::open(file) {
-                let message = match shown.contains("-----BEGIN") {
-                    true => "must be the path of a PEM file, not what is in it".to_owned(),
-                    false => format!("`{shown}` cannot be read: {error}"),
-                };
-                self.problems
-                    .push(Problem::new(format!("{path}.{name}"), message));
-            }
-        }
-    }
-
-    /// Checks that the key can be read.
-    fn secret(&mut self, path: String, secret: Option<&Secret>) {
-        if let Some(Err(message)) = secret.map(Secret::reveal) {
-            self.problems.push(Problem::new(path, message));
         }
     }
 }

@@ -15,6 +15,7 @@ mod classifier;
 mod commands;
 mod conversation_bytes;
 mod conversations;
+mod debugging;
 mod envoy;
 mod errors;
 mod families;

@@ -63,3 +63,59 @@ fn a_key_of_another_certificate_is_an_error_at_start() {
         "{message}"
     );
 }
+
+#[test]
+fn an_expired_certificate_is_an_error_and_one_that_expires_soon_a_warning() {
+    let folder = tempfile::tempdir().unwrap();
+    let check = |ends: (i32, u8, u8)| {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+        params.not_after = rcgen::date_time_ymd(ends.0, ends.1, ends.2);
+        let (cert, key_file) = (folder.path().join("tls.crt"), folder.path().join("tls.key"));
+        std::fs::write(&cert, params.self_signed(&key).unwrap().pem()).unwrap();
+        std::fs::write(&key_file, key.serialize_pem()).unwrap();
+        let files = thinkgate::config::Tls {
+            cert,
+            key: key_file,
+        };
+        let mut config = thinkgate::config::Config::default();
+        config.server.tls = Some(files);
+        thinkgate::net::tls::Certificates::load(&config)
+    };
+    let expired = check((2020, 1, 31)).unwrap_err().to_string();
+    assert!(
+        expired.contains("server.tls: ") && expired.contains("tls.crt expired on 2020-01-31"),
+        "{expired}"
+    );
+    assert!(check((2999, 1, 1)).unwrap().warnings.is_empty());
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap();
+    let days = i64::try_from(now.as_secs() / 86_400).unwrap() + 10;
+    // The date from the days since 1970 (Howard Hinnant's civil_from_days).
+    let era = days + 719_468;
+    let day_of_era = era.rem_euclid(146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 {
+        shifted + 3
+    } else {
+        shifted - 9
+    };
+    let year = year_of_era + era.div_euclid(146_097) * 400 + i64::from(month <= 2);
+    let ends = (
+        i32::try_from(year).unwrap(),
+        u8::try_from(month).unwrap(),
+        u8::try_from(day).unwrap(),
+    );
+    let warnings = check(ends).unwrap().warnings;
+    let text = warnings[0].to_string();
+    let date = format!("{year}-{month:02}-{day:02}");
+    assert!(
+        text.starts_with("server.tls.cert: ") && text.contains("tls.crt") && text.contains(&date),
+        "{text}"
+    );
+}
