@@ -1,6 +1,6 @@
 //! Collects the problems of checks that types cannot make.
 
-use super::{Problem, Secret, Tls, unread::Unread};
+use super::{Problem, Secret, Tls, read_file, unread::Unread};
 
 /// Collects the problems.
 pub struct Checker<'u> {
@@ -23,17 +23,17 @@ impl Checker<'_> {
         self.unless(count > N::default(), path, "must be at least 1");
     }
 
-    /// Checks that the files can be opened.
+    /// Checks that the files can be read.
     pub fn tls(&mut self, path: &str, files: Option<&Tls>) {
         let files = files
             .iter()
             .flat_map(|tls| [("cert", &tls.cert), ("key", &tls.key)]);
         for (name, file) in files {
             let shown = file.display().to_string();
-            if let Err(error) = std::fs::File::open(file) {
+            if let Err(message) = read_file(file) {
                 let message = match shown.contains("-----BEGIN") {
                     true => "must be the path of a PEM file, not what is in it".to_owned(),
-                    false => format!("`{shown}` cannot be read: {error}"),
+                    false => format!("`{shown}` {message}"),
                 };
                 self.problems
                     .push(Problem::new(format!("{path}.{name}"), message));

@@ -5,8 +5,8 @@
 //! and its source. Only this folder reads `THINKGATE_` variables and the variables that hold keys.
 
 mod address;
-mod checker;
 mod byte_size;
+mod checker;
 mod defaults;
 mod did_you_mean;
 mod environment;
