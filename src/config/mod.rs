@@ -377,7 +377,7 @@ fn default_weight() -> u32 {
 }
 
 fn default_max_streams() -> u32 {
-    1024
+    16_384
 }
 
 fn default_max_message_bytes() -> usize {

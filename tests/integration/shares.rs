@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use envoy_types::pb::envoy::service::ext_proc::v3::processing_response::Response;
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpSocket, TcpStream},
@@ -10,7 +11,7 @@ use tokio::{
 
 use super::support::{
     Answer, EASY, Gateway, Server, Step, chat, config,
-    envoy::{Buffered, ClientRequest, through},
+    envoy::{Buffered, ClientRequest, EnvoyStream, through},
     http::{parse, rest},
     send,
     server::{OK_BODY, json},
@@ -128,6 +129,56 @@ async fn without_keys_addresses_have_shares_and_trusted_proxies_name_them() {
         let (count, _hanging) = flood(&gateway, one.0, one.1).await;
         assert_eq!(count, 12, "{settings}");
         assert_eq!(answer(gateway.address, other.0, other.1).await.status, 200);
+    }
+}
+
+/// Takes a chat request of a client through Envoy's filter, up to its body. The stream holds a place; `None` where there was none.
+async fn through_envoy(
+    gateway: &Gateway,
+    source: Option<&'static str>,
+    forwarded: &str,
+) -> Option<EnvoyStream> {
+    let body = chat(EASY);
+    let mut stream = EnvoyStream::open(gateway.envoy.unwrap(), Some(Buffered)).await;
+    stream.source = source;
+    stream.send_headers(&ClientRequest::chat(&body).with(&[("x-forwarded-for", forwarded)]));
+    assert!(matches!(
+        stream.next_reply().await,
+        Some(Response::RequestHeaders(_))
+    ));
+    stream.send_body(body.as_bytes(), true);
+    match stream.next_reply().await {
+        Some(Response::RequestBody(_)) => Some(stream),
+        Some(Response::ImmediateResponse(refused)) => {
+            assert_eq!(refused.status.unwrap().code, 429);
+            None
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn behind_envoy_clients_have_shares_by_source_address_or_the_last_forwarded_one() {
+    let server = server().await;
+    for (one, other) in [
+        (
+            (Some("192.0.2.1:4711"), "9.9.9.9"),
+            (Some("192.0.2.2:4711"), "9.9.9.9"),
+        ),
+        ((None, "9.9.9.9, 192.0.2.1"), (None, "9.9.9.9, 192.0.2.2")),
+    ] {
+        let gateway = gateway(&server, "server: { max_in_flight: 16 }").await;
+        drop(through_envoy(&gateway, other.0, other.1).await.unwrap());
+        until("its place is free", async || {
+            gateway.state().concurrency.in_use() == 0
+        })
+        .await;
+        let mut held = Vec::new();
+        while let Some(stream) = through_envoy(&gateway, one.0, one.1).await {
+            held.push(stream);
+        }
+        assert_eq!(held.len(), 12);
+        assert!(through_envoy(&gateway, other.0, other.1).await.is_some());
     }
 }
 

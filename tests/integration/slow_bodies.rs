@@ -8,12 +8,13 @@ use tokio::{io::AsyncWriteExt, net::TcpStream};
 use super::{
     faults::{resident, room_for},
     support::{
-        EASY, Gateway, Process, Server, chat, config,
+        EASY, Gateway, Process, Server, Step, chat, config,
         envoy::{
             Buffered, ClientRequest, EnvoyStream, FullDuplexStreamed, Refused, Streamed, refusal,
             through,
         },
-        http::{Answer, parse, rest},
+        http::{Answer, ask, parse, rest},
+        server::{OK_BODY, json},
         until,
     },
 };
@@ -230,6 +231,33 @@ async fn a_body_beyond_the_bytes_for_all_is_429_through_envoy() {
     let refused = refused_at(&gateway, Some(FullDuplexStreamed), Some(&chunk)).await;
     assert_eq!(refused.status, 429);
     assert!(refused.body.contains("overloaded") && refused.headers.contains_key("retry-after"));
+}
+
+#[tokio::test]
+async fn a_body_counts_until_a_server_has_answered_because_it_may_be_sent_again() {
+    let server = Server::start(|request| match request.text().contains("hang") {
+        true => vec![Step::Hang],
+        false => json("200 OK", OK_BODY),
+    })
+    .await;
+    let gateway = Gateway::start(config(&[], &both_doors(&server, "max_in_flight: 8"))).await;
+    let body = chat("hang");
+    let padded = format!("{body}{}", " ".repeat(100_000));
+    let waiting = ask(gateway.address, &padded).await;
+    until("it waits for its server", async || {
+        !server.arrived().is_empty()
+    })
+    .await;
+    let held = gateway.state().body_budget.held();
+    assert!(
+        held >= 2 * 100_000,
+        "{held}: the body, and the copy that is sent"
+    );
+    drop(waiting);
+    until("it is let go", async || {
+        gateway.state().body_budget.held() == 0
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use envoy_types::pb::envoy::{
         processing_request::Request, processing_response::Response,
     },
 };
+use envoy_types::pb::google::protobuf::{Struct, Value, value::Kind};
 use futures_util::stream;
 use tokio::{
     sync::mpsc::{UnboundedSender, unbounded_channel},
@@ -104,6 +105,8 @@ pub struct EnvoyStream {
     answers: Streaming<ProcessingResponse>,
     first: Option<ProtocolConfiguration>,
     pub observes: bool,
+    /// `source.address`, where the filter asks for it (`request_attributes`).
+    pub source: Option<&'static str>,
 }
 
 impl EnvoyStream {
@@ -124,6 +127,7 @@ impl EnvoyStream {
                 ..ProtocolConfiguration::default()
             }),
             observes: false,
+            source: None,
         }
     }
 
@@ -132,6 +136,12 @@ impl EnvoyStream {
             request: Some(part),
             protocol_config: self.first.take(),
             observability_mode: self.observes,
+            attributes: self
+                .source
+                .take()
+                .map(source_attribute)
+                .into_iter()
+                .collect(),
             ..ProcessingRequest::default()
         };
         self.out.as_ref().unwrap().send(message).unwrap();
@@ -166,6 +176,13 @@ impl EnvoyStream {
             ..HttpBody::default()
         }));
     }
+}
+
+/// The attributes of a first message, as Envoy sends them.
+fn source_attribute(address: &str) -> (String, Struct) {
+    let kind = Some(Kind::StringValue(address.into()));
+    let fields = [("source.address".to_owned(), Value { kind })].into();
+    ("envoy.filters.http.ext_proc".into(), Struct { fields })
 }
 
 fn head<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>, end_of_stream: bool) -> HttpHeaders {
