@@ -56,6 +56,12 @@ pub enum Error {
     /// The path does not take this method.
     #[error("Method {0} is not allowed here.")]
     MethodNotAllowed(String),
+    /// The body is in a coding (`content-encoding`), which is not undone here.
+    #[error("The request body is in the coding `{0}` (content-encoding); send it without one.")]
+    UnsupportedCoding(
+        /// The coding, as the client wrote it.
+        String,
+    ),
     /// The body is larger than `server.max_body_bytes`.
     #[error("The request body is larger than the limit of {limit} bytes (server.max_body_bytes).")]
     BodyTooLarge {
@@ -203,6 +209,7 @@ impl Error {
             Self::ModelNotFound { .. } | Self::RouteNotFound(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTimeout { .. } => StatusCode::REQUEST_TIMEOUT,
+            Self::UnsupportedCoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::RateLimited { .. } | Self::Overloaded(_) | Self::KeyOverloaded { .. } => {
                 StatusCode::TOO_MANY_REQUESTS
@@ -254,6 +261,7 @@ impl Error {
     /// A short word for logs and metrics, from a closed set.
     pub fn reason(&self) -> &'static str {
         self.code().unwrap_or(match self {
+            Self::UnsupportedCoding(_) => "unsupported_coding",
             Self::BodyTooLarge { .. } => "too_large",
             Self::RouteNotFound(_) => "route_not_found",
             Self::MethodNotAllowed(_) => "method_not_allowed",
@@ -288,8 +296,12 @@ impl Error {
         // The rest of the body may still come, and must not be read as the next request (RFC 9110, 15.5.9).
         let close =
             matches!(self, Self::BodyTimeout { .. }).then(|| HeaderValue::from_static("close"));
+        // What would be accepted (RFC 9110, 15.5.16).
+        let identity = matches!(self, Self::UnsupportedCoding(_))
+            .then(|| HeaderValue::from_static("identity"));
         [
             (header::CONTENT_TYPE, Some(json)),
+            (header::ACCEPT_ENCODING, identity),
             (header::RETRY_AFTER, retry_after),
             (header::WWW_AUTHENTICATE, bearer),
             (header::CONNECTION, close),

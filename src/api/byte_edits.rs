@@ -4,7 +4,7 @@ use std::{borrow::Cow, ops::Range};
 
 use bytes::Bytes;
 
-use super::{ChatRequest, Message, Object};
+use super::{BodyPieces, ChatRequest, Object};
 
 /// One change to a chat request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,139 +39,120 @@ impl Change {
 }
 
 /// The request with `changes` applied in order. Without changes it returns the same bytes, not a copy.
-pub fn apply(request: &ChatRequest, changes: &[Change]) -> Bytes {
+pub fn apply(request: &ChatRequest, changes: &[Change]) -> BodyPieces {
     if changes.is_empty() {
-        return request.bytes().clone();
+        return request.bytes().clone().into();
     }
-    let mut edit = ByteEdits::of(request.object());
+    let mut edits = Edits(Vec::with_capacity(2));
+    let mut top = Members::of(request.object(), 0);
     for (index, change) in changes.iter().enumerate() {
         match change {
-            Change::Set([key], json) => edit.set(request.object(), key, json.to_string()),
+            Change::Set([key], json) => top.set(&mut edits, key, json.to_string()),
             Change::Set([parent, ..], _) => {
                 let first =
                     |other: &Change| matches!(other, Change::Set([key, _], _) if key == parent);
                 if changes.iter().position(first) == Some(index) {
-                    edit.set(request.object(), parent, merged(request, parent, changes));
+                    set_in(request, parent, changes, &mut top, &mut edits);
                 }
             }
             Change::Set([], _) => {}
-            Change::LastUser(text) => edit.extend(append_to_last_user(request, text)),
-            Change::System(text) => edit.extend(append_to_system(request, text)),
-            Change::Model(name) => edit.set(request.object(), "model", quoted(name)),
+            Change::LastUser(text) => edits.append(request.append_points().last_user, text),
+            Change::System(text) => match request.append_points().system {
+                Some(quote) => edits.append(Some(quote), &format!("\n{text}")),
+                None => edits.add_system(request, text),
+            },
+            Change::Model(name) => top.set(&mut edits, "model", quoted(name)),
         }
     }
-    edit.apply(request.text()).into()
+    edits.apply(request.bytes())
 }
 
-/// The object at `parent` with every change inside it applied.
-fn merged(request: &ChatRequest, parent: &str, changes: &[Change]) -> String {
+/// Applies every change inside the object at `parent`.
+fn set_in(
+    request: &ChatRequest,
+    parent: &str,
+    changes: &[Change],
+    top: &mut Members<'_>,
+    edits: &mut Edits,
+) {
     let children = changes.iter().filter_map(|change| match change {
         Change::Set([key, child], json) if *key == parent => Some((*child, json)),
         _ => None,
     });
-    let text = request
-        .get(parent)
-        .filter(|text| Object::read(text).is_ok())
-        .unwrap_or("{}");
-    let Ok(object) = Object::read(text) else {
-        return text.to_owned(); // cannot happen: `text` was read above, or is `{}`
-    };
-    let mut edit = ByteEdits::of(&object);
-    for (child, json) in children {
-        edit.set(&object, child, json.to_string());
+    if let Some((object, start)) = request.nested(parent) {
+        let mut members = Members::of(&object, start);
+        children.for_each(|(child, json)| members.set(edits, child, json.to_string()));
+        return;
     }
-    edit.apply(text)
-}
-
-fn append_to_last_user(request: &ChatRequest, text: &str) -> Option<(Range<usize>, String)> {
-    let messages = request.messages().ok()?;
-    append_to(
-        request,
-        messages.iter().rfind(|message| message.is_user())?,
-        text,
-    )
-}
-
-fn append_to_system(request: &ChatRequest, text: &str) -> Option<(Range<usize>, String)> {
-    let messages = request.messages().ok()?;
-    let is_system = |message: &&Message| matches!(message.role.as_ref(), "system" | "developer");
-    let appended = messages
-        .iter()
-        .find(is_system)
-        .and_then(|message| append_to(request, message, &format!("\n{text}")));
-    appended.or_else(|| {
-        let start = request.object().span("messages")?.start + 1;
-        Some((
-            start..start,
-            format!(r#"{{"role":"system","content":{}}},"#, quoted(text)),
-        ))
-    })
-}
-
-/// Inserts `text` before the closing quote of the message's last text.
-fn append_to(
-    request: &ChatRequest,
-    message: &Message<'_>,
-    text: &str,
-) -> Option<(Range<usize>, String)> {
-    let value = message.last_text()?;
-    let quote = value.as_ptr() as usize - request.bytes().as_ptr() as usize + value.len() - 1;
-    let escaped = quoted(text);
-    Some((quote..quote, escaped.get(1..escaped.len() - 1)?.to_owned()))
+    let members: Vec<String> = children
+        .map(|(child, json)| format!("{}:{json}", quoted(child)))
+        .collect();
+    top.set(edits, parent, format!("{{{}}}", members.join(",")));
 }
 
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// Replacements in a text, applied in one pass.
-struct ByteEdits {
-    edits: Vec<(Range<usize>, String)>,
+/// The members of one object, as they are set.
+struct Members<'o> {
+    object: &'o Object,
+    /// Where the object's text begins in the request.
+    start: usize,
     /// True when the next new member needs a comma in front of it.
     needs_comma: bool,
 }
 
-impl ByteEdits {
-    fn of(object: &Object) -> Self {
+impl<'o> Members<'o> {
+    fn of(object: &'o Object, start: usize) -> Self {
         Self {
-            edits: Vec::with_capacity(2),
+            object,
+            start,
             needs_comma: !object.is_empty(),
         }
     }
 
-    fn set(&mut self, object: &Object, key: &str, json: String) {
-        match object.span(key) {
-            Some(span) => self.edits.push((span, json)),
+    fn set(&mut self, edits: &mut Edits, key: &str, json: String) {
+        let (span, text) = match self.object.span(key) {
+            Some(span) => (span, json),
             None => {
-                let comma = if std::mem::replace(&mut self.needs_comma, true) {
-                    ","
-                } else {
-                    ""
+                let comma = match std::mem::replace(&mut self.needs_comma, true) {
+                    true => ",",
+                    false => "",
                 };
-                self.edits.push((
-                    object.end()..object.end(),
-                    format!("{comma}{}:{json}", quoted(key)),
-                ));
+                let end = self.object.end();
+                (end..end, format!("{comma}{}:{json}", quoted(key)))
             }
-        }
+        };
+        edits
+            .0
+            .push((self.start + span.start..self.start + span.end, text));
+    }
+}
+
+/// Replacements in a text, applied in one pass.
+struct Edits(Vec<(Range<usize>, String)>);
+
+impl Edits {
+    /// Inserts `text` before a closing quote.
+    fn append(&mut self, quote: Option<usize>, text: &str) {
+        let escaped = quoted(text);
+        let inner = escaped.get(1..escaped.len() - 1).unwrap_or_default();
+        self.0.extend(quote.map(|at| (at..at, inner.to_owned())));
     }
 
-    fn extend(&mut self, edit: Option<(Range<usize>, String)>) {
-        self.edits.extend(edit);
+    /// Adds a system prompt in front of the messages.
+    fn add_system(&mut self, request: &ChatRequest, text: &str) {
+        let Some(span) = request.object().span("messages") else {
+            return;
+        };
+        let message = format!(r#"{{"role":"system","content":{}}},"#, quoted(text));
+        self.0.push((span.start + 1..span.start + 1, message));
     }
 
-    fn apply(mut self, text: &str) -> String {
-        self.edits.sort_by_key(|(span, _)| span.start); // stable: insertions at one position keep their order
-        let grown: usize = self.edits.iter().map(|(_, text)| text.len()).sum();
-        let mut out = String::with_capacity(text.len() + grown);
-        let mut done = 0;
-        for (span, replacement) in &self.edits {
-            out.push_str(text.get(done..span.start).unwrap_or_default());
-            out.push_str(replacement);
-            done = span.end;
-        }
-        out.push_str(text.get(done..).unwrap_or_default());
-        out
+    fn apply(mut self, body: &Bytes) -> BodyPieces {
+        self.0.sort_by_key(|(span, _)| span.start); // stable: insertions at one position keep their order
+        BodyPieces::replaced(body, self.0)
     }
 }
 
@@ -186,7 +167,7 @@ mod tests {
 
     fn edited(body: &'static str, changes: &[Change]) -> String {
         let request = ChatRequest::read(Bytes::from_static(body.as_bytes())).unwrap();
-        String::from_utf8(apply(&request, changes).to_vec()).unwrap()
+        String::from_utf8(apply(&request, changes).into_bytes().to_vec()).unwrap()
     }
 
     #[test]
@@ -274,5 +255,29 @@ mod tests {
             ),
             r#"{"messages":[{"role":"system","content":"/no_think"},{"role":"user","content":"q"}]}"#
         );
+    }
+
+    #[test]
+    fn edits_work_behind_a_byte_order_mark_and_beside_what_json_has_not() {
+        for (body, want) in [
+            (
+                "\u{feff}{\"logit_bias\":{\"5\":-Infinity}}",
+                "\u{feff}{\"logit_bias\":{\"5\":-Infinity},\"chat_template_kwargs\":{\"enable_thinking\":false}}",
+            ),
+            (
+                "\u{feff} {\"chat_template_kwargs\":{\"x\":NaN}}",
+                "\u{feff} {\"chat_template_kwargs\":{\"x\":NaN,\"enable_thinking\":false}}",
+            ),
+            (
+                "\u{feff}{}",
+                "\u{feff}{\"chat_template_kwargs\":{\"enable_thinking\":false}}",
+            ),
+        ] {
+            assert_eq!(edited(body, &[OFF]), want);
+        }
+        let body =
+            "\u{feff}{\"messages\":[{\"role\":\"user\",\"content\":\"a\\ud83d\",\"x\":NaN}]}";
+        let want = body.replace("ud83d", "ud83d /no_think");
+        assert_eq!(edited(body, &[Change::LastUser(" /no_think")]), want);
     }
 }

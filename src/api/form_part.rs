@@ -14,7 +14,8 @@ use crate::error::Error;
 /// A 400 for a head in which another reader may find another name.
 pub(super) fn is_model_part(head: &[u8]) -> Result<bool, Error> {
     let unclear = || Error::invalid("The form has a part whose name cannot be read.");
-    let head: String = head.iter().copied().map(char::from).collect(); // Latin-1, as in starlette
+    // Readers take other bytes for Latin-1, or leave them out, or the whole part.
+    let head = std::str::from_utf8(head).map_err(|_| unclear())?;
     let Some((_, lines)) = head.split_once("\r\n") else {
         return Ok(false);
     };
@@ -50,10 +51,41 @@ pub(super) fn is_model_part(head: &[u8]) -> Result<bool, Error> {
 
 /// True when a reader that treats quotes, escapes or repeated parameters in its own way may find the name `model`.
 fn may_name_model(disposition: &str) -> bool {
-    let is_ignored = |c: char| c.is_whitespace() || matches!(c, '"' | '\\');
-    let bare = disposition.replace(is_ignored, "");
+    let is_ignored = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '"' | '\\');
+    let bare = without_quoted(disposition).replace(is_ignored, "");
     bare.split(';')
         .any(|parameter| parameter.eq_ignore_ascii_case("name=model"))
+}
+
+/// The value without the content of quotes about which all readers agree: `file name.wav` in `; filename="file name.wav";`.
+fn without_quoted(disposition: &str) -> String {
+    let mut kept = String::with_capacity(disposition.len());
+    let mut rest = disposition;
+    while let Some((before, quoted)) = rest.split_once("=\"") {
+        let parameter = before.rsplit(';').next().unwrap_or_default().trim();
+        let is_plain =
+            parameter.bytes().all(|byte| byte.is_ascii_alphabetic()) && !before.contains('"');
+        let clear = quoted.split_once('"').filter(|(content, behind)| {
+            let behind = behind.trim_start_matches([' ', '\t']);
+            is_plain
+                && !parameter.eq_ignore_ascii_case("name")
+                && !content.contains('\\')
+                && (behind.is_empty() || behind.starts_with(';'))
+        });
+        kept.push_str(before);
+        match clear {
+            Some((_, behind)) => {
+                kept.push('=');
+                rest = behind;
+            }
+            None => {
+                kept.push_str("=\"");
+                kept.push_str(quoted);
+                return kept;
+            }
+        }
+    }
+    kept + rest
 }
 
 #[cfg(test)]
@@ -72,7 +104,8 @@ mod tests {
         for head in [
             &b"content-disposition:form-data;name=model"[..],
             b"Content-Disposition: form-data; name=\"model\"; filename=\"a;b.wav\"",
-            b"Content-Disposition: form-data; filename=\"\xe9\"; name=\"model\"",
+            "Content-Disposition: form-data; filename=\"\u{e9}\"; name=\"model\"".as_bytes(),
+            b"Content-Disposition: form-data; filename=\"take 1; name=file\"; name=\"model\"",
             b"X: 1\r\nContent-Disposition: form-data; NAME = \"model\"",
             b"Content-Disposition: form-data; name*=utf-8''mo%64el",
             b"Content-Disposition: form-data; name*0=mo; name*1=del",
@@ -98,12 +131,20 @@ mod tests {
             b"Content-Disposition: form-data; a=b\n; name=model",
             b"Content-Disposition: form-data; a=b\r; name=model",
             b" Content-Disposition: form-data; name=model",
+            b"Content-Disposition: form-data; filename=\"\xe9\"; name=\"model\"",
+            b"Content-Disposition: form-data; name=\"x\"; filename=\"a\\\"; name=model\"",
+            b"Content-Disposition: form-data; name=\"x\"; filename=a\"; name=model; b=\"c\"",
+            b"Content-Disposition: form-data; name=\"x\"; filename=\"a\"b; name=model\"",
+            b"Content-Disposition: form-data; name=\"a; name=model\"",
+            b"X: \xff\r\nContent-Disposition: form-data; name=file",
         ] {
             assert!(find(head).is_err(), "{}", String::from_utf8_lossy(head));
         }
         for head in [
             &b"Content-Disposition: form-data; name=\"models\""[..],
             b"Content-Disposition: form-data; name=\"file\"; filename=\"model\"",
+            b"Content-Disposition: form-data; name=\"file\"; filename=\"take 1; name=model\"",
+            b"Content-Disposition: form-data; filename=\"; name=model\" ; name=\"file\"",
             b"Content-Disposition: form-data; name*=utf-8''%C3%A9",
             b"Content-Type: text/plain; name=model",
             b"no colon",

@@ -3,13 +3,13 @@
 //! Values are not decoded: `1.0`, `1e3`, escapes, whitespace and key order stay what the client wrote. Keys are compared
 //! unescaped, because for the server `"m\u006fdel"` is `model`.
 
-use std::{borrow::Cow, fmt, ops::Range};
+use std::ops::Range;
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{MapAccess, Visitor},
+use super::{
+    json_cursor::{JsonCursor, JsonError},
+    json_string::unescaped,
+    limits::MAX_MEMBERS,
 };
-use serde_json::value::RawValue;
 
 /// The positions of a JSON object's values in the text that it was read from. It holds no text itself, so that it can be
 /// stored next to the bytes.
@@ -20,22 +20,26 @@ pub struct Object {
 }
 
 impl Object {
-    /// Reads `text`, which must be one JSON object and nothing else but whitespace.
+    /// Reads `text`, which must be one JSON object and nothing else but blanks and a byte order mark in front.
     ///
     /// # Errors
-    /// The error of `serde_json` at the first position that is not JSON.
-    pub fn read(text: &str) -> Result<Self, serde_json::Error> {
-        let Members(members) = serde_json::from_str(text)?;
-        let start = text.as_ptr() as usize;
-        let members: Vec<_> = members
-            .into_iter()
-            .map(|(key, value)| {
-                let offset = value.as_ptr() as usize - start; // `value` borrows from `text`
-                (key, offset..offset + value.len())
-            })
-            .collect();
-        let brace = || text.find('{').map_or(0, |brace| brace + 1);
-        let end = members.last().map_or_else(brace, |(_, span)| span.end);
+    /// The first position that is not JSON, or that the object has over 1,024 members.
+    pub fn read(text: &str) -> Result<Self, JsonError> {
+        let mut cursor = JsonCursor::new(text);
+        let start = cursor.at() + 1; // behind the brace
+        let mut members = Vec::with_capacity(16);
+        let mut has_more = cursor.enter(b'{', b'}')?;
+        while has_more {
+            if members.len() == MAX_MEMBERS {
+                return Err(JsonError::TooManyMembers(MAX_MEMBERS));
+            }
+            let key = unescaped(cursor.key()?);
+            let value = cursor.value()?;
+            members.push((key.into(), cursor.at() - value.len()..cursor.at()));
+            has_more = cursor.next_entry(b'}')?;
+        }
+        cursor.end()?;
+        let end = members.last().map_or(start, |(_, span)| span.end);
         Ok(Self { members, end })
     }
 
@@ -75,33 +79,6 @@ impl Object {
     }
 }
 
-struct Members<'a>(Vec<(Box<str>, &'a str)>);
-
-#[derive(Deserialize)]
-struct MemberName<'a>(#[serde(borrow)] Cow<'a, str>);
-
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct MembersVisitor;
-        impl<'de> Visitor<'de> for MembersVisitor {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a JSON object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::with_capacity(16);
-                while let Some(MemberName(key)) = map.next_key()? {
-                    members.push((key.into(), map.next_value::<&RawValue>()?.get()));
-                }
-                Ok(Members(members))
-            }
-        }
-        deserializer.deserialize_map(MembersVisitor)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,6 +106,27 @@ mod tests {
     fn deep_nesting_is_no_stack_overflow() {
         let deep = format!("{{\"x\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
         assert!(Object::read(&deep).is_ok());
+    }
+
+    #[test]
+    fn an_object_with_millions_of_members_is_refused_at_its_1025th() {
+        let many = |count: usize| format!("{{{}\"z\":1}}", "\"a\":1,".repeat(count - 1));
+        assert!(Object::read(&many(MAX_MEMBERS)).is_ok());
+        for count in [MAX_MEMBERS + 1, 4_000_000] {
+            let error = Object::read(&many(count)).unwrap_err();
+            assert_eq!(error.to_string(), "more than 1024 members");
+        }
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_passed_over() {
+        let text = "\u{feff}{\"a\":NaN}";
+        let object = Object::read(text).unwrap();
+        assert_eq!(object.get(text, "a"), Some("NaN"));
+        assert_eq!(
+            &text[Object::read("\u{feff} {}").unwrap().end()..],
+            "\"a\":NaN}"
+        );
     }
 
     #[test]

@@ -24,6 +24,9 @@ pub struct SseScanner {
     at_boundary: bool,
     is_terminated: bool,
     in_error_event: bool,
+    /// The `data` lines of the event so far, joined by line feeds; empty when they are too long.
+    event: Vec<u8>,
+    event_lines: usize,
     usage: Usage,
 }
 
@@ -37,13 +40,16 @@ impl Default for SseScanner {
             at_boundary: true,
             is_terminated: false,
             in_error_event: false,
+            event: Vec::new(),
+            event_lines: 0,
             usage: Usage::default(),
         }
     }
 }
 
 impl SseScanner {
-    /// A longer line that arrives in several chunks is not read, so that an event of 5 MB costs no memory.
+    /// A longer line that arrives in several chunks is not read, nor are several lines of one event that are longer together: an event
+    /// of 5 MB costs no memory.
     const MAX_LINE_BYTES: usize = 64 << 10;
 
     /// Takes the next chunk of the stream.
@@ -77,9 +83,10 @@ impl SseScanner {
         self.at_boundary
     }
 
-    /// True once the server sent `[DONE]` or an error event.
+    /// True once the server sent `[DONE]` or an error event. The end of its line may be missing.
     pub fn is_terminated(&self) -> bool {
         self.is_terminated
+            || (self.in_line && self.partial.strip_prefix(b"data:").is_some_and(is_done))
     }
 
     /// The token counts seen so far.
@@ -87,9 +94,9 @@ impl SseScanner {
         self.usage
     }
 
-    /// Memory held for an unfinished line, in bytes; at most twice the longest line that is read.
+    /// Memory held for an unfinished line and event, in bytes; at most four times the longest line that is read.
     pub fn buffered_bytes(&self) -> usize {
-        self.partial.capacity()
+        self.partial.capacity() + self.event.capacity()
     }
 
     fn buffer(&mut self, chunk: &[u8]) {
@@ -118,22 +125,56 @@ impl SseScanner {
     fn line(&mut self, line: &[u8]) {
         self.at_boundary = line.is_empty();
         if line.is_empty() {
-            self.in_error_event = false;
+            self.end_of_event();
         } else if let Some(data) = line.strip_prefix(b"data:") {
-            self.data(data.strip_prefix(b" ").unwrap_or(data));
+            let data = data.strip_prefix(b" ").unwrap_or(data);
+            self.is_terminated |= is_done(data) || self.in_error_event;
+            self.data(data);
+            self.join(data);
         } else if let Some(name) = line.strip_prefix(b"event:") {
             self.in_error_event = name.trim_ascii() == b"error";
         }
     }
 
+    /// Keeps a line of data for the case that another one follows it in the same event.
+    fn join(&mut self, data: &[u8]) {
+        self.event_lines += 1;
+        let is_cut = self.event_lines > 1 && self.event.is_empty();
+        if is_cut || self.event.len() + data.len() > Self::MAX_LINE_BYTES {
+            self.event = Vec::new();
+            return;
+        }
+        if self.event_lines > 1 {
+            self.event.push(b'\n');
+        }
+        self.event.extend_from_slice(data);
+    }
+
+    fn end_of_event(&mut self) {
+        self.in_error_event = false;
+        if self.event_lines > 1 {
+            let event = std::mem::take(&mut self.event);
+            self.data(&event);
+            self.event = event; // keeps its capacity
+        }
+        self.event.clear();
+        self.event_lines = 0;
+    }
+
+    /// Reads one line of data, or the lines of an event together.
     fn data(&mut self, data: &[u8]) {
         let contains = |word: &Finder<'_>| word.find(data).is_some();
-        if data == b"[DONE]" || self.in_error_event || (contains(&ERROR) && is_error(data)) {
+        if contains(&ERROR) && is_error(data) {
             self.is_terminated = true;
         } else if contains(&USAGE) {
             self.usage.read(data);
         }
     }
+}
+
+/// True for the data of the last event of a stream. Some servers write a blank behind it.
+fn is_done(data: &[u8]) -> bool {
+    data.trim_ascii() == b"[DONE]"
 }
 
 /// True for OpenAI's `{"error": {..}}`. The word inside a text or a nested object does not count.
@@ -210,5 +251,65 @@ mod tests {
         assert!(!scanner.at_boundary());
         scanner.scan(b"\n\ndata: [DONE]\n\n");
         assert!(scanner.is_terminated() && scanner.at_boundary());
+    }
+
+    #[test]
+    fn an_event_over_several_lines_is_read_as_one() {
+        let pretty = "data: {\n\ndata: {\ndata:   \"choices\": [{}\ndata: ],\ndata: \"usage\": {\"prompt_tokens\": 3,\n: ping\ndata: \"completion_tokens\": 5}\ndata: }\n\n";
+        for cut in 0..=pretty.len() {
+            let mut scanner = SseScanner::default();
+            scanner.scan(&pretty.as_bytes()[..cut]);
+            scanner.scan(&pretty.as_bytes()[cut..]);
+            let usage = scanner.usage();
+            assert_eq!(
+                (usage.prompt, usage.completion),
+                (Some(3), Some(5)),
+                "{cut}"
+            );
+            assert!(!scanner.is_terminated());
+        }
+        let mut scanner = SseScanner::default();
+        scanner.scan(b"data: {\"error\":\ndata: {\"message\": \"x\"}}\n\n");
+        assert!(scanner.is_terminated());
+        // Two events are not one.
+        let mut scanner = SseScanner::default();
+        scanner.scan(b"data: {\"usage\":\n\ndata: {\"prompt_tokens\":3}}\n\n");
+        assert_eq!(scanner.usage().prompt, None);
+    }
+
+    #[test]
+    fn a_blank_behind_done_or_a_missing_line_end_changes_nothing() {
+        for text in [
+            "data: [DONE] ",
+            "data: [DONE] \n\n",
+            "data:[DONE]\t\r\n",
+            "data: [DONE]",
+            "data: {}\n\ndata:  [DONE]\n",
+        ] {
+            let mut scanner = SseScanner::default();
+            scanner.scan(text.as_bytes());
+            assert!(scanner.is_terminated(), "{text:?}");
+        }
+        for text in [
+            "data: [DONE",
+            "data: \"[DONE]\"\n",
+            "data: [DONE] x",
+            ": [DONE]\n",
+        ] {
+            let mut scanner = SseScanner::default();
+            scanner.scan(text.as_bytes());
+            assert!(!scanner.is_terminated(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn an_event_of_many_lines_costs_no_memory_and_is_left() {
+        let mut scanner = SseScanner::default();
+        for _ in 0..100_000 {
+            scanner.scan(b"data: {\"usage\":\n");
+            assert!(scanner.buffered_bytes() <= 4 * SseScanner::MAX_LINE_BYTES);
+        }
+        scanner.scan(b"\ndata: {\"usage\":{\"prompt_tokens\":3}}\n\n");
+        assert_eq!(scanner.usage().prompt, Some(3));
     }
 }

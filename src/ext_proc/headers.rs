@@ -26,8 +26,9 @@ pub struct HeadersView {
 }
 
 /// The headers that we read, beside our own.
-const READ_HEADERS: [HeaderName; 10] = [
+const READ_HEADERS: [HeaderName; 11] = [
     header::AUTHORIZATION,
+    header::CONTENT_ENCODING,
     header::CONTENT_LENGTH,
     header::CONTENT_TYPE,
     header::LOCATION,
@@ -84,11 +85,6 @@ impl HeadersView {
     /// The announced length of the body, in bytes.
     pub fn content_length(&self) -> Option<u64> {
         upstream::content_length(&self.headers)
-    }
-
-    /// The `content-type`.
-    pub fn content_type(&self) -> Option<&str> {
-        self.headers.get(header::CONTENT_TYPE)?.to_str().ok()
     }
 }
 

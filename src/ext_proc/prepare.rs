@@ -1,10 +1,13 @@
 //! Prepares a request for forwarding: the same headers and body that the HTTP door sends.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, header};
 
 use super::mutation::HeaderChange;
 use crate::{
+    api::BodyPieces,
     error::Error,
     pipeline::{self, AdmittedRequest, MODE, MODEL},
     routing::Mode,
@@ -30,7 +33,7 @@ pub struct PreparedRequest {
 /// # Errors
 /// An invalid request, or a model that is not ours or not for its key.
 pub async fn decide(
-    state: &AppState,
+    state: &Arc<AppState>,
     body: Bytes,
     requested_mode: Option<Mode>,
     admitted: &mut AdmittedRequest,
@@ -51,10 +54,8 @@ pub async fn decide(
         .filter(|(name, _)| *name == MODE || *name == MODEL);
     head.set.extend(routing_headers.cloned());
     head.clear_route_cache = true;
-    Ok((
-        prepared(head, envoy_model, rendered, &body),
-        decision_headers,
-    ))
+    let prepared = prepared(head, envoy_model, rendered, body).await?;
+    Ok((prepared, decision_headers))
 }
 
 /// Renames the model of an unjudged request to its name at the server. A request that names no model is forwarded unchanged,
@@ -62,7 +63,7 @@ pub async fn decide(
 ///
 /// # Errors
 /// The model that it names is not ours or not for its key.
-pub fn rename_model(
+pub async fn rename_model(
     state: &AppState,
     body: Bytes,
     content_type: Option<&str>,
@@ -70,11 +71,11 @@ pub fn rename_model(
 ) -> Result<PreparedRequest, Error> {
     admitted.record.bytes_in = body.len() as u64;
     let mut head = HeaderChange::default();
-    let found = pipeline::find_model_field(content_type, &body, admitted)?;
+    let found = pipeline::find_model_field(content_type, &body, admitted).await?;
     let (name, model) = match pipeline::resolve_model(state, found.as_ref(), admitted) {
         Ok(found) => found,
         Err(_) if found.is_none() && !admitted.is_restricted() => {
-            return Ok(prepared(head, EnvoyModel::default(), body.clone(), &body));
+            return prepared(head, EnvoyModel::default(), body.clone().into(), body).await;
         }
         Err(error) => return Err(error),
     };
@@ -84,24 +85,39 @@ pub fn rename_model(
         head.set(MODEL, value);
         head.clear_route_cache = true;
     }
-    let renamed = found.map_or_else(|| body.clone(), |found| found.rename(&body, upstream));
-    Ok(prepared(head, envoy_model, renamed, &body))
+    let renamed = match found {
+        Some(found) => found.rename(&body, upstream),
+        None => body.clone().into(),
+    };
+    prepared(head, envoy_model, renamed, body).await
 }
 
 /// A request with the API key of its model's server.
-fn prepared(
+///
+/// # Errors
+/// None that a client can cause.
+async fn prepared(
     mut head: HeaderChange,
     envoy_model: EnvoyModel,
-    body: Bytes,
-    original: &Bytes,
-) -> PreparedRequest {
+    body: BodyPieces,
+    original: Bytes,
+) -> Result<PreparedRequest, Error> {
     if let Some(key) = envoy_model.authorization {
         head.set(header::AUTHORIZATION, key);
     }
-    let is_changed = body != original;
-    PreparedRequest {
+    let is_long = pipeline::is_long(original.len());
+    let join = move || {
+        let body = body.into_bytes();
+        let is_same = body.as_ptr() == original.as_ptr() && body.len() == original.len();
+        (!is_same && body != original, body)
+    };
+    let (is_changed, body) = match is_long {
+        true => pipeline::run_long(async move { join() }).await?,
+        false => join(),
+    };
+    Ok(PreparedRequest {
         head,
         body,
         is_changed,
-    }
+    })
 }

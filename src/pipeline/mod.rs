@@ -8,8 +8,10 @@ mod body_budget;
 mod body_buffer;
 mod client_address;
 mod concurrency;
+mod content_coding;
 mod decision_headers;
 mod holdings;
+mod long_work;
 mod models;
 mod path_lists;
 mod paths;
@@ -25,8 +27,10 @@ pub use body_budget::{BodyBudget, BudgetLimits, HeldBytes};
 pub use body_buffer::BodyBuffer;
 pub use client_address::{client_address, parse_address};
 pub use concurrency::{ConcurrencyLimit, Permit, PlaceLimits};
+pub use content_coding::check_content_coding;
 pub use decision_headers::{MODEL, decision_headers};
 pub use holdings::{Holdings, TenantShare};
+pub use long_work::{is_long, run_long};
 pub use models::{check_without_body, get_model, list_models};
 pub use path_lists::UNVERSIONED;
 pub use paths::{Route, unlisted};
@@ -35,10 +39,12 @@ pub use requested_mode::{MODE, requested_mode};
 
 use crate::{
     api::{ChatRequest, ModelField},
+    auth::Caller,
     error::Error,
     routing::{Mode, Routed},
     state::AppState,
     telemetry::Record,
+    tenant::Tenant,
     upstream::Model,
 };
 
@@ -55,7 +61,7 @@ pub struct DecidedRequest {
 /// # Errors
 /// What is wrong with the request, or that its model is unknown or not allowed for its key.
 pub async fn decide(
-    state: &AppState,
+    state: &Arc<AppState>,
     bytes: Bytes,
     requested_mode: Option<Mode>,
     admitted: &mut AdmittedRequest,
@@ -68,42 +74,84 @@ pub async fn decide(
     } = admitted;
     record.bytes_in = bytes.len() as u64;
     let began = Instant::now();
-    let request = ChatRequest::read(bytes)?;
+    let decided = match is_long(bytes.len()) {
+        false => {
+            let tenant = share.tenant();
+            decide_body(state, bytes, requested_mode, caller.as_deref(), tenant).await
+        }
+        true => {
+            let (state, caller, tenant) = (state.clone(), caller.clone(), share.tenant().clone());
+            let work = async move {
+                let caller = caller.as_deref();
+                let decided = decide_body(&state, bytes, requested_mode, caller, &tenant).await?;
+                decided.routed.request.prepare_edits();
+                Ok(decided)
+            };
+            run_long(work).await?
+        }
+    };
+    let decided = decided.map_err(|(error, asked)| {
+        note_asked_model(record, asked.as_deref());
+        error
+    })?;
+    let seconds = began.elapsed().as_secs_f64();
+    record.decision = Some(decision_headers::decision_record(&decided.routed, seconds));
+    set_model(record, decided.model.as_deref());
+    Ok(decided)
+}
+
+/// The same for a body alone.
+///
+/// # Errors
+/// The same, with the model that the request asks for.
+async fn decide_body(
+    state: &AppState,
+    bytes: Bytes,
+    requested_mode: Option<Mode>,
+    caller: Option<&Caller>,
+    tenant: &Tenant,
+) -> Result<DecidedRequest, (Error, Option<String>)> {
+    let request = ChatRequest::read(bytes).map_err(|error| (error, None))?;
     let catalog = state.catalog.load_full();
     let asked = request.model();
     let routed = async {
-        let target = models::resolve(&catalog, caller.as_deref(), asked.as_deref())?;
+        let target = models::resolve(&catalog, caller, asked.as_deref())?;
         let router = &state.router;
-        router
-            .route(request, requested_mode, &target, share.tenant())
-            .await
+        router.route(request, requested_mode, &target, tenant).await
     };
-    let routed = routed
-        .await
-        .inspect_err(|_| note_asked_model(record, asked.as_deref()))?;
-    let seconds = began.elapsed().as_secs_f64();
-    record.decision = Some(decision_headers::decision_record(&routed, seconds));
+    let routed = match routed.await {
+        Ok(routed) => routed,
+        Err(error) => return Err((error, asked)),
+    };
     let model = catalog.model(&routed.model).cloned();
-    set_model(record, model.as_deref());
     Ok(DecidedRequest { routed, model })
 }
 
 /// Finds the model that the body of an unjudged request names, if it names one.
 ///
 /// # Errors
-/// When the model is named twice or is no string. For a key that may use some models only, also when the body cannot be read: its
+/// What [`ModelField::find`] refuses. For a key that may use some models only, also a 403 when the body cannot be read: its
 /// server may read another model there.
-pub fn find_model_field(
+pub async fn find_model_field(
     content_type: Option<&str>,
     body: &Bytes,
     admitted: &AdmittedRequest,
 ) -> Result<Option<ModelField>, Error> {
-    let found = ModelField::find(content_type, body)?;
-    if found.is_none() && admitted.is_restricted() && !ModelField::has_no_model(content_type, body)
-    {
-        return Err(Error::ModelNotAllowed(None));
+    let is_restricted = admitted.is_restricted();
+    let find = move |content_type: Option<&str>, body: &Bytes| {
+        let found = ModelField::find(content_type, body)?;
+        let is_unread =
+            found.is_none() && is_restricted && !ModelField::has_no_model(content_type, body);
+        match is_unread {
+            true => Err(Error::ModelNotAllowed(None)),
+            false => Ok(found),
+        }
+    };
+    if !is_long(body.len()) {
+        return find(content_type, body);
     }
-    Ok(found)
+    let (content_type, body) = (content_type.map(str::to_owned), body.clone());
+    run_long(async move { find(content_type.as_deref(), &body) }).await?
 }
 
 /// The name and the model that an unjudged request is for: the one it names, else the only one there is. An alias stands for its

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use crate::{
+    api::check_model_name,
     auth::Caller,
     error::Error,
     routing::{Mode, Target},
@@ -18,12 +19,13 @@ use crate::{
 /// What the request's model name stands for. `name` is `None` where the request names no model.
 ///
 /// # Errors
-/// What [`Catalog::resolve`] says, of the models the key may use; a 403 for any other.
+/// What [`Catalog::resolve`] says, of the models the key may use; a 403 for any other; a 400 for a name over 512 bytes.
 pub fn resolve(
     catalog: &Catalog,
     caller: Option<&Caller>,
     name: Option<&str>,
 ) -> Result<Target, Error> {
+    name.map_or(Ok(()), check_model_name)?;
     let Some(allowed) = caller.and_then(Caller::models) else {
         return catalog.resolve(name);
     };

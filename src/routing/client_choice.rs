@@ -1,6 +1,6 @@
 //! The client's own choice: any form in which a request can already say whether to reason.
 
-use crate::api::{ChatRequest, Object, REASONING_FIELDS, ReasoningFields};
+use crate::api::{ChatRequest, REASONING_FIELDS, ReasoningFields};
 
 /// The field by which the client made its own choice, if it did. `null` counts as absent.
 pub fn of(request: &ChatRequest) -> Option<&'static str> {
@@ -15,9 +15,9 @@ fn chosen_in(request: &ChatRequest, fields: &ReasoningFields) -> Option<&'static
         return names.find(|name| request.get(name).is_some());
     };
     let value = request.get(parent)?;
-    match Object::read(value) {
-        Ok(object) => names.find(|name| object.get(value, name).is_some()),
-        Err(_) => names.next(), // `"reasoning": "high"`: no server takes it, but the client does choose
+    match request.nested(parent) {
+        Some((object, _)) => names.find(|name| object.get(value, name).is_some()),
+        None => names.next(), // `"reasoning": "high"`: no server takes it, but the client does choose
     }
 }
 

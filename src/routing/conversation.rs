@@ -4,39 +4,80 @@ use std::borrow::Cow;
 
 use super::followup::is_followup;
 use crate::{
-    api::{ChatRequest, Message},
+    api::{ChatRequest, text_of},
     error::Error,
 };
 
 /// The parts of a conversation that a decision depends on, borrowed from the request's bytes.
 #[derive(Debug)]
 pub struct Conversation<'r> {
-    /// The turns of the user, oldest first, each with its index among all messages.
-    turns: Vec<(usize, Message<'r>)>,
+    /// The raw JSON of the messages.
+    messages: &'r str,
+    /// The turns of the user, oldest first.
+    turns: Vec<Turn>,
     /// The text of the last turn, decoded once because it is used several times.
     last: Cow<'r, str>,
     in_tool_loop: bool,
+}
+
+/// A turn of the user. It is small, because there may be a million of them in 16 MB.
+#[derive(Debug, Clone, Copy)]
+struct Turn {
+    /// Its index among all messages.
+    message_index: u32,
+    /// Where its content stands in the raw JSON of the messages.
+    start: u32,
+    length: u32,
 }
 
 impl<'r> Conversation<'r> {
     /// Reads the conversation of a request.
     ///
     /// # Errors
-    /// A 400 when the messages are missing or malformed.
+    /// A 400 when the messages are missing, malformed or too many.
     pub fn of(request: &'r ChatRequest) -> Result<Self, Error> {
-        let messages = request.messages()?;
-        let in_tool_loop = messages.last().is_some_and(Message::is_tool_result);
-        let turns: Vec<_> = messages
-            .into_iter()
-            .enumerate()
-            .filter(|(_, message)| message.is_user())
-            .collect();
-        let last = turns.last().map(|(_, message)| message.text());
-        Ok(Self {
-            last: last.unwrap_or_default(),
-            turns,
-            in_tool_loop,
-        })
+        let mut conversation = Self {
+            messages: request.get("messages").unwrap_or_default(),
+            turns: Vec::new(),
+            last: Cow::Borrowed(""),
+            in_tool_loop: false,
+        };
+        for (index, message) in request.messages()?.enumerate() {
+            let message = message?;
+            conversation.in_tool_loop = message.is_tool_result();
+            if message.is_user() {
+                conversation.push(index, message.content)?;
+            }
+        }
+        let last = conversation
+            .turns
+            .last()
+            .map(|turn| conversation.text(turn));
+        conversation.last = last.unwrap_or_default();
+        Ok(conversation)
+    }
+
+    fn push(&mut self, index: usize, content: &'r str) -> Result<(), Error> {
+        let start = match content {
+            "" => 0,
+            _ => content.as_ptr() as usize - self.messages.as_ptr() as usize, // it is a part of them
+        };
+        let small = |number: usize| {
+            let too_long = |_| Error::invalid_field("messages", "`messages` is longer than 4 GiB.");
+            u32::try_from(number).map_err(too_long)
+        };
+        self.turns.push(Turn {
+            message_index: small(index)?,
+            start: small(start)?,
+            length: small(content.len())?,
+        });
+        Ok(())
+    }
+
+    fn text(&self, turn: &Turn) -> Cow<'r, str> {
+        let start = turn.start as usize;
+        let content = self.messages.get(start..start + turn.length as usize);
+        text_of(content.unwrap_or_default())
     }
 
     /// True when it ends with the result of a tool call: the turn continues and keeps its mode.
@@ -57,7 +98,9 @@ impl<'r> Conversation<'r> {
 
     /// The index of a turn among all messages.
     pub(super) fn message_index(&self, turn: usize) -> usize {
-        self.turns.get(turn).map_or(0, |(index, _)| *index)
+        self.turns
+            .get(turn)
+            .map_or(0, |turn| turn.message_index as usize)
     }
 
     /// The text of a turn that can be judged; `None` for a turn without text and for a follow-up. The first turn is never a
@@ -66,7 +109,7 @@ impl<'r> Conversation<'r> {
         let text = if turn + 1 == self.turns.len() {
             Cow::Borrowed(&*self.last)
         } else {
-            self.turns.get(turn)?.1.text()
+            self.text(self.turns.get(turn)?)
         };
         let has_nothing_to_judge = text.trim().is_empty() || (turn > 0 && is_followup(&text));
         (!has_nothing_to_judge).then_some(text)

@@ -15,7 +15,6 @@ mod scan;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use bytes::Bytes;
 use tokio::time::timeout;
 
 pub use conversation::Conversation;
@@ -27,7 +26,7 @@ pub use scan::{ScannedTurn, TurnScan, TurnVerdict};
 pub use crate::config::Mode;
 
 use crate::{
-    api::{Change, ChatRequest, apply},
+    api::{BodyPieces, Change, ChatRequest, apply},
     classifier::{Classification, Classifier, Domain, FallbackReason},
     error::Error,
     tenant::Tenant,
@@ -68,7 +67,7 @@ pub struct Routed {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rendered {
     /// The bytes to send.
-    pub body: Bytes,
+    pub body: BodyPieces,
     /// The fields that we set, by every name that a server may use for them in an error; empty when we set none.
     pub fields: Vec<&'static str>,
 }

@@ -112,11 +112,67 @@ impl<'c> TurnScan<'c> {
         (decision, scanned)
     }
 
+    /// Keeps what became of a turn: of every turn that was scored, and of so many skipped ones that there are `routing.turns` in all. A
+    /// conversation of a million short replies would fill the memory, and the answer of `/explain`.
     fn push(&mut self, verdict: TurnVerdict, classification: Option<Classification>) {
+        let most = self.policy.settings.turns;
+        if self.scanned.len() >= most {
+            let is_skipped = |turn: &ScannedTurn| turn.classification.is_none();
+            let Some(oldest) = self.scanned.iter().rposition(is_skipped) else {
+                return; // cannot happen: no more than that are scored
+            };
+            if classification.is_none() {
+                return;
+            }
+            self.scanned.remove(oldest);
+        }
         self.scanned.push(ScannedTurn {
             message_index: self.conversation.message_index(self.remaining),
             verdict,
             classification,
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{api::ChatRequest, config::Routing};
+
+    #[test]
+    fn of_many_short_replies_no_more_are_kept_than_turns_are_configured() {
+        let reply = r#"{"role":"user","content":"hi"},"#;
+        let body = format!(
+            "{{\"messages\":[{}{{\"role\":\"user\"}}]}}",
+            reply.repeat(100_000)
+        );
+        let request = ChatRequest::read(body.into()).unwrap();
+        let conversation = Conversation::of(&request).unwrap();
+        let policy = Policy::new(Routing {
+            turns: 8,
+            ..Routing::default()
+        });
+        let mut scan = policy.scan(&conversation);
+        assert_eq!(
+            scan.next_text().as_deref(),
+            Some("hi"),
+            "the first turn is judged"
+        );
+        scan.observe(Classification {
+            score: 0.9,
+            domain: None,
+            tokens: 1,
+            truncated: false,
+            unreadable: false,
+        });
+        let (decision, scanned) = scan.finish(None);
+        assert!(decision.score.is_some());
+        assert_eq!(scanned.len(), 8);
+        assert_eq!(scanned.last().map(|turn| turn.message_index), Some(0));
+        assert!(
+            scanned
+                .iter()
+                .any(|turn| turn.verdict == TurnVerdict::Decided)
+        );
     }
 }

@@ -41,12 +41,13 @@ pub async fn handle(State(state): State<Arc<AppState>>, request: Request) -> Res
 /// # Errors
 /// Why there is nothing to forward, with what was not read of the body.
 pub async fn decide(
-    state: &AppState,
+    state: &Arc<AppState>,
     admitted: &mut AdmittedRequest,
     parts: &Parts,
     body: Body,
 ) -> Result<(Arc<Model>, Routed), (Error, Option<Body>)> {
-    let requested_mode = match pipeline::requested_mode(&parts.headers) {
+    let checked = pipeline::check_content_coding(&parts.headers);
+    let requested_mode = match checked.and_then(|()| pipeline::requested_mode(&parts.headers)) {
         Ok(mode) => mode,
         Err(error) => return Err((error, Some(body))),
     };

@@ -1,6 +1,6 @@
 //! `POST /explain`: what would happen to a chat request; nothing is sent to a model server.
 
-use std::{sync::Arc, time::Instant};
+use std::{borrow::Cow, sync::Arc, time::Instant};
 
 use axum::{
     extract::{Request, State},
@@ -18,6 +18,9 @@ use crate::{
     state::AppState,
     upstream::{Endpoint, Model},
 };
+
+/// A longer body is not shown: `body` is null then. In bytes.
+const MAX_SHOWN_BYTES: usize = 256 << 10;
 
 /// Decides, renders the body, and answers with both.
 pub async fn handle(State(state): State<Arc<AppState>>, request: Request) -> Response {
@@ -44,9 +47,8 @@ fn explain(model: &Model, mut routed: Routed) -> Response {
         endpoint.is_some_and(|endpoint| endpoint.rejects_switch()),
     );
     let decision = &routed.decision;
-    let body = std::str::from_utf8(&rendered)
-        .ok()
-        .and_then(|text| serde_json::from_str::<&RawValue>(text).ok());
+    let body_bytes = rendered.len();
+    let body = (body_bytes <= MAX_SHOWN_BYTES).then(|| rendered.into_bytes());
     let turns: Vec<Value> = routed.turns.iter().map(describe_turn).collect();
     let answer = json!({
         "mode": decision.mode,
@@ -61,14 +63,25 @@ fn explain(model: &Model, mut routed: Routed) -> Response {
         })),
         "endpoints": model.endpoints.iter().map(|endpoint| describe_endpoint(endpoint)).collect::<Vec<_>>(),
         "turns": turns,
+        "body_bytes": body_bytes,
     });
     // The body is shown as the very bytes that would be sent; through a `Value` its numbers and spaces would change.
     let mut text = answer.to_string();
     text.truncate(text.len() - 1);
     text.push_str(",\"body\":");
-    text.push_str(body.map_or("null", RawValue::get));
+    text.push_str(&body.as_deref().map_or(Cow::Borrowed("null"), shown));
     text.push('}');
     ([(header::CONTENT_TYPE, "application/json")], text).into_response()
+}
+
+/// A body as JSON: itself, or as a string where it is not what every reader takes for JSON (`NaN`).
+fn shown(body: &[u8]) -> Cow<'_, str> {
+    let text = std::str::from_utf8(body).unwrap_or_default();
+    let text = text.trim_start_matches('\u{feff}');
+    match serde_json::from_str::<&RawValue>(text) {
+        Ok(_) => Cow::Borrowed(text),
+        Err(_) => Cow::Owned(Value::from(text).to_string()),
+    }
 }
 
 /// What matters of an endpoint for choosing it and its switch.

@@ -7,7 +7,8 @@ use axum::{
     response::Response,
 };
 use bytes::Bytes;
-use http::{header, request::Parts};
+use http::request::Parts;
+use http_body::Body as _;
 
 use super::{
     admission::{admit, fail},
@@ -15,7 +16,7 @@ use super::{
     coalesce::coalesced,
 };
 use crate::{
-    api::ModelField,
+    api::{ModelField, content_type},
     error::Error,
     pipeline::{self, AdmittedRequest, Route},
     routing::Rendered,
@@ -31,12 +32,17 @@ pub async fn handle(State(state): State<Arc<AppState>>, request: Request) -> Res
         Ok(admitted) => admitted,
         Err(rejection) => return rejection,
     };
+    if !body.is_end_stream()
+        && let Err(error) = pipeline::check_content_coding(&parts.headers)
+    {
+        return fail(admitted.record, &error, Some(body));
+    }
     let bytes = match body::receive(&state, &mut admitted, &parts.headers, body).await {
         Ok(bytes) => bytes,
         Err((error, rest)) => return fail(admitted.record, &error, rest),
     };
     admitted.record.bytes_in = bytes.len() as u64;
-    let (model, named) = match find_model(&state, &parts, &bytes, &mut admitted) {
+    let (model, named) = match find_model(&state, &parts, &bytes, &mut admitted).await {
         Ok(found) => found,
         Err(error) => return fail(admitted.record, &error, None),
     };
@@ -51,7 +57,7 @@ pub async fn handle(State(state): State<Arc<AppState>>, request: Request) -> Res
             let name = endpoint.model.as_deref().unwrap_or(&model.name);
             let body = named
                 .as_ref()
-                .map_or_else(|| bytes.clone(), |named| named.rename(&bytes, name));
+                .map_or_else(|| bytes.clone().into(), |named| named.rename(&bytes, name));
             Rendered {
                 body,
                 fields: Vec::new(),
@@ -71,17 +77,14 @@ pub async fn handle(State(state): State<Arc<AppState>>, request: Request) -> Res
 }
 
 /// The model that a request is for, with its endpoints, and where the body names it.
-fn find_model(
+async fn find_model(
     state: &AppState,
     parts: &Parts,
     body: &Bytes,
     admitted: &mut AdmittedRequest,
 ) -> Result<(Arc<Model>, Option<ModelField>), Error> {
-    let content_type = parts
-        .headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
-    let named = pipeline::find_model_field(content_type, body, admitted)?;
+    let content_type = content_type(&parts.headers)?;
+    let named = pipeline::find_model_field(content_type, body, admitted).await?;
     let (name, model) = pipeline::resolve_model(state, named.as_ref(), admitted)?;
     let model = model.ok_or_else(|| Error::NoEndpoint(format!("model `{name}`")))?;
     Ok((model, named))

@@ -162,7 +162,7 @@ impl Probe<'_> {
             .client
             .control_request(Method::POST, self.server, "/tokenize")
             .header(http::header::CONTENT_TYPE, "application/json")
-            .body(apply(&chat, changes));
+            .body(apply(&chat, changes).into_bytes());
         let response = request.send().await.map_err(|_| ProbeError::Transient)?;
         match response.status() {
             StatusCode::OK => {}

@@ -31,7 +31,7 @@ fn the_exact_body_of_every_family_and_mode() {
         .unwrap();
         let request = ChatRequest::read(REQUEST.into()).unwrap();
         for (mode, changes) in [("reasoning", family.reasoning), ("direct", family.direct)] {
-            let body = String::from_utf8(apply(&request, changes).to_vec()).unwrap();
+            let body = String::from_utf8(apply(&request, changes).into_bytes().to_vec()).unwrap();
             assert_eq!(changes.is_empty(), body == REQUEST, "{}", family.id);
             serde_json::from_str::<serde_json::Value>(&body).unwrap();
             writeln!(page, "{mode}: {body}").unwrap();

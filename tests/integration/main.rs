@@ -32,6 +32,7 @@ mod precedence;
 mod probe;
 mod properties;
 mod protocol;
+mod reading;
 mod reload;
 mod replay;
 mod shares;

@@ -150,9 +150,7 @@ impl RequestSession {
         let purpose = match (is_judged, has_body) {
             // A chat request without a body is refused. A chat request whose body Envoy does not show is forwarded.
             (true, _) if has_body || view.end_of_stream => BodyPurpose::Decide(None),
-            (false, true) if is_inference => {
-                BodyPurpose::FindModel(view.content_type().map(str::to_owned))
-            }
+            (false, true) if is_inference => BodyPurpose::FindModel(None),
             _ => {
                 let caller = admitted.caller.clone();
                 self.phase = Phase::forwarded(admitted);

@@ -16,7 +16,7 @@ use super::{
     },
     RequestSession,
 };
-use crate::{error::Error, pipeline};
+use crate::{api::content_type, error::Error, pipeline};
 
 impl RequestSession {
     /// Begins to read the body of a request, or decides at once when it has none.
@@ -29,12 +29,16 @@ impl RequestSession {
         if view.content_length().is_some_and(|length| length > limit) {
             return Err(Error::BodyTooLarge { limit });
         }
-        if let Phase::ReadingBody(PendingRequest {
-            purpose: BodyPurpose::Decide(requested_mode),
-            ..
-        }) = &mut self.phase
-        {
-            *requested_mode = pipeline::requested_mode(&view.headers)?;
+        if !view.end_of_stream {
+            pipeline::check_content_coding(&view.headers)?;
+        }
+        if let Phase::ReadingBody(PendingRequest { purpose, .. }) = &mut self.phase {
+            match purpose {
+                BodyPurpose::Decide(mode) => *mode = pipeline::requested_mode(&view.headers)?,
+                BodyPurpose::FindModel(found) => {
+                    *found = content_type(&view.headers)?.map(str::to_owned);
+                }
+            }
         }
         if view.end_of_stream {
             return self.finish(RequestEnd::Headers, replies).await;
@@ -161,12 +165,15 @@ impl RequestSession {
                 self.decision_headers = decision_headers;
                 prepared
             }
-            BodyPurpose::FindModel(content_type) => prepare::rename_model(
-                &self.state,
-                body,
-                content_type.as_deref(),
-                &mut pending.admitted,
-            )?,
+            BodyPurpose::FindModel(content_type) => {
+                prepare::rename_model(
+                    &self.state,
+                    body,
+                    content_type.as_deref(),
+                    &mut pending.admitted,
+                )
+                .await?
+            }
         };
         let head = mem::take(&mut pending.head);
         let is_cleared = pending.is_cleared;

@@ -6,13 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, header};
 use tokio::time::timeout;
 use tracing::Span;
 
 use super::headers::ForwardHeaders;
 use crate::{
+    api::BodyPieces,
     error::{Error, Limit},
     telemetry::{AttemptOutcome, inject},
     upstream::{
@@ -103,7 +103,7 @@ impl Attempt<'_> {
     ///
     /// # Errors
     /// Why there is no answer. A response with any status is an answer.
-    pub async fn send(&self, body: Bytes) -> Result<UpstreamResponse, AttemptError> {
+    pub async fn send(&self, body: BodyPieces) -> Result<UpstreamResponse, AttemptError> {
         let sent = Instant::now();
         let failure = match self.send_once(body.clone()).await {
             Ok(response) => return Ok(response),
@@ -122,7 +122,7 @@ impl Attempt<'_> {
         self.send_once(body).await
     }
 
-    async fn send_once(&self, body: Bytes) -> Result<UpstreamResponse, AttemptError> {
+    async fn send_once(&self, body: BodyPieces) -> Result<UpstreamResponse, AttemptError> {
         let (origin, path) = self.endpoint.target(self.path)?;
         let has_no_body = body.is_empty();
         // Boxed: every future on the way to the connection holds the request and would grow by its size.

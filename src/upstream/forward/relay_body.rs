@@ -108,11 +108,13 @@ impl RelayBody {
             _ => self.endpoint().on_failure(self.attempt.sent),
         }
         self.record.fail(error);
-        let Inspect::Sse(scanner) = &self.inspect else {
+        if let Inspect::Sse { scanner, .. } = &self.inspect {
+            self.record.usage = scanner.usage();
+        }
+        let Some(scanner) = self.inspect.growing_stream() else {
             return Some(Err(io::Error::other(error.to_string())));
         };
-        self.record.usage = scanner.usage();
-        if self.inspect.is_terminated() {
+        if scanner.is_terminated() {
             return None;
         }
         let blank_line = if scanner.at_boundary() { "" } else { "\n\n" };
@@ -171,8 +173,8 @@ impl Body for RelayBody {
 
     fn size_hint(&self) -> SizeHint {
         // A stream that fails grows by our error event.
-        match (&self.inner, self.inspect.is_sse()) {
-            (Some(inner), false) => inner.size_hint(),
+        match (&self.inner, self.inspect.growing_stream()) {
+            (Some(inner), None) => inner.size_hint(),
             _ => SizeHint::default(),
         }
     }

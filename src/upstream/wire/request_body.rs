@@ -18,6 +18,8 @@ use futures_util::task::AtomicWaker;
 use http_body::{Body, Frame, SizeHint};
 use tokio::task::yield_now;
 
+use crate::api::BodyPieces;
+
 /// Bytes that are written before the next check; one system call copies as much in about ten microseconds.
 const PIECE_BYTES: usize = 64 << 10;
 
@@ -25,15 +27,15 @@ const PIECE_BYTES: usize = 64 << 10;
 #[derive(Debug, Clone)]
 pub struct RequestBody {
     /// What is still to be sent.
-    rest: Bytes,
+    rest: BodyPieces,
     /// The yield after the latest piece; `None` before the first and after the last piece.
     io_yield: Option<Arc<IoYield>>,
 }
 
-impl From<Bytes> for RequestBody {
-    fn from(bytes: Bytes) -> Self {
+impl From<BodyPieces> for RequestBody {
+    fn from(body: BodyPieces) -> Self {
         Self {
-            rest: bytes,
+            rest: body,
             io_yield: None,
         }
     }
@@ -53,8 +55,7 @@ impl Body for RequestBody {
         if let Some(io_yield) = &self.io_yield {
             ready!(io_yield.poll_done(cx));
         }
-        let length = self.rest.len().min(PIECE_BYTES);
-        let piece = self.rest.split_to(length);
+        let piece = self.rest.take(PIECE_BYTES);
         self.io_yield = (!self.rest.is_empty()).then(IoYield::start);
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }

@@ -70,7 +70,7 @@ impl Framing {
 
     fn take_trailers(&mut self, buffer: &mut BytesMut) -> Result<Option<Frame<Bytes>>, Malformed> {
         let Some(end) = blank_line(buffer, 0) else {
-            return match buffer.len() > TRAILERS {
+            return match buffer.len() > TRAILERS || has_bare_carriage_return(buffer) {
                 true => Err(Malformed),
                 false => Ok(None),
             };
@@ -118,6 +118,12 @@ pub(super) fn blank_line(bytes: &[u8], from: usize) -> Option<usize> {
 pub(super) fn has_bare_line_feed(lines: &[u8]) -> bool {
     let is_bare = |at: usize| at == 0 || lines[at - 1] != b'\r';
     memchr_iter(b'\n', lines).any(is_bare)
+}
+
+/// True when a carriage return is followed by something that is no line feed. A line that ends with one alone has no end for us.
+pub(super) fn has_bare_carriage_return(lines: &[u8]) -> bool {
+    let is_bare = |at: usize| lines.get(at + 1).is_some_and(|next| *next != b'\n');
+    memchr_iter(b'\r', lines).any(is_bare)
 }
 
 #[cfg(test)]
@@ -200,6 +206,7 @@ mod tests {
         assert_eq!(taken(CHUNKED, &[&many]), "!");
         assert_eq!(taken(CHUNKED, &["1;a\nb\r\nc\r\n0\r\n\r\n"]), "!");
         assert_eq!(taken(CHUNKED, &["0\r\nx: y\n\r\n"]), "!");
+        assert_eq!(taken(CHUNKED, &["0\r\nx: y\r", "x: z\r\r"]), "!");
         let large = "0\r\nx: ".to_owned() + &"y".repeat(TRAILERS);
         assert_eq!(taken(CHUNKED, &[&large]), "!");
     }

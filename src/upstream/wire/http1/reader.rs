@@ -14,7 +14,7 @@ use tokio_util::io::poll_read_buf;
 
 use super::{
     super::MAX_HEAD_BYTES,
-    framing::{Framing, blank_line},
+    framing::{Framing, blank_line, has_bare_carriage_return},
     head::{Malformed, ResponseHead},
 };
 
@@ -98,6 +98,10 @@ impl AnswerReader {
         }
         self.has_seen_one_begin |= begin == BEGIN.len();
         let end = blank_line(bytes, self.searched);
+        let fresh = bytes.get(self.searched..end.unwrap_or(bytes.len()));
+        if has_bare_carriage_return(fresh.unwrap_or_default()) {
+            return Err(Malformed); // a server that ends its lines so would be waited for until a timeout
+        }
         self.searched = bytes.len().saturating_sub(2);
         match end.unwrap_or(bytes.len()) > MAX_HEAD_BYTES as usize {
             true => Err(Malformed),

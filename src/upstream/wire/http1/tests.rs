@@ -115,6 +115,10 @@ fn what_is_no_answer_or_more_than_one_is_malformed() {
         "\n\r\rHTTP/1.1 200 OK\r\n\r\n",
         " \r\nHTTP/1.1 200 OK\r\n\r\n",
         "\u{15}",
+        // A head whose lines end in a carriage return alone never ends; it is known at its second byte.
+        "HTTP/1.1 200 OK\rcontent-length: 2\r\r{}",
+        "HTTP/1.1 200 OK\rx",
+        "HTTP/1.1 200 OK\r\r\n",
     ] {
         assert_eq!(read_at_once(whole), "malformed", "{whole}");
     }
