@@ -57,7 +57,8 @@ fn may_name_model(disposition: &str) -> bool {
         .any(|parameter| parameter.eq_ignore_ascii_case("name=model"))
 }
 
-/// The value without the content of quotes about which all readers agree: `file name.wav` in `; filename="file name.wav";`.
+/// The value without the content of quotes about which all readers agree: `file name.wav` in `; filename="file name.wav";`. The name
+/// itself stays.
 fn without_quoted(disposition: &str) -> String {
     let mut kept = String::with_capacity(disposition.len());
     let mut rest = disposition;
@@ -67,23 +68,17 @@ fn without_quoted(disposition: &str) -> String {
             parameter.bytes().all(|byte| byte.is_ascii_alphabetic()) && !before.contains('"');
         let clear = quoted.split_once('"').filter(|(content, behind)| {
             let behind = behind.trim_start_matches([' ', '\t']);
-            is_plain
-                && !parameter.eq_ignore_ascii_case("name")
-                && !content.contains('\\')
-                && (behind.is_empty() || behind.starts_with(';'))
+            is_plain && !content.contains('\\') && (behind.is_empty() || behind.starts_with(';'))
         });
+        let Some((content, behind)) = clear else {
+            break;
+        };
         kept.push_str(before);
-        match clear {
-            Some((_, behind)) => {
-                kept.push('=');
-                rest = behind;
-            }
-            None => {
-                kept.push_str("=\"");
-                kept.push_str(quoted);
-                return kept;
-            }
+        kept.push('=');
+        if parameter.eq_ignore_ascii_case("name") {
+            kept.push_str(content);
         }
+        rest = behind;
     }
     kept + rest
 }

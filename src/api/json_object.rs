@@ -123,10 +123,7 @@ mod tests {
         let text = "\u{feff}{\"a\":NaN}";
         let object = Object::read(text).unwrap();
         assert_eq!(object.get(text, "a"), Some("NaN"));
-        assert_eq!(
-            &text[Object::read("\u{feff} {}").unwrap().end()..],
-            "\"a\":NaN}"
-        );
+        assert_eq!(Object::read("\u{feff} {}").unwrap().end(), 5);
     }
 
     #[test]

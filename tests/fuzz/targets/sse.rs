@@ -54,7 +54,7 @@ fn read<'a>(chunks: impl Iterator<Item = &'a [u8]>, check: impl Fn(&SseScanner, 
         scanner.scan(b"");
         so_far += chunk.len();
         assert!(
-            scanner.buffered_bytes() <= 2 * MAX_LINE_BYTES,
+            scanner.buffered_bytes() <= 4 * MAX_LINE_BYTES,
             "{} bytes are buffered",
             scanner.buffered_bytes()
         );
@@ -77,17 +77,23 @@ fn reference(stream: &[u8], usage: Usage) -> (bool, bool, Usage) {
         return (true, false, usage);
     };
     let (mut at_boundary, mut is_terminated, mut in_error) = (true, false, false);
+    let mut event: Vec<&[u8]> = Vec::new();
     for line in lines {
         at_boundary = line.is_empty();
         if at_boundary {
             in_error = false;
+            is_terminated |= is_error(&event.join(&b'\n'));
+            event.clear();
         } else if let Some(name) = line.strip_prefix(b"event:") {
             in_error = name.trim_ascii() == b"error";
         } else if let Some(data) = line.strip_prefix(b"data:") {
             let data = data.strip_prefix(b" ").unwrap_or(data);
-            is_terminated |= data == b"[DONE]" || in_error || is_error(data);
+            is_terminated |= data.trim_ascii() == b"[DONE]" || in_error || is_error(data);
+            event.push(data);
         }
     }
+    let is_done = |data: &[u8]| data.trim_ascii() == b"[DONE]";
+    is_terminated |= unfinished.strip_prefix(b"data:").is_some_and(is_done);
     (at_boundary && unfinished.is_empty(), is_terminated, usage)
 }
 

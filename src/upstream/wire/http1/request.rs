@@ -149,7 +149,7 @@ mod tests {
     }
 
     fn request(body: Bytes) -> (Request<RequestBody>, HeaderValue) {
-        let mut request = Request::new(RequestBody::from(body));
+        let mut request = Request::new(RequestBody::from(crate::api::BodyPieces::from(body)));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = "/v1/x?y=%20".parse().unwrap();
         let headers = request.headers_mut();

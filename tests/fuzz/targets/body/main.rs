@@ -33,13 +33,19 @@ fuzz_target!(|body: &[u8]| {
     let Ok(request) = ChatRequest::read(body.clone()) else {
         return;
     };
-    let original = Members::read(&body).expect("an accepted body is a JSON object");
-    if request.messages().is_err() {
+    assert_eq!(apply(&request, &[]).into_bytes(), body);
+    let Some(original) = Members::read(&body) else {
+        assert!(is_beyond_the_standard(&body), "{:?}", request.text());
+        return;
+    };
+    let messages = request
+        .messages()
+        .map(|mut all| all.all(|message| message.is_ok()));
+    if messages != Ok(true) {
         return; // refused before any edit
     }
-    assert_eq!(apply(&request, &[]), body);
     for changes in &*CHANGES {
-        let edited = apply(&request, changes);
+        let edited = apply(&request, changes).into_bytes();
         let shown = || format!("{changes:?}\n{}", String::from_utf8_lossy(&edited));
         let edited = Members::read(&edited).unwrap_or_else(|| panic!("no JSON: {}", shown()));
         let wanted = original.changed(changes);
@@ -54,19 +60,21 @@ fuzz_target!(|body: &[u8]| {
 /// Renames the model of a request that is not judged.
 fn renamed(body: &Bytes) {
     if let Ok(Some(named)) = ModelField::find(Some("application/json"), body) {
-        let edited = named.rename(body, "another/\"model\\");
-        let original = Members::read(body).expect("a name is only found in a JSON object");
+        let edited = named.rename(body, "another/\"model\\").into_bytes();
+        let Some(original) = Members::read(body) else {
+            assert!(is_beyond_the_standard(body));
+            return;
+        };
         let wanted = original.changed(&[Change::Model("another/\"model\\".into())]);
         assert_eq!(Members::read(&edited), Some(wanted));
     }
-    let upload = Some("multipart/form-data; boundary=x");
-    if let Ok(Some(named)) = ModelField::find(upload, body) {
-        let edited = named.rename(body, "another");
-        assert_eq!(
-            edited.len() + named.name.len(),
-            body.len() + "another".len()
-        );
-        let again = ModelField::find(upload, &edited).expect("still one name");
-        assert_eq!(again.expect("still a name").name, "another");
-    }
+}
+
+/// True for what Python takes for JSON and serde does not: a byte order mark, numbers that are not finite, half of a surrogate pair.
+fn is_beyond_the_standard(body: &[u8]) -> bool {
+    let contains = |word: &[u8]| body.windows(word.len()).any(|window| window == word);
+    body.starts_with(b"\xef\xbb\xbf")
+        || [&b"NaN"[..], b"Infinity", b"\\ud", b"\\uD"]
+            .iter()
+            .any(|word| contains(word))
 }
