@@ -142,7 +142,8 @@ def test_the_store_is_reached_with_tls_and_a_password_that_is_never_shown(replic
 
 
 @pytest.mark.parametrize(
-    ("password", "trusted", "cause"), [("wrong", True, "Password authentication failed"), (PASSWORD, False, "invalid peer certificate: UnknownIssuer")]
+    ("password", "trusted", "cause"),
+    [("wrong", True, "Password authentication failed"), (PASSWORD, False, "invalid peer certificate: UnknownIssuer")],
 )
 def test_a_store_that_cannot_be_used_is_named_with_its_cause(replicas, tmp_path, password, trusted, cause):
     tls = Tls(tmp_path)
