@@ -19,10 +19,6 @@ use crate::{
 ///
 /// # Errors
 /// The answer, when too many requests are being served, or the key's rate is used up.
-#[expect(
-    clippy::result_large_err,
-    reason = "an answer is what the caller returns either way"
-)]
 pub async fn admit(
     state: &AppState,
     parts: &Parts,
