@@ -14,9 +14,10 @@ use tokio::{
 
 use crate::error::Error;
 
-/// Work on a body of this size or more is long: reading one takes about a millisecond on one slow core, at 100 to 200 MB a second for
-/// the worst of bodies (`cargo bench --bench readers`). To change threads takes some 20 microseconds.
-const LONG_FROM_BYTES: usize = 128 << 10;
+/// Work on a body of this size or more is long: the worst of bodies, of messages and parts of a few bytes each, are read at some 50 MB a
+/// second on one slow core, so that this takes about a millisecond (`cargo bench --bench readers`). To change threads takes some 20
+/// microseconds.
+const LONG_FROM_BYTES: usize = 64 << 10;
 
 /// So many works run at a time, one for each processor: more would take the processors from those who serve.
 static PERMITS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| {

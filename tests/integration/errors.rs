@@ -29,7 +29,7 @@ async fn twenty_kinds_of_broken_input_are_400_and_reach_no_server() {
         "{'model':1}".into(),
         chat(EASY).replace('}', ""),
         format!("{} trailing", chat(EASY)),
-        chat(EASY).replace("\"model\"", "\"x\":NaN,\"model\""),
+        chat(EASY).replace("\"model\"", "\"x\":nan,\"model\""),
         "{}".into(),
         r#"{"messages":null}"#.into(),
         r#"{"messages":[]}"#.into(),
