@@ -191,7 +191,7 @@ impl SharedLimits {
         let key = store_key(LOOK);
         while self.is_up() {
             tokio::select! {
-                () = self.lost.notified() => break,
+                () = self.lost.notified() => continue, // it may have been about the connection before
                 () = sleep(LOOK_INTERVAL) => {}
             }
             if let Err(trouble) = self.count(connection, look(&key)).await {
