@@ -96,7 +96,7 @@ def test_all_configurations_use_the_same_processing_mode():
         [mode] = found(config, "processing_mode")
         assert mode["request_body_mode"] == "BUFFERED"
         assert (mode["request_header_mode"], mode["response_header_mode"], mode["response_body_mode"]) == ("SEND", "SEND", "NONE")
-    assert found(policy, "processingMode") == [{"request": {"body": "Buffered"}, "response": {}}]
+    assert found(policy, "processingMode") == [{"request": {"body": "Buffered", "attributes": ["source.address"]}, "response": {}}]
     [options] = found(agent, "processingOptions")
     assert (options["requestBodyMode"], options["responseHeaderMode"], options["responseBodyMode"]) == (
         "fullDuplexStreamed",
