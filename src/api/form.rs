@@ -9,8 +9,7 @@ use super::{
     ModelField,
     form_part::is_model_part,
     limits::{MAX_FORM_PARTS, MAX_PART_HEAD_BYTES},
-    model_field::not_one,
-    model_name::check_model_name,
+    model_name::{check_model_name, not_one},
 };
 use crate::error::Error;
 

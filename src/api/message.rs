@@ -87,10 +87,10 @@ impl<'a> Parts<'a> {
         let text = match self.cursor.peek() {
             Some(b'"') => Some(self.cursor.value()?), // vLLM takes bare strings as text parts
             _ => {
-                let Fields {
+                let MessageFields {
                     values: [text],
                     is_repeated,
-                } = Fields::read(&mut self.cursor, ["text"])?;
+                } = MessageFields::read(&mut self.cursor, ["text"])?;
                 if is_repeated {
                     return Err(self.cursor.expected("one `text` in a part"));
                 }
@@ -124,13 +124,13 @@ impl<'a> Iterator for Parts<'a> {
 }
 
 /// Some fields of an object, as raw JSON.
-struct Fields<'a, const N: usize> {
+struct MessageFields<'a, const N: usize> {
     values: [Option<&'a str>; N],
     /// True when one of them stands there more than once.
     is_repeated: bool,
 }
 
-impl<'a, const N: usize> Fields<'a, N> {
+impl<'a, const N: usize> MessageFields<'a, N> {
     /// Reads the object at the cursor; `null` counts as absent.
     fn read(cursor: &mut JsonCursor<'a>, names: [&str; N]) -> Result<Self, JsonError> {
         let mut values = [None; N];
@@ -200,7 +200,8 @@ impl<'a> Messages<'a> {
         }
         let mistyped =
             || message_error(index, "", "has a repeated or mistyped `role` or `content`");
-        let fields = Fields::read(&mut self.cursor, ["role", "content"]).map_err(|_| mistyped())?;
+        let fields =
+            MessageFields::read(&mut self.cursor, ["role", "content"]).map_err(|_| mistyped())?;
         let [role, content] = fields.values;
         let role = role.ok_or_else(|| message_error(index, ".role", "is missing"))?;
         if fields.is_repeated || !role.starts_with('"') {

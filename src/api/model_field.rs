@@ -5,8 +5,13 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::{
-    BodyPieces, Object, form::find_in_form, json_cursor::JsonError, limits::MAX_MEMBERS,
-    media_type::form_boundary, model_name::read_model_name, text_encoding::wide_encoding,
+    BodyPieces, Object,
+    form::find_in_form,
+    json_cursor::JsonError,
+    limits::MAX_MEMBERS,
+    media_type::form_boundary,
+    model_name::{not_one, read_model_name},
+    text_encoding::wide_encoding,
 };
 use crate::error::Error;
 
@@ -83,11 +88,6 @@ impl ModelField {
         };
         BodyPieces::replaced(body, vec![(self.span.clone(), name)])
     }
-}
-
-/// The error for a model that is named twice, or in no readable way.
-pub(super) fn not_one() -> Error {
-    Error::invalid_field("model", "`model` must be one string.")
 }
 
 /// False for media types that are never JSON: their bytes may look like anything.

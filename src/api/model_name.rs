@@ -20,6 +20,11 @@ pub fn check_model_name(name: &str) -> Result<(), Error> {
     }
 }
 
+/// The error for a model that is named twice, or in no readable way.
+pub(super) fn not_one() -> Error {
+    Error::invalid_field("model", "`model` must be one string.")
+}
+
 /// Decodes a model's name from the raw JSON of its value.
 ///
 /// # Errors

@@ -2,6 +2,7 @@
 
 mod build_state;
 pub mod reload;
+mod shared_limits;
 
 use std::net::SocketAddr;
 
@@ -15,7 +16,6 @@ pub use self::build_state::{build, rebuild, reload_problems};
 
 use self::reload::Reload;
 use crate::{
-    auth,
     config::Problem,
     discovery, ext_proc,
     net::{
@@ -137,7 +137,7 @@ pub async fn run(
     tasks.spawn(
         all_done
             .clone()
-            .run_until_cancelled_owned(auth::run_shared_limits(state_handle.clone())),
+            .run_until_cancelled_owned(shared_limits::keep_connected(state_handle.clone())),
     );
     if let Some((reload, hangup)) = reload {
         tasks.spawn(

@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, num::NonZeroU32, sync::Arc, time::Instant};
 use http::{HeaderMap, header};
 use subtle::ConstantTimeEq;
 
-pub use shared_limits::{SharedLimits, run as run_shared_limits};
+pub use shared_limits::SharedLimits;
 
 use self::rate_limit::RateLimiter;
 use crate::{

@@ -98,34 +98,34 @@ pub fn nearest<'n>(
 fn fields_of<T: for<'de> Deserialize<'de>>() -> Names {
     T::deserialize(FieldsOnly)
         .err()
-        .map_or(&[], |Fields(names)| names)
+        .map_or(&[], |FieldNames(names)| names)
 }
 
 /// A deserializer that has no values, and answers with the names of the fields that it is asked for.
 struct FieldsOnly;
 
 #[derive(Debug)]
-struct Fields(Names);
+struct FieldNames(Names);
 
-impl std::fmt::Display for Fields {
+impl std::fmt::Display for FieldNames {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:?}", self.0)
     }
 }
 
-impl std::error::Error for Fields {}
+impl std::error::Error for FieldNames {}
 
-impl de::Error for Fields {
+impl de::Error for FieldNames {
     fn custom<M: std::fmt::Display>(_: M) -> Self {
         Self(&[])
     }
 }
 
 impl<'de> Deserializer<'de> for FieldsOnly {
-    type Error = Fields;
+    type Error = FieldNames;
 
-    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Fields> {
-        Err(Fields(&[]))
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, FieldNames> {
+        Err(FieldNames(&[]))
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -133,8 +133,8 @@ impl<'de> Deserializer<'de> for FieldsOnly {
         _: &'static str,
         fields: Names,
         _: V,
-    ) -> Result<V::Value, Fields> {
-        Err(Fields(fields))
+    ) -> Result<V::Value, FieldNames> {
+        Err(FieldNames(fields))
     }
 
     forward_to_deserialize_any! {

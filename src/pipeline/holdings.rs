@@ -21,10 +21,10 @@ const OTHERS_REMEMBERED: Duration = Duration::from_secs(600);
 
 /// What every tenant holds.
 #[derive(Debug, Default)]
-pub struct Holdings(Mutex<Table>);
+pub struct Holdings(Mutex<TenantTable>);
 
 #[derive(Debug, Default)]
-struct Table {
+struct TenantTable {
     tenants: HashMap<Tenant, Weak<Holding>>,
     /// The tenant of the latest request; `None` before the first one.
     latest: Option<Tenant>,

@@ -18,16 +18,16 @@ use opentelemetry::{KeyValue, metrics::Meter};
 
 /// A counter per set of label values; `N` is the number of labels.
 #[derive(Debug)]
-pub struct CounterFamily<const N: usize>(Arc<Table<N>>);
+pub struct CounterFamily<const N: usize>(Arc<CounterTable<N>>);
 
 #[derive(Debug)]
-struct Table<const N: usize> {
+struct CounterTable<const N: usize> {
     names: [&'static str; N],
     /// Replaced by a larger copy for every new set of values. There are few: values are closed sets or configured names.
-    counts: ArcSwap<Counts<N>>,
+    counts: ArcSwap<CounterMap<N>>,
 }
 
-type Counts<const N: usize> = HashMap<[Box<str>; N], Arc<AtomicU64>>;
+type CounterMap<const N: usize> = HashMap<[Box<str>; N], Arc<AtomicU64>>;
 
 /// The values of labels, to look up a counter without a copy of them.
 #[derive(Hash)]
@@ -47,7 +47,7 @@ impl<const N: usize> CounterFamily<N> {
         description: &'static str,
         names: [&'static str; N],
     ) -> Self {
-        let table = Arc::new(Table {
+        let table = Arc::new(CounterTable {
             names,
             counts: ArcSwap::default(),
         });
@@ -75,7 +75,7 @@ impl<const N: usize> CounterFamily<N> {
         }
         // What another thread adds meanwhile is kept: both add to the entry that was first.
         self.0.counts.rcu(|counts| {
-            let mut counts = Counts::clone(counts);
+            let mut counts = CounterMap::clone(counts);
             let key = values.0.map(Box::from);
             counts.entry(key).or_default();
             counts

@@ -24,7 +24,6 @@ use super::rate_limit::{RateLimiter, rate_limited};
 use crate::{
     config::{Auth, Revealed},
     error::Error,
-    state::StateHandle,
     telemetry::Metrics,
 };
 
@@ -138,7 +137,7 @@ impl SharedLimits {
     }
 
     /// Keeps a connection to the store, and says when it is lost and when it is back. Never returns.
-    async fn run(&self, metrics: &Metrics) {
+    pub async fn run(&self, metrics: &Metrics) {
         let mut was_up = None;
         loop {
             metrics.set_shared_limits_up(Some(false));
@@ -209,43 +208,6 @@ fn look(key: &str) -> Count<'_> {
         key,
         interval: Duration::ZERO,
         paid_ahead: Duration::ZERO,
-    }
-}
-
-/// Keeps the connection to the store that the configuration names, also after a reload. Never returns.
-pub async fn run(state_handle: StateHandle) {
-    let mut state = state_handle.load();
-    loop {
-        let shared = state.shared_limits.clone();
-        let run = async {
-            match &shared {
-                Some(shared) => shared.run(&state.metrics.clone()).await,
-                None => {
-                    state.metrics.set_shared_limits_up(None);
-                    std::future::pending().await
-                }
-            }
-        };
-        let changed = async {
-            let mut now = state_handle.load();
-            while is_same(&now.shared_limits, &shared) {
-                state_handle.changed_from(&now).await;
-                now = state_handle.load();
-            }
-            now
-        };
-        state = tokio::select! {
-            () = run => state_handle.load(),
-            now = changed => now,
-        };
-    }
-}
-
-fn is_same(one: &Option<Arc<SharedLimits>>, other: &Option<Arc<SharedLimits>>) -> bool {
-    match (one, other) {
-        (Some(one), Some(other)) => Arc::ptr_eq(one, other),
-        (None, None) => true,
-        _ => false,
     }
 }
 

@@ -352,7 +352,7 @@ fn a_request_whose_caller_has_left_does_not_run() {
 }
 
 /// The requests of one tenant in a simulation: sent at a steady rate, each awaited until the deadline.
-struct Client {
+struct FloodClient {
     tenant: Tenant,
     text: String,
     /// The time between two requests.
@@ -367,7 +367,7 @@ struct Client {
 
 const DEADLINE: Duration = Duration::from_millis(100);
 
-impl Client {
+impl FloodClient {
     fn new(name: &str, text: String, pause: Duration, connections: usize) -> Self {
         Self {
             tenant: Tenant::Key(name.into()),
@@ -417,7 +417,7 @@ impl Client {
 }
 
 /// Lets clients send for ten seconds.
-fn simulate(simulation: &mut Simulation, clients: &mut [Client]) {
+fn simulate(simulation: &mut Simulation, clients: &mut [FloodClient]) {
     const TICK: Duration = Duration::from_micros(500);
     let began = simulation.now;
     for tick in 0..20_000 {
@@ -436,12 +436,12 @@ fn a_quiet_key_is_decided_while_another_floods_a_thousand_long_prompts_a_second(
         let mut simulation = Simulation::new(workers, has_exit);
         simulation.model.layers = Duration::from_millis(layers);
         let long = "hard ".repeat(400);
-        let flooding = Client::new("flooding", long, Duration::from_millis(1), 64);
+        let flooding = FloodClient::new("flooding", long, Duration::from_millis(1), 64);
         let every_90_ms = Duration::from_millis(90);
-        let quiet = Client::new("quiet", "hard".into(), every_90_ms, 4);
+        let quiet = FloodClient::new("quiet", "hard".into(), every_90_ms, 4);
         let mut clients = [flooding, quiet];
         simulate(&mut simulation, &mut clients);
-        let [(flooded, _), (share, p99)] = clients.each_mut().map(Client::outcome);
+        let [(flooded, _), (share, p99)] = clients.each_mut().map(FloodClient::outcome);
         let named =
             format!("{workers} workers, exit {has_exit}: {share} of the quiet key, {p99:?}");
         assert!(
@@ -457,7 +457,7 @@ fn a_key_that_floods_alone_keeps_the_workers_busy() {
     let mut simulation = Simulation::new(1, false);
     simulation.model.layers = Duration::from_millis(3);
     let every_ms = Duration::from_millis(1);
-    let mut clients = [Client::new("alone", "hard".into(), every_ms, 64)];
+    let mut clients = [FloodClient::new("alone", "hard".into(), every_ms, 64)];
     simulate(&mut simulation, &mut clients);
     let decided = clients[0].decided.len();
     assert!(decided > 3_000, "{decided} of the 3,333 that are possible");

@@ -236,10 +236,10 @@ async fn a_single_request_gets_the_model_that_worked_last() {
 
 #[tokio::test]
 async fn the_threads_end_with_the_pool() {
-    struct Counted {
+    struct CountedRuns {
         _alive: Arc<()>,
     }
-    impl Inference for Counted {
+    impl Inference for CountedRuns {
         fn classify(&mut self, excerpts: &[Excerpt], exit_mode: ExitMode, done: Done<'_>) {
             Fragile(0.1).classify(excerpts, exit_mode, done);
         }
@@ -253,7 +253,7 @@ async fn the_threads_end_with_the_pool() {
         }
     }
     let alive = Arc::new(());
-    let counted = || Counted {
+    let counted = || CountedRuns {
         _alive: alive.clone(),
     };
     let models = vec![counted(), counted()];
