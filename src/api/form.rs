@@ -3,15 +3,19 @@
 //! A form that readers may cut into parts in different ways is refused: another reader may find another model in it. What
 //! python-multipart does, by which FastAPI reads forms, is what `tests/e2e/test_forms.py` compares this with.
 
+use std::ops::Range;
+
 use memchr::memmem;
 
 use super::{
-    ModelField,
     form_part::is_model_part,
     limits::{MAX_FORM_PARTS, MAX_PART_HEAD_BYTES},
     model_name::{check_model_name, not_one},
 };
 use crate::error::Error;
+
+/// A model's name, and where it stands in the form.
+type NamedModel = (String, Range<usize>);
 
 /// What follows the boundary in a line that begins with it.
 enum Delimiter {
@@ -21,11 +25,11 @@ enum Delimiter {
     Last,
 }
 
-/// The field and the position of its value.
+/// The name in the field `model` and the position of its value; `None` when there is no such field, or an empty one.
 ///
 /// # Errors
 /// A 400 when there are two such fields, or when readers may disagree about the parts.
-pub(super) fn find_in_form(boundary: &str, body: &[u8]) -> Result<Option<ModelField>, Error> {
+pub(super) fn find_in_form(boundary: &str, body: &[u8]) -> Result<Option<NamedModel>, Error> {
     let line = format!("\r\n--{boundary}");
     let newline = format!("\n--{boundary}");
     let finder = memmem::Finder::new(newline.as_bytes());
@@ -90,15 +94,11 @@ pub(super) fn find_in_form(boundary: &str, body: &[u8]) -> Result<Option<ModelFi
                 .and_then(|name| std::str::from_utf8(name).ok());
             let name = name.ok_or_else(not_one)?;
             check_model_name(name)?;
-            found = Some(ModelField {
-                span: value..end,
-                name: name.to_owned(),
-                in_json: false,
-            });
+            found = Some((name.to_owned(), value..end));
         }
         at = behind;
     }
-    Ok(found.filter(|field| !field.name.is_empty()))
+    Ok(found.filter(|(name, _)| !name.is_empty()))
 }
 
 /// Reads what follows a boundary: blanks and the end of the line, or two dashes.
@@ -140,6 +140,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+    use crate::api::ModelField;
 
     #[test]
     fn the_model_of_a_form_is_found_and_renamed() {

@@ -35,7 +35,12 @@ impl ModelField {
             return Ok(None);
         }
         if let Some(boundary) = content_type.map(form_boundary).transpose()?.flatten() {
-            return find_in_form(&boundary, body);
+            let found = find_in_form(&boundary, body)?;
+            return Ok(found.map(|(name, span)| Self {
+                name,
+                span,
+                in_json: false,
+            }));
         }
         if let Some(encoding) = wide_encoding(body).filter(|_| may_be_json(content_type)) {
             return Err(Error::invalid(format!(
