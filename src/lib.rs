@@ -16,9 +16,8 @@
 //!    client left.
 //!
 //! Around it: [`config`] is what the operator wrote. [`app`] builds a [`state::AppState`] from it, and again on a reload.
-//! [`discovery`] keeps what is known of the model servers up to date. [`error`] says why a request failed. [`tenant`] says who it
-//! counts for. [`cli`] has the
-//! commands.
+//! [`discovery`] keeps what is known of the model servers up to date. [`error`] says why a request failed. [`tenant`] says
+//! which key or address a request counts for. [`cli`] has the commands.
 //!
 //! Dependencies point one way: `cli -> app -> {server, ext_proc} -> pipeline -> routing -> classifier`, `server -> upstream`.
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{auth::SharedLimits, state::StateHandle};
+use crate::state::StateHandle;
 
 /// Keeps the connection to the store that the configuration names, also after a reload. Never returns.
 pub async fn keep_connected(state_handle: StateHandle) {
@@ -20,7 +20,7 @@ pub async fn keep_connected(state_handle: StateHandle) {
         };
         let changed = async {
             let mut now = state_handle.load();
-            while is_same(&now.shared_limits, &shared) {
+            while now.shared_limits.as_ref().map(Arc::as_ptr) == shared.as_ref().map(Arc::as_ptr) {
                 state_handle.changed_from(&now).await;
                 now = state_handle.load();
             }
@@ -30,13 +30,5 @@ pub async fn keep_connected(state_handle: StateHandle) {
             () = run => state_handle.load(),
             now = changed => now,
         };
-    }
-}
-
-fn is_same(one: &Option<Arc<SharedLimits>>, other: &Option<Arc<SharedLimits>>) -> bool {
-    match (one, other) {
-        (Some(one), Some(other)) => Arc::ptr_eq(one, other),
-        (None, None) => true,
-        _ => false,
     }
 }

@@ -68,18 +68,30 @@ pub fn request_info(
         route,
         line: RequestLine::of(method, uri),
         id: id.unwrap_or_else(|| RequestId::of(&http::HeaderMap::new())), // the middleware sets one on every request
-        caller: Authenticated::caller(extensions).cloned(),
+        caller: Guarded::caller(extensions).cloned(),
         peer: extensions.get::<PeerAddress>().map(|peer| peer.0),
     }
 }
 
-/// The owner of the key that a request came with; `None` where no keys are configured.
+/// What the guard noted on a request.
 #[derive(Debug, Clone)]
-pub struct Authenticated(pub Option<Arc<Caller>>);
+pub struct Guarded {
+    /// The owner of the key that it came with; `None` where no keys are configured.
+    pub caller: Option<Arc<Caller>>,
+    /// The label of the route that its path names; `-` when it may not pass.
+    pub route: &'static str,
+}
 
-impl Authenticated {
-    /// What the guard noted on a request.
+impl Guarded {
+    /// The owner of the request's key.
     pub fn caller(extensions: &Extensions) -> Option<&Arc<Caller>> {
-        extensions.get::<Self>()?.0.as_ref()
+        extensions.get::<Self>()?.caller.as_ref()
+    }
+
+    /// The label of the request's route.
+    pub fn route(extensions: &Extensions) -> &'static str {
+        extensions
+            .get::<Self>()
+            .map_or("-", |guarded| guarded.route)
     }
 }

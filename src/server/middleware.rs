@@ -15,7 +15,7 @@ use http::{HeaderMap, HeaderValue, Version, header};
 use tower::{Layer, ServiceBuilder, ServiceExt, layer::layer_fn, service_fn};
 
 use super::{
-    admission::{self, Authenticated},
+    admission::{self, Guarded},
     cors, error_response,
 };
 use crate::{
@@ -116,10 +116,13 @@ fn check(state: &AppState, mut request: Request) -> Result<Request, Response> {
         admission::request_info(request.extensions(), request.method(), request.uri(), "-");
     let method = request.method().as_str();
     let checked = pipeline::guard(state, &mut info, method, request.headers())
-        .and_then(|()| Route::of(request.uri().path()).map(drop));
-    request.extensions_mut().insert(Authenticated(info.caller));
+        .and_then(|()| Route::of(request.uri().path()).map(|route| route.label()));
+    request.extensions_mut().insert(Guarded {
+        caller: info.caller,
+        route: checked.as_ref().map_or("-", |route| route),
+    });
     match checked {
-        Ok(()) => Ok(request),
+        Ok(_) => Ok(request),
         Err(error) => Err(admission::reject(state, request, &error)),
     }
 }

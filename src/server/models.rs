@@ -10,7 +10,7 @@ use axum::{
 use http::header;
 use serde_json::Value;
 
-use super::admission::Authenticated;
+use super::admission::Guarded;
 use crate::{
     pipeline::{self, Route},
     state::AppState,
@@ -18,7 +18,7 @@ use crate::{
 
 /// `GET /v1/models`.
 pub async fn list(State(state): State<Arc<AppState>>, request: Request<Body>) -> Response {
-    let caller = Authenticated::caller(request.extensions());
+    let caller = Guarded::caller(request.extensions());
     json(&pipeline::list_models(&state, caller.map(AsRef::as_ref)))
 }
 
@@ -28,7 +28,7 @@ pub async fn one(State(state): State<Arc<AppState>>, request: Request<Body>) -> 
         Ok(Route::Models(Some(id))) => id,
         _ => Cow::default(), // the middleware lets no other path come here
     };
-    let caller = Authenticated::caller(request.extensions());
+    let caller = Guarded::caller(request.extensions());
     match pipeline::get_model(&state, caller.map(AsRef::as_ref), &id) {
         Ok(entry) => json(&entry),
         Err(error) => error.into_response(),

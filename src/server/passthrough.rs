@@ -11,14 +11,14 @@ use http::request::Parts;
 use http_body::Body as _;
 
 use super::{
-    admission::{admit, fail},
+    admission::{Guarded, admit, fail},
     body,
     coalesce::coalesced,
 };
 use crate::{
     api::{ModelField, content_type},
     error::Error,
-    pipeline::{self, AdmittedRequest, Route},
+    pipeline::{self, AdmittedRequest},
     routing::Rendered,
     state::AppState,
     upstream::{Endpoint, Forward, Model},
@@ -27,7 +27,7 @@ use crate::{
 /// Any other route of a model server.
 pub async fn handle(State(state): State<Arc<AppState>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let route = Route::of(parts.uri.path()).map_or("-", |route| route.label()); // checked by the middleware
+    let route = Guarded::route(&parts.extensions);
     let (mut admitted, body) = match admit(&state, &parts, body, route).await {
         Ok(admitted) => admitted,
         Err(rejection) => return rejection,

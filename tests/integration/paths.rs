@@ -10,7 +10,7 @@ use proptest::{
 
 use super::support::{
     EASY, Gateway, Server, chat, config,
-    envoy::{Buffered, ClientRequest, EnvoyResult, through},
+    envoy::{Buffered, ClientRequest, EnvoyResult, assert_refused_alike, through},
     send,
 };
 
@@ -83,14 +83,8 @@ async fn a_slash_too_many_reaches_no_server_and_the_answer_names_the_right_path(
             "{path}: {}",
             answer.text()
         );
-        let refused = through(envoy, Buffered, &ask("POST", path, &[], &chat(EASY)))
-            .await
-            .refused();
-        assert_eq!(
-            (refused.status, &*refused.body),
-            (404, answer.text()),
-            "{path}"
-        );
+        assert_eq!(answer.status, 404, "{path}");
+        assert_refused_alike(envoy, &ask("POST", path, &[], &chat(EASY)), &answer).await;
     }
     assert!(server.arrived().is_empty());
 }
@@ -148,18 +142,13 @@ async fn a_batch_is_answered_that_batches_are_not_judged() {
         assert!(answer.text().contains("batch"));
         let behind = format!("/pre{path}");
         for path in [path, &*behind] {
-            let refused = through(
+            assert_eq!(answer.status, 501, "{path}");
+            assert_refused_alike(
                 gateway.envoy.unwrap(),
-                Buffered,
                 &ask("POST", path, &[], body),
+                &answer,
             )
-            .await
-            .refused();
-            assert_eq!(
-                (refused.status, &*refused.body),
-                (501, answer.text()),
-                "{path}"
-            );
+            .await;
         }
     }
     assert!(server.arrived().is_empty());

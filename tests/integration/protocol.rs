@@ -8,7 +8,7 @@ use tokio::{
 
 use super::support::{
     EASY, Gateway, HARD, Process, Server, chat, config,
-    envoy::{Buffered, ClientRequest, EnvoyStream, through},
+    envoy::{Buffered, ClientRequest, EnvoyStream, assert_refused_alike},
     http::{exchange, parse, rest},
     http2, send,
     server::Step,
@@ -160,14 +160,8 @@ async fn a_websocket_is_not_here_and_any_other_offer_is_ignored() {
             pieces: vec![],
             trailers: false,
         };
-        let refused = through(gateway.envoy.unwrap(), Buffered, &ask)
-            .await
-            .refused();
-        assert_eq!(
-            (refused.status, &*refused.body),
-            (501, answer.text()),
-            "{path}"
-        );
+        assert_eq!(answer.status, 501, "{path}");
+        assert_refused_alike(gateway.envoy.unwrap(), &ask, &answer).await;
     }
     assert!(server.arrived().is_empty());
     let h2c = [("upgrade", "h2c"), ("http2-settings", "AAMAAABkAAQAAP__")];

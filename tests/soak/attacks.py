@@ -59,8 +59,9 @@ class Attacks:
 
     async def large_forms(self) -> None:
         """A form that consists of its own boundary over and over. One that its first boundary closes is passed on to vLLM."""
+        end = b"\r\n--x--\r\n"
         for line in (b"--x\r\n", b"--x", b"--x\r\n\r\n"):
-            body = (line * (MAX_BODY // len(line)))[: MAX_BODY - 8] + b"\r\n--x--\r\n"[:8]
+            body = (line * (MAX_BODY // len(line)))[: MAX_BODY - len(end)] + end
             await self.expect(
                 "a form of boundaries", "/v1/audio/transcriptions", body, {400, 404, 413}, "multipart/form-data; boundary=x"
             )

@@ -20,7 +20,7 @@ use tokio::{
 };
 use tonic::Streaming;
 
-use super::http::PATIENCE;
+use super::http::{Answer, PATIENCE};
 
 pub use BodySendMode::{Buffered, FullDuplexStreamed, Streamed};
 pub use envoy_types::pb::envoy::extensions::filters::http::ext_proc::v3::processing_mode::BodySendMode;
@@ -198,6 +198,17 @@ fn head<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>, end_of_stream: bool
         end_of_stream,
         ..HttpHeaders::default()
     }
+}
+
+/// Fails unless a request behind Envoy is refused with the status and the body of `answer`, which the other door gave.
+pub async fn assert_refused_alike(address: SocketAddr, ask: &ClientRequest<'_>, answer: &Answer) {
+    let refused = through(address, Buffered, ask).await.refused();
+    assert_eq!(
+        (refused.status, &*refused.body),
+        (u32::from(answer.status), answer.text()),
+        "{}",
+        ask.path
+    );
 }
 
 /// Takes one request through the filter, and a response of the server back.
