@@ -38,12 +38,12 @@ LOADS = {
 }
 
 
-def started(names: list[str], peers: Peers) -> dict:
-    """Starts the peers; those that cannot be started are left out."""
+def started(names: list[str], builds: dict[str, str], peers: Peers) -> dict:
+    """Starts the peers and the other builds of thinkgate; those that cannot be started are left out."""
     running = {}
     for name in names:
         try:
-            running[name] = getattr(peers, name)()
+            running[name] = peers.build(name, builds[name]) if name in builds else getattr(peers, name)()
         except (LookupError, OSError, AssertionError, RuntimeError, TimeoutError) as error:
             print(f"compare: {name} is left out: {error}", file=sys.stderr)
     return running
@@ -83,12 +83,17 @@ def main() -> None:
     parser.add_argument("--only", help=f"of {','.join(NAMES)}; direct is always included")
     parser.add_argument("--loads", default=",".join(LOADS), help=f"of {','.join(LOADS)}")
     parser.add_argument("--json", help="write every round there")
+    parser.add_argument(
+        "--build", action="append", default=[], metavar="NAME=FILE", help="another build of thinkgate, under this name"
+    )
     options = parser.parse_args()
     names = ["direct", *[name for name in NAMES[1:] if not options.only or name in options.only.split(",")]]
+    builds = dict(build.split("=", 1) for build in options.build)
+    names += builds
     results: dict[str, list[dict]] = {load: [] for load in options.loads.split(",")}
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         folder = pathlib.Path(folder)
-        running = started(names, Peers(folder, stack))
+        running = started(names, builds, Peers(folder, stack))
         for number in range(options.rounds):
             for load, rounds in results.items():
                 connections, text, _ = LOADS[load]

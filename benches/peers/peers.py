@@ -99,16 +99,22 @@ class Peers:
         return listener.port, [envoy, processor]
 
     def thinkgate(self):
-        child = self.thinkgate_with("thinkgate", "")
+        return self.build("thinkgate", TARGET / "thinkgate")
+
+    def build(self, name: str, program: pathlib.Path):
+        """A build of thinkgate."""
+        child = self.thinkgate_with(name, "", program=program)
         return child.port, [child]
 
-    def thinkgate_with(self, name: str, more: str, env: dict | None = None, ready: str = "/ready") -> ServerProcess:
+    def thinkgate_with(
+        self, name: str, more: str, env: dict | None = None, ready: str = "/ready", program: pathlib.Path = TARGET / "thinkgate"
+    ) -> ServerProcess:
         """thinkgate with `more` lines of configuration."""
 
         def command(port):
             model = f"models: {{ {MODEL}: {{ endpoints: [{{ url: '{self.upstream.url}' }}] }} }}\n"
             text = f"listen: 127.0.0.1:{port}\n{model}{more}"
-            return [TARGET / "thinkgate", "serve", "--config", self.write(f"{name}.yaml", text)]
+            return [program, "serve", "--config", self.write(f"{name}.yaml", text)]
 
         return self.start(name, command, ready, env)
 
