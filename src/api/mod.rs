@@ -2,6 +2,7 @@
 //!
 //! Nothing here waits or knows of models. Fields that are not known stay byte for byte.
 
+mod body_buffer;
 mod body_pieces;
 mod byte_edits;
 mod chat;
@@ -23,6 +24,7 @@ mod usage;
 /// The path of chat requests, which are judged.
 pub const CHAT: &str = "/v1/chat/completions";
 
+pub use body_buffer::BodyBuffer;
 pub use body_pieces::BodyPieces;
 pub use byte_edits::{Change, apply};
 pub use chat::ChatRequest;

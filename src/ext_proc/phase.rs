@@ -4,9 +4,10 @@ use std::{mem, time::Instant};
 
 use super::{mode::BodyMode, mutation::HeaderChange};
 use crate::{
+    api::BodyBuffer,
     config::Server,
     error::{Error, Limit},
-    pipeline::{AdmittedRequest, BodyBuffer},
+    pipeline::AdmittedRequest,
     routing::Mode,
 };
 

@@ -5,7 +5,6 @@
 
 mod admit;
 mod body_budget;
-mod body_buffer;
 mod client_address;
 mod concurrency;
 mod content_coding;
@@ -24,7 +23,6 @@ use bytes::Bytes;
 
 pub use admit::{AdmittedRequest, RequestInfo, guard, reject};
 pub use body_budget::{BodyBudget, BudgetLimits, HeldBytes};
-pub use body_buffer::BodyBuffer;
 pub use client_address::{client_address, parse_address};
 pub use concurrency::{ConcurrencyLimit, Permit, PlaceLimits};
 pub use content_coding::check_content_coding;

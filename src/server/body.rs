@@ -8,9 +8,10 @@ use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
+    api::BodyBuffer,
     config::Server,
     error::{Error, Limit},
-    pipeline::{AdmittedRequest, BodyBuffer},
+    pipeline::AdmittedRequest,
     state::AppState,
     upstream::content_length,
 };

@@ -12,7 +12,7 @@ use http::{HeaderValue, request::Parts};
 use super::{
     admission::{admit, fail},
     body,
-    coalesce::coalesced,
+    flush::flush_before_failure,
 };
 use crate::{
     api::CHAT,
@@ -104,7 +104,7 @@ async fn forward(
             relay.record().set_mode(mode.as_str(), why.as_str());
             let headers = decision_headers(&routed.decision, endpoint.model_header.clone());
             response.headers_mut().extend(headers);
-            coalesced(response, permit)
+            flush_before_failure(response, permit)
         }
         Err((error, record)) => {
             let mut response = fail(record, &error, None);

@@ -3,10 +3,10 @@
 mod admission;
 mod body;
 mod chat;
-mod coalesce;
 mod cors;
 mod error_response;
 mod explain;
+mod flush;
 mod middleware;
 mod models;
 mod ops;

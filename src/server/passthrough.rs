@@ -13,7 +13,7 @@ use http_body::Body as _;
 use super::{
     admission::{Guarded, admit, fail},
     body,
-    coalesce::coalesced,
+    flush::flush_before_failure,
 };
 use crate::{
     api::{ModelField, content_type},
@@ -71,7 +71,7 @@ pub async fn handle(State(state): State<Arc<AppState>>, request: Request) -> Res
         ..
     } = admitted;
     match forward.send(&state.client, &model, record).await {
-        Ok(response) => coalesced(response, permit),
+        Ok(response) => flush_before_failure(response, permit),
         Err((error, record)) => fail(record, &error, None),
     }
 }

@@ -1,4 +1,4 @@
-//! How the gateway reaches model servers: connection pools for forwarded requests, and an HTTP client for its own requests.
+//! How the gateway reaches model servers: a client per worker thread for forwarded requests, and one for its own requests.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,13 +10,9 @@ use super::{
     keys::ServerKeys,
     retry_budget::RetryBudget,
     server::ModelServer,
-    wire::{self, ConnectionPool},
+    transport::{Transport, client_builder},
 };
-use crate::{
-    config::Upstream,
-    net::{Workers, tls},
-    telemetry::Metrics,
-};
+use crate::{config::Upstream, net::Workers, telemetry::Metrics};
 
 /// The time limit of the gateway's own requests, headers and body. A model server answers them from memory.
 const CONTROL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -24,8 +20,8 @@ const CONTROL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections to model servers, shared by all requests.
 #[derive(Debug, Clone)]
 pub struct Client {
-    /// One pool per worker, so that a request and its connection stay on one thread.
-    pools: Vec<ConnectionPool>,
+    /// One per worker thread.
+    transports: Arc<[Transport]>,
     /// Sends the gateway's own requests.
     control: reqwest::Client,
     /// The keys for the gateway's own requests.
@@ -51,8 +47,8 @@ impl Client {
     ) -> anyhow::Result<Self> {
         let abort = CancellationToken::new();
         Ok(Self {
-            pools: pool_per_worker(settings)?,
-            control: control_client(settings)?,
+            transports: transport_per_worker(settings)?,
+            control: client_builder(settings).build()?,
             keys,
             settings: *settings,
             metrics,
@@ -70,8 +66,8 @@ impl Client {
         let of_connections = |settings: &Upstream| (settings.connect_ms, settings.pool_idle_ms);
         let mut client = self.clone();
         if of_connections(settings) != of_connections(&self.settings) {
-            (client.pools, client.control) =
-                (pool_per_worker(settings)?, control_client(settings)?);
+            client.transports = transport_per_worker(settings)?;
+            client.control = client_builder(settings).build()?;
         }
         (client.settings, client.keys) = (*settings, keys);
         Ok(client)
@@ -103,36 +99,17 @@ impl Client {
         &self.worker_aborts[worker] // there is at least one
     }
 
-    /// The connection pool of the current worker thread.
-    pub(super) fn worker_pool(&self) -> &ConnectionPool {
-        let worker = Workers::current_index() % self.pools.len();
-        &self.pools[worker] // there is at least one
+    /// The transport of the current worker thread.
+    pub(super) fn worker_transport(&self) -> &Transport {
+        let worker = Workers::current_index() % self.transports.len();
+        &self.transports[worker] // there is at least one
     }
 }
 
-fn pool_per_worker(settings: &Upstream) -> Result<Vec<ConnectionPool>, rustls::Error> {
-    let connector = wire::connector()?;
-    let pool = |_| {
-        ConnectionPool::new(
-            connector.clone(),
-            settings.connect_timeout(),
-            settings.pool_idle_timeout(),
-        )
-    };
-    Ok((0..Workers::count()).map(pool).collect())
-}
-
-/// The client for the gateway's own requests: no proxy from the environment, no redirects, no retries.
-fn control_client(settings: &Upstream) -> Result<reqwest::Client, reqwest::Error> {
-    tls::install_crypto_provider();
-    reqwest::Client::builder()
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .referer(false)
-        .connect_timeout(settings.connect_timeout())
-        .pool_idle_timeout(settings.pool_idle_timeout())
-        .build()
+fn transport_per_worker(settings: &Upstream) -> Result<Arc<[Transport]>, reqwest::Error> {
+    (0..Workers::count())
+        .map(|_| Transport::new(settings))
+        .collect()
 }
 
 /// Reads the whole body of a response to one of the gateway's own requests. Returns `None` if it is longer than `limit` bytes.

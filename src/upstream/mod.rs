@@ -16,7 +16,7 @@ mod keys;
 mod probe;
 mod retry_budget;
 mod server;
-mod wire;
+mod transport;
 
 pub use balance::{Endpoint, Health};
 pub use catalog::{Catalog, EnvoyModel, Listing, Listings, Model, ServerFacts};
@@ -28,4 +28,3 @@ pub use forward::{
 pub use keys::ServerKeys;
 pub use probe::{ProbeError, ProbeFindings, probe};
 pub use server::{ModelServer, model_servers};
-pub use wire::{AnswerReader, Malformed, ResponseHead};

@@ -35,6 +35,7 @@ mod protocol;
 mod reading;
 mod reload;
 mod replay;
+mod sent_paths;
 mod shares;
 mod shutdown;
 mod slow_bodies;

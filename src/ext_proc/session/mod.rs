@@ -21,9 +21,9 @@ use super::{
     source::source_address,
 };
 use crate::{
-    api::is_media_type,
+    api::{BodyBuffer, is_media_type},
     error::Error,
-    pipeline::{self, AdmittedRequest, BodyBuffer, REQUEST_ID, RequestId, RequestInfo, Route},
+    pipeline::{self, AdmittedRequest, REQUEST_ID, RequestId, RequestInfo, Route},
     state::AppState,
     telemetry::{Outcome, RequestLine},
     upstream::{OwnAddress, relocate},

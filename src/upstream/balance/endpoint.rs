@@ -8,8 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{HeaderValue, Uri};
+use http::HeaderValue;
 use parking_lot::Mutex;
+use percent_encoding::percent_decode_str;
+use url::{Position, Url};
 
 use super::{
     breaker::{Breaker, BreakerConfig, Transition},
@@ -20,10 +22,7 @@ use crate::{
     config::BaseUrl,
     error::Error,
     routing::Family,
-    upstream::{
-        probe::{DivergesAt, ProbeFindings},
-        wire::{Origin, path_of},
-    },
+    upstream::probe::{DivergesAt, ProbeFindings},
 };
 
 /// The longest cool-down that a server can ask for. A longer one may be a mistake, so the endpoint is tried again after this time.
@@ -46,10 +45,8 @@ pub struct Endpoint {
     pub probed: Option<ProbeFindings>,
     /// The address as a metrics label, shared by every record that names it.
     pub url_label: Arc<str>,
-    /// The path of chat requests, which are the most frequent.
-    chat_path: Option<Uri>,
-    /// What to connect to.
-    origin: Option<Origin>,
+    /// Where chat requests go, which are the most frequent.
+    chat_url: Option<Url>,
     key: Option<HeaderValue>,
     pub(super) weight: u32,
     breaker_config: BreakerConfig,
@@ -95,8 +92,7 @@ impl Endpoint {
         let served_name = spec.model.as_deref().unwrap_or(name);
         Self {
             model_header: HeaderValue::try_from(served_name).ok(),
-            origin: Origin::of(&spec.url),
-            chat_path: path_of(&spec.url.join(CHAT)),
+            chat_url: Url::parse(&spec.url.join(CHAT)).ok(),
             url_label: spec.url.as_str().into(),
             url: spec.url,
             model: spec.model,
@@ -183,17 +179,24 @@ impl Endpoint {
         self.key.as_ref()
     }
 
-    /// Where a request goes: the server to connect to and the path there. `path` begins with a slash and may carry a query.
+    /// Where a request goes. `path` begins with a slash and may carry a query.
     ///
     /// # Errors
-    /// A 400 if the path makes no URL.
-    pub fn target(&self, path: &str) -> Result<(&Origin, Uri), Error> {
-        let path = match &self.chat_path {
-            Some(chat) if path == CHAT => Some(chat.clone()),
-            _ => path_of(&self.url.join(path)),
+    /// A 400 if a URL would change the path in more than percent-encoding: what may pass was decided on the path as it is.
+    pub fn target(&self, path: &str) -> Result<Url, Error> {
+        if let Some(url) = &self.chat_url
+            && path == CHAT
+        {
+            return Ok(url.clone());
+        }
+        let text = self.url.join(path);
+        let is_same = |url: &Url| {
+            let path = text.split_once('?').map_or(&*text, |(path, _)| path);
+            let sent = &url[..Position::AfterPath];
+            url.fragment().is_none() && percent_decode_str(sent).eq(percent_decode_str(path))
         };
-        let target = self.origin.as_ref().zip(path);
-        target.ok_or_else(|| Error::invalid("The path makes no URL."))
+        let url = Url::parse(&text).ok().filter(is_same);
+        url.ok_or_else(|| Error::invalid("The path would be sent as another path."))
     }
 
     /// True if the server has rejected the switch that we would send. Nothing is known of another switch, after the configuration

@@ -6,7 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{HeaderMap, HeaderValue, Method, Request, header};
+use http::{HeaderMap, HeaderValue, Method, header};
+use reqwest::{Body, Request};
 use tokio::time::timeout;
 use tracing::Span;
 
@@ -18,7 +19,7 @@ use crate::{
     upstream::{
         balance::Endpoint,
         client::Client,
-        wire::{ClientError, RequestBody, UpstreamResponse},
+        transport::{RequestBody, TransportError, UpstreamResponse},
     },
 };
 
@@ -123,20 +124,18 @@ impl Attempt<'_> {
     }
 
     async fn send_once(&self, body: BodyPieces) -> Result<UpstreamResponse, AttemptError> {
-        let (origin, path) = self.endpoint.target(self.path)?;
-        let has_no_body = body.is_empty();
-        // Boxed: every future on the way to the connection holds the request and would grow by its size.
-        let mut request = Box::new(Request::new(RequestBody::from(body)));
-        *request.method_mut() = self.method.clone();
-        *request.uri_mut() = path;
+        let url = self.endpoint.target(self.path)?;
+        let mut request = Request::new(self.method.clone(), url);
         *request.headers_mut() = self.headers();
-        if has_no_body && !is_bodyless(self.method) {
+        if !body.is_empty() {
+            *request.body_mut() = Some(Body::wrap(RequestBody::from(body)));
+        } else if !is_bodyless(self.method) {
             let zero = HeaderValue::from_static("0");
             request.headers_mut().insert(header::CONTENT_LENGTH, zero);
         }
         let settings = &self.client.settings;
-        let pool = self.client.worker_pool();
-        let response = pool.send(origin, request, self.is_streaming);
+        let transport = self.client.worker_transport();
+        let response = transport.send(request, self.is_streaming);
         match timeout(settings.headers_timeout(), response).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => Err(self.failure(error)),
@@ -145,30 +144,30 @@ impl Attempt<'_> {
     }
 
     /// A failure of the connection as one of the attempt.
-    fn failure(&self, error: ClientError) -> AttemptError {
-        let reset = |cause: &'static str| AttemptError {
+    fn failure(&self, error: TransportError) -> AttemptError {
+        let with_cause = |error: Error, cause: String| AttemptError {
             cause: cause.into(),
-            ..Error::Reset.into()
+            ..error.into()
         };
         match error {
-            ClientError::ConnectTimeout => {
+            TransportError::ConnectTimeout => {
                 Error::timeout(Limit::Connect, self.client.settings.connect_timeout()).into()
             }
-            ClientError::Unreachable(cause) => AttemptError {
-                cause: cause.into(),
-                ..Error::Unreachable.into()
-            },
-            ClientError::NoDescriptor => Error::NoDescriptor.into(),
-            ClientError::Closed {
+            TransportError::Unreachable(cause) => with_cause(Error::Unreachable, cause),
+            TransportError::NoDescriptor => Error::NoDescriptor.into(),
+            TransportError::Closed {
                 on_reused_connection,
-                how,
+                cause,
             } => AttemptError {
                 on_reused_connection,
-                ..reset(how)
+                ..with_cause(Error::Reset, cause)
             },
-            ClientError::Malformed => AttemptError {
+            TransportError::Malformed(cause) => AttemptError {
                 response_began: true,
-                ..reset("the head of its answer cannot be read")
+                ..with_cause(
+                    Error::Reset,
+                    format!("the head of its answer cannot be read: {cause}"),
+                )
             },
         }
     }

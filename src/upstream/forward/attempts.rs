@@ -16,7 +16,7 @@ use crate::{
     upstream::{
         balance::{Candidates, Endpoint, InFlight},
         client::Client,
-        wire::UpstreamResponse,
+        transport::UpstreamResponse,
     },
 };
 

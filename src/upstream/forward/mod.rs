@@ -25,7 +25,7 @@ use self::{
     relay_body::AnsweredAttempt,
     switch_rejection::SwitchCheck,
 };
-use super::{balance::Endpoint, catalog::Model, client::Client, wire::UpstreamResponse};
+use super::{balance::Endpoint, catalog::Model, client::Client, transport::UpstreamResponse};
 use crate::{
     error::Error,
     routing::Rendered,

@@ -20,7 +20,7 @@ use crate::{
     upstream::{
         balance::{Endpoint, InFlight},
         client::Client,
-        wire::BufferedBody,
+        transport::BufferedBody,
     },
 };
 

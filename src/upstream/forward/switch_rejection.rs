@@ -12,13 +12,17 @@ use tokio::time::timeout;
 use super::headers::content_length;
 use crate::{
     error::{Error, Limit},
-    upstream::wire::{BufferedBody, UpstreamResponse},
+    upstream::transport::{BufferedBody, UpstreamResponse},
 };
 
 /// The longest error body that is searched, in bytes. A longer one may repeat the request, whatever fields it names.
 const MAX_SEARCHED_BYTES: usize = 64 << 10;
 
 /// Whether a server accepted the fields we added.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it lives for one match, and a box would be an allocation for every request"
+)]
 pub enum SwitchCheck {
     /// The response does not complain about our fields. It is returned whole.
     Accepted(UpstreamResponse),

@@ -2,7 +2,6 @@
 
 use std::{
     collections::VecDeque,
-    error::Error,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -10,10 +9,8 @@ use std::{
 use bytes::Bytes;
 use http::Response;
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::Either;
-use hyper::body::Incoming;
 
-use super::ConnectionBody;
+use super::gather::Gather;
 
 /// A model server's response.
 pub type UpstreamResponse = Response<BufferedBody>;
@@ -23,7 +20,7 @@ pub type UpstreamResponse = Response<BufferedBody>;
 pub struct BufferedBody {
     read: VecDeque<Frame<Bytes>>,
     /// What was not read yet; `None` if all was read.
-    rest: Option<Either<ConnectionBody, Incoming>>,
+    rest: Option<Gather<reqwest::Body>>,
 }
 
 impl BufferedBody {
@@ -32,32 +29,21 @@ impl BufferedBody {
         let rest = rest.and_then(|body| body.rest);
         Self { read, rest }
     }
+}
 
-    fn unread(rest: Either<ConnectionBody, Incoming>) -> Self {
+impl From<reqwest::Body> for BufferedBody {
+    /// A body of which nothing was read.
+    fn from(body: reqwest::Body) -> Self {
         Self {
             read: VecDeque::new(),
-            rest: Some(rest),
+            rest: Some(Gather::new(body)),
         }
-    }
-}
-
-impl From<ConnectionBody> for BufferedBody {
-    /// An unread body over HTTP/1.1.
-    fn from(body: ConnectionBody) -> Self {
-        Self::unread(Either::Left(body))
-    }
-}
-
-impl From<Incoming> for BufferedBody {
-    /// An unread body over HTTP/2.
-    fn from(body: Incoming) -> Self {
-        Self::unread(Either::Right(body))
     }
 }
 
 impl Body for BufferedBody {
     type Data = Bytes;
-    type Error = Box<dyn Error + Send + Sync>;
+    type Error = reqwest::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,

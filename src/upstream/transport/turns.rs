@@ -2,8 +2,8 @@
 //!
 //! What is written as soon as it is made wakes its reader for one request, which then takes the processor from whoever made it, and
 //! is asleep again before the next is written. When each request lets the others come as far before it writes, one wake serves many,
-//! and the code of each stage stays in the processor's cache: with 32 connections on two cores a request took a fifth less
-//! processor time. One that is alone would only lose by it.
+//! and the code of each stage stays in the processor's cache: with 32 connections on two cores there
+//! were a sixth more requests a second, at a fifteenth less processor time. One that is alone would only lose by it.
 
 use std::{
     future::poll_fn,
@@ -17,11 +17,11 @@ const MANY: usize = 4;
 
 /// The requests of one thread that wait for an answer.
 #[derive(Debug, Default)]
-pub(super) struct Turns(AtomicUsize);
+pub struct Turns(AtomicUsize);
 
 impl Turns {
     /// One more, until what this returns is dropped.
-    pub(super) fn enter(&self) -> Among<'_> {
+    pub fn enter(&self) -> Among<'_> {
         let count = self.0.fetch_add(1, Ordering::Relaxed) + 1;
         Among {
             turns: self,
@@ -32,14 +32,14 @@ impl Turns {
 
 /// A request among others.
 #[derive(Debug)]
-pub(super) struct Among<'a> {
+pub struct Among<'a> {
     turns: &'a Turns,
     are_many: bool,
 }
 
 impl Among<'_> {
     /// Lets the tasks that are to run have their turn, when there are many.
-    pub(super) async fn give_way(&self) {
+    pub async fn give_way(&self) {
         let mut waits = self.are_many;
         let had_their_turn = poll_fn(|cx| match mem::replace(&mut waits, false) {
             true => {
