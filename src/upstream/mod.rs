@@ -3,9 +3,9 @@
 //! [`Forward`] picks an endpoint of a [`Model`] (`balance`), sends the rendered request and may retry on another endpoint. The
 //! [`Catalog`] says which models and endpoints there are, and [`probe()`] finds out which switch a model obeys.
 //!
-//! The answer's body is streamed, and no task sits between the server's body and the client's: dropping the client's body closes
-//! the request to the server. There is one exception: the body of a 4xx is read first, up to 64 KiB, to see whether the server
-//! rejects our switch (`forward::switch_rejection`).
+//! Requests go through reqwest (`transport`). The answer's body is streamed: a task of hyper's reads the connection and hands over one
+//! chunk when the one before it was taken. Dropping the client's body closes the request to the server. The body of a 4xx is read
+//! first, up to 64 KiB, to see whether the server rejects our switch (`forward::switch_rejection`).
 
 mod balance;
 mod catalog;
