@@ -10,13 +10,14 @@ mod turns;
 mod used_connections;
 
 use http::{
-    HeaderValue, StatusCode,
+    HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
     header::{CONTENT_LENGTH, TRANSFER_ENCODING},
 };
-use reqwest::{Client, ClientBuilder, Request, Response, redirect, retry};
+use http_body::Body as _;
+use reqwest::{Body, Client, ClientBuilder, Request, redirect, retry};
 
 use self::{turns::Turns, used_connections::UsedConnections};
-use crate::{config::Upstream, net::tls};
+use crate::{config::Upstream, net::tls, upstream::list_items};
 
 pub use error::TransportError;
 pub use request_body::RequestBody;
@@ -64,45 +65,49 @@ impl Transport {
         if !is_streaming {
             among.give_way().await;
         }
-        let mut response = match self.client.execute(request).await {
-            Ok(response) => response,
-            Err(error) => return Err(TransportError::new(&error, &self.used)),
-        };
+        let response = self.client.execute(request).await;
+        let response = response.map_err(|error| TransportError::new(&error, &self.used))?;
         self.used.insert(response.extensions());
+        let mut response = Response::from(response);
         check_head(&mut response)?;
-        Ok(http::Response::from(response).map(BufferedBody::from))
+        Ok(response.map(BufferedBody::from))
     }
 }
 
-/// Refuses the heads that hyper accepts and a client could misread, and leaves at most one length in others.
+/// Refuses the heads that hyper accepts and a client could misread, and leaves at most one length in others (RFC 9112, 6.3).
 ///
-/// hyper removes the transfer coding `chunked` alone, and hands over the rest as if it were the body. It also hands over a change
-/// of protocol, which nobody asked for.
-fn check_head(response: &mut Response) -> Result<(), TransportError> {
+/// hyper removes the transfer coding `chunked` once, and hands over any other as if it were the body. It also hands over a change of
+/// protocol, which nobody asked for.
+fn check_head(response: &mut Response<Body>) -> Result<(), TransportError> {
     let malformed = |cause: &str| Err(TransportError::Malformed(cause.into()));
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return malformed("another protocol");
     }
+    let has_body = !response.body().is_end_stream();
     let headers = response.headers_mut();
-    let is_chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
-    if !headers.get_all(TRANSFER_ENCODING).iter().all(is_chunked) {
-        return malformed("a transfer coding other than chunked");
-    }
-    // A coding overrides a length (RFC 9112, 6.3). hyper has checked that several lengths are the same.
-    if headers.contains_key(TRANSFER_ENCODING) {
-        headers.remove(CONTENT_LENGTH);
-    }
-    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
-    let first = lengths.next().map(HeaderValue::as_bytes);
-    if let Some(first) = first
-        && (lengths.next().is_some() || first.contains(&b','))
+    let has_length = headers.contains_key(CONTENT_LENGTH);
+    let is_coded = match first_two(headers, TRANSFER_ENCODING) {
+        (None, _) => false,
+        _ if !has_body => true,
+        (Some(coding), None) if coding.eq_ignore_ascii_case("chunked") => true,
+        // It is no coding (RFC 2616), but hyper reads such a body to the end of the connection, whatever its length.
+        (Some(coding), None) if coding.eq_ignore_ascii_case("identity") && !has_length => true,
+        _ => return malformed("a transfer coding other than chunked"),
+    };
+    if is_coded {
+        headers.remove(CONTENT_LENGTH); // which the coding overrides
+    } else if let (Some(length), Some(_)) = first_two(headers, CONTENT_LENGTH)
+        && let Ok(length) = HeaderValue::from_str(length)
     {
-        let length = first.split(|byte| *byte == b',').next();
-        if let Ok(length) = HeaderValue::from_bytes(length.unwrap_or_default()) {
-            headers.insert(CONTENT_LENGTH, length); // instead of all
-        }
+        headers.insert(CONTENT_LENGTH, length); // hyper has checked that all are the same
     }
     Ok(())
+}
+
+/// The first two items of a list header.
+fn first_two(headers: &HeaderMap, name: HeaderName) -> (Option<&str>, Option<&str>) {
+    let mut items = list_items(headers, name);
+    (items.next(), items.next())
 }
 
 /// A client that changes nothing on the way: no proxy from the environment, no redirects, no retries.

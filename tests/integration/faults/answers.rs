@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::support::{
-    EASY, Gateway, Server, Step, chat,
+    EASY, Gateway, Server, Step, chat, send,
     server::{OK_BODY, chunk, last_chunk, sse_head},
 };
 
@@ -105,6 +105,26 @@ async fn the_connection_of_an_answer_without_a_body_is_reused() {
     }
 }
 
+#[tokio::test]
+async fn a_coding_that_changes_no_body_is_no_reason_for_a_502() {
+    let identity = format!("HTTP/1.1 200 OK\r\ntransfer-encoding: identity\r\n\r\n{OK_BODY}");
+    let server = Server::start(move |_| {
+        let identity = Step::Send(identity.clone().into());
+        vec![identity, Step::Close]
+    })
+    .await;
+    let gateway = Gateway::before(&server).await;
+    let answer = gateway.chat(&chat(EASY)).await;
+    assert_eq!((answer.status, answer.text()), (200, OK_BODY));
+
+    let coded = "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\ncontent-length: 4\r\ncontent-length: 5\r\n\r\n";
+    let server = server_that_sends(coded).await;
+    let gateway = Gateway::before(&server).await;
+    let answer = send(gateway.address, "HEAD", "/v1/files/a", &[], "").await;
+    assert_eq!(answer.status, 200);
+    assert_ne!(answer.header("content-length"), Some("4"));
+}
+
 /// Whatever it is, nothing of it goes on, and nobody waits for more of it.
 #[tokio::test]
 async fn an_ambiguous_or_malformed_answer_is_502_at_once() {
@@ -113,6 +133,9 @@ async fn an_ambiguous_or_malformed_answer_is_502_at_once() {
         format!("HTTP/1.1 200 OK\r\ncontent-length: 4\r\ncontent-length: 5\r\n\r\n{OK_BODY}"),
         format!("HTTP/1.1 200 OK\r\ncontent-length: +4\r\n\r\n{OK_BODY}"),
         format!("HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n{chunks}"),
+        format!(
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n{chunks}"
+        ),
         format!("HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{chunks}"),
         "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n".into(),
         "HTTP/1.1 200 OK\r\nx y: z\r\n\r\n".into(),
