@@ -129,7 +129,7 @@ async fn a_coding_that_changes_no_body_is_no_reason_for_a_502() {
 #[tokio::test]
 async fn an_ambiguous_or_malformed_answer_is_502_at_once() {
     let chunks = chunks(OK_BODY);
-    for answer_bytes in [
+    let whole = [
         format!("HTTP/1.1 200 OK\r\ncontent-length: 4\r\ncontent-length: 5\r\n\r\n{OK_BODY}"),
         format!("HTTP/1.1 200 OK\r\ncontent-length: +4\r\n\r\n{OK_BODY}"),
         format!("HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n{chunks}"),
@@ -141,7 +141,24 @@ async fn an_ambiguous_or_malformed_answer_is_502_at_once() {
         "HTTP/1.1 200 OK\r\nx y: z\r\n\r\n".into(),
         "SSH-2.0-OpenSSH_9.9".into(),
         "\u{15}\u{3}\u{1}".into(), // an alert of TLS
-    ] {
+        "HTTP/2 200\r\n\r\n".into(),
+        "HTTP/1.1 20 OK\r\n\r\n".into(),
+        // A head whose lines end in a carriage return alone never ends.
+        "HTTP/1.1 200 OK\rcontent-length: 2\r\r{}".into(),
+        "HTTP/1.1 200 OK\rx".into(),
+    ];
+    let heads = [
+        "content-length: 2, 3",
+        "content-length:",
+        "content-length: 99999999999999999999",
+        "transfer-encoding: chunked, identity",
+        "transfer-encoding: identity\r\ntransfer-encoding: chunked",
+        "transfer-encoding: \u{e4}",
+        "x: a\r\n b",
+        "x: a\0b",
+    ];
+    let heads = heads.map(|head| format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n{OK_BODY}"));
+    for answer_bytes in whole.into_iter().chain(heads) {
         let server = server_that_sends(&answer_bytes).await;
         let gateway = Gateway::before(&server).await;
         let answer = gateway.chat(&chat(EASY)).await;
