@@ -19,6 +19,7 @@ mod model_name;
 mod reasoning_fields;
 mod sse;
 mod text_encoding;
+mod url;
 mod usage;
 
 /// The path of chat requests, which are judged.
@@ -36,4 +37,5 @@ pub use model_field::ModelField;
 pub use model_name::check_model_name;
 pub use reasoning_fields::{REASONING_FIELDS, ReasoningFields};
 pub use sse::SseScanner;
+pub use url::url_as_written;
 pub use usage::{JsonUsage, Usage};

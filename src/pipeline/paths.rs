@@ -7,10 +7,9 @@
 use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
-use url::Url;
 
 use super::path_lists::{BATCH, JUDGED, LABELLED, MODELS, UNVERSIONED, is_denied, unversioned};
-use crate::error::Error;
+use crate::{api::url_as_written, error::Error};
 
 /// How often a path is decoded for matching. No chain of servers is known that decodes one more often.
 const MAX_DECODINGS: usize = 4;
@@ -173,13 +172,12 @@ fn has_dot_segment(path: &str) -> bool {
     path.contains(['.', '%']) && percent_decoded(path).split(['/', '\\']).any(is_dot)
 }
 
-/// True for a path that a `Url`, which is what the client to the servers sends, leaves as it is but for percent-encoding.
+/// True for a path that is sent as it is written.
 fn is_sent_as_written(path: &str) -> bool {
     if !path.contains(['\\', '#']) {
         return true; // dots apart, a `Url` changes nothing else of what a request line can hold
     }
-    let sent = Url::parse(&format!("http://server{path}"));
-    sent.is_ok_and(|sent| percent_decoded(sent.path()) == percent_decoded(path))
+    url_as_written(&format!("http://server{path}")).is_some()
 }
 
 /// The 404 for a known route in another spelling. It is refused rather than served as that route: how the servers behind us read

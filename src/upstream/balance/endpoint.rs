@@ -10,15 +10,14 @@ use std::{
 
 use http::HeaderValue;
 use parking_lot::Mutex;
-use percent_encoding::percent_decode_str;
-use url::{Position, Url};
+use url::Url;
 
 use super::{
     breaker::{Breaker, BreakerConfig, Transition},
     health::Health,
 };
 use crate::{
-    api::CHAT,
+    api::{CHAT, url_as_written},
     config::BaseUrl,
     error::Error,
     routing::Family,
@@ -92,7 +91,7 @@ impl Endpoint {
         let served_name = spec.model.as_deref().unwrap_or(name);
         Self {
             model_header: HeaderValue::try_from(served_name).ok(),
-            chat_url: Url::parse(&spec.url.join(CHAT)).ok(),
+            chat_url: url_as_written(&spec.url.join(CHAT)),
             url_label: spec.url.as_str().into(),
             url: spec.url,
             model: spec.model,
@@ -189,14 +188,8 @@ impl Endpoint {
         {
             return Ok(url.clone());
         }
-        let text = self.url.join(path);
-        let is_same = |url: &Url| {
-            let path = text.split_once('?').map_or(&*text, |(path, _)| path);
-            let sent = &url[..Position::AfterPath];
-            url.fragment().is_none() && percent_decode_str(sent).eq(percent_decode_str(path))
-        };
-        let url = Url::parse(&text).ok().filter(is_same);
-        url.ok_or_else(|| Error::invalid("The path would be sent as another path."))
+        url_as_written(&self.url.join(path))
+            .ok_or_else(|| Error::invalid("The path would be sent as another path."))
     }
 
     /// True if the server has rejected the switch that we would send. Nothing is known of another switch, after the configuration

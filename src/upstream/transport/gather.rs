@@ -102,15 +102,18 @@ where
     }
 
     fn size_hint(&self) -> SizeHint {
-        let gathered = self.buffer.len() as u64;
-        let inner = self.inner.size_hint();
-        let mut hint = SizeHint::new();
-        hint.set_lower(gathered + inner.lower());
-        if let Some(upper) = inner.upper() {
-            hint.set_upper(gathered + upper);
-        }
-        hint
+        longer_by(self.buffer.len() as u64, &self.inner.size_hint())
     }
+}
+
+/// The size of a body of which this many bytes were read, and whose rest has the size `rest`.
+pub fn longer_by(read: u64, rest: &SizeHint) -> SizeHint {
+    let mut hint = SizeHint::new();
+    hint.set_lower(read + rest.lower());
+    if let Some(upper) = rest.upper() {
+        hint.set_upper(read + upper);
+    }
+    hint
 }
 
 #[cfg(test)]

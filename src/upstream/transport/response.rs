@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::Response;
 use http_body::{Body, Frame, SizeHint};
 
-use super::gather::Gather;
+use super::gather::{Gather, longer_by};
 
 /// A model server's response.
 pub type UpstreamResponse = Response<BufferedBody>;
@@ -66,12 +66,6 @@ impl Body for BufferedBody {
         let read = self.read.iter().filter_map(Frame::data_ref);
         let read: u64 = read.map(|data| data.len() as u64).sum();
         let none = || SizeHint::with_exact(0);
-        let rest = self.rest.as_ref().map_or_else(none, Body::size_hint);
-        let mut hint = SizeHint::new();
-        hint.set_lower(read + rest.lower());
-        if let Some(upper) = rest.upper() {
-            hint.set_upper(read + upper);
-        }
-        hint
+        longer_by(read, &self.rest.as_ref().map_or_else(none, Body::size_hint))
     }
 }
