@@ -2,8 +2,8 @@
 //!
 //! What is written as soon as it is made wakes its reader for one request, which then takes the processor from whoever made it, and
 //! is asleep again before the next is written. When each request lets the others come as far before it writes, one wake serves many,
-//! and the code of each stage stays in the processor's cache: with 32 connections on two cores there
-//! were a sixth more requests a second, at a fifteenth less processor time. One that is alone would only lose by it.
+//! and the code of each stage stays in the processor's cache: with 32 connections on two cores there were a sixth more requests a
+//! second, at a fifteenth less processor time. One that is alone would only lose by it.
 
 use std::{
     future::poll_fn,

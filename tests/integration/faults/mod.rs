@@ -1,5 +1,5 @@
-//! What breaks, and what the client sees of it: docs/reliability.md has a table of these tests. Each says exactly what reached the client,
-//! and that the gateway kept nothing of it: no place taken, no connection held.
+//! What breaks, and what the client sees of it: docs/reliability.md has a table of these tests. Each says exactly what reached the
+//! client, and that the gateway kept nothing of it: no place taken, no connection held.
 
 mod answers;
 mod client;
